@@ -1,0 +1,162 @@
+//! What each task runs.
+//!
+//! All steps of `test` see the whole workspace with one set of features, so that a dependency is compiled twice at most:
+//! once checked (lints, documentation) and once built (tests, examples in the documentation). The cloud stores are in that
+//! set because the program has them by default. `demo` and `bench` build single crates for speed, without the cloud stores.
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use crate::steps::{OnFailure, Step, Work, run};
+use crate::tidy;
+
+/// Where tests that could not run say so: one file each, named like the test, with the reason inside.
+const SKIPPED: &str = "target/skipped-tests";
+
+const NIGHTLY: &[(&str, &str)] = &[("OPENDATA_SEEDS", "1000"), ("PROPTEST_CASES", "4096")];
+
+/// `cargo xtask test`
+pub(crate) fn test(root: &Path, args: &[String]) -> Result<ExitCode, String> {
+    let (mut nightly, mut on_failure) = (false, OnFailure::Stop);
+    for arg in args {
+        match arg.as_str() {
+            "--nightly" => nightly = true,
+            "--keep-going" => on_failure = OnFailure::KeepGoing,
+            other => return Err(format!("unknown argument: {other}")),
+        }
+    }
+    forget_skipped(root)?;
+    Ok(run(root, "test", test_steps(nightly), on_failure))
+}
+
+/// `cargo xtask ci`
+pub(crate) fn ci(root: &Path, args: &[String]) -> Result<ExitCode, String> {
+    let nightly = match args {
+        [] => false,
+        [only] if only == "--nightly" => true,
+        _ => return Err(format!("unknown arguments: {}", args.join(" "))),
+    };
+    forget_skipped(root)?;
+    let mut steps = test_steps(nightly);
+    steps.extend(demo_steps(&[]));
+    Ok(run(root, "ci", steps, OnFailure::Stop))
+}
+
+/// `cargo xtask demo`
+pub(crate) fn demo(root: &Path, args: &[String]) -> Result<ExitCode, String> {
+    let args: Vec<String> = args.iter().filter(|arg| *arg != "--").cloned().collect();
+    Ok(run(root, "demo", demo_steps(&args), OnFailure::Stop))
+}
+
+/// `cargo xtask bench`
+pub(crate) fn bench(root: &Path, args: &[String]) -> Result<ExitCode, String> {
+    let Some((name, rest)) = args.split_first() else {
+        return Err("which benchmark? log, tsdb, vector or compose".to_owned());
+    };
+    let known = ["log", "tsdb", "vector", "compose"];
+    if !known.contains(&name.as_str()) {
+        return Err(format!("no benchmark of that name: {name}"));
+    }
+    let package = format!("opendata-{name}");
+    if !root.join(&package).join("benches").join(format!("{name}.rs")).is_file() {
+        return Err(format!("{package} has no benchmark yet"));
+    }
+    let rest: Vec<String> = rest.iter().filter(|arg| *arg != "--").cloned().collect();
+    let build = ["bench", "--package", &package, "--bench", name, "--no-run"];
+    let measure = ["bench", "--quiet", "--package", &package, "--bench", name, "--"];
+    let steps = vec![
+        Step::cargo("build", "compiling for speed; the first time this takes minutes", &build),
+        Step::cargo("measure", "keep the machine quiet meanwhile", &measure).with_args(&rest),
+    ];
+    Ok(run(root, "bench", steps, OnFailure::Stop))
+}
+
+/// `cargo xtask tidy`
+pub(crate) fn tidy(root: &Path, args: &[String]) -> Result<ExitCode, String> {
+    if args.is_empty() {
+        Ok(if tidy::check(root) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    } else {
+        Err(format!("unknown arguments: {}", args.join(" ")))
+    }
+}
+
+fn demo_steps(args: &[String]) -> Vec<Step> {
+    let build = ["build", "--release", "--package", "opendata-compose", "--example", "billing"];
+    let start = ["run", "--quiet", "--release", "--package", "opendata-compose", "--example", "billing", "--"];
+    vec![
+        Step::cargo(
+            "build",
+            "compiling for speed, some 250 crates the first time: about six minutes on two cores",
+            &build,
+        ),
+        Step::cargo("demo", "billing carriers by distance flown, from real flights", &start).with_args(args),
+    ]
+}
+
+fn test_steps(nightly: bool) -> Vec<Step> {
+    let mut tests = if has_nextest() {
+        Step::cargo("tests", "cargo-nextest, a process a test", &["nextest", "run", "--workspace"])
+    } else {
+        // Doc tests have had a step of their own.
+        let args = ["test", "--workspace", "--lib", "--bins", "--examples", "--tests"];
+        Step::cargo("tests", "cargo test (install cargo-nextest for a quicker run)", &args)
+    };
+    if nightly {
+        for (name, value) in NIGHTLY {
+            // A number given by hand stands.
+            if std::env::var_os(name).is_none() {
+                tests = tests.with_env(name, *value);
+            }
+        }
+    }
+    let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    // The feature is what the tests' dependencies switch on: with it nothing is checked a second time.
+    let docs = ["doc", "--workspace", "--no-deps", "--features", "opendata-core/testing"];
+    vec![
+        Step::cargo("format", "is everything as rustfmt writes it", &["fmt", "--all", "--check"]),
+        Step { name: "tidy", about: "habits a program can check".to_owned(), work: Work::Check(tidy::check) },
+        Step::cargo("lints", "clippy on every target; the first time it checks all dependencies", &lints),
+        Step::cargo("docs", "does the documentation build", &docs).with_env("RUSTDOCFLAGS", "-D warnings"),
+        Step::cargo("doc tests", "builds the workspace, then runs the examples", &["test", "--workspace", "--doc"]),
+        tests,
+        Step { name: "skipped", about: "tests that could not run here".to_owned(), work: Work::Check(show_skipped) },
+    ]
+}
+
+fn has_nextest() -> bool {
+    let version =
+        Command::new("cargo").args(["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    version.is_ok_and(|status| status.success())
+}
+
+/// What earlier runs skipped is of no interest to this one.
+fn forget_skipped(root: &Path) -> Result<(), String> {
+    let folder = root.join(SKIPPED);
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("cannot remove {}: {error}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A skipped test is no failure, but nobody shall take it for a passed one.
+fn show_skipped(root: &Path) -> bool {
+    let mut skipped: Vec<(String, String)> = std::fs::read_dir(root.join(SKIPPED))
+        .map(|entries| {
+            entries
+                .flatten()
+                .map(|entry| {
+                    let name = entry.file_name().to_string_lossy().into_owned();
+                    (name, std::fs::read_to_string(entry.path()).unwrap_or_default())
+                })
+                .collect()
+        })
+        .unwrap_or_default();
+    skipped.sort();
+    println!("      {} skipped", skipped.len());
+    for (name, why) in &skipped {
+        println!("      SKIPPED {name}: {}", why.trim());
+    }
+    true
+}
