@@ -1,0 +1,150 @@
+//! Checkpoints: named, lasting instants of a slate.
+//!
+//! A checkpoint is made at a barrier of the committer: everything written before is flushed to the
+//! write-ahead log, and the checkpoint refers to that log instead of waiting for sorted files, so that it takes
+//! the same time whatever the size of the data. The engine can attach nothing but a name to a checkpoint, so the
+//! position is kept in it: `od1:<position>:<name>`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slatedb::admin::Admin;
+use slatedb::config::{CheckpointOptions, CheckpointScope};
+
+use super::Slate;
+use super::committer::{Committer, write_failure};
+use crate::error::{Error, Result};
+use crate::store::Store;
+use crate::time::{Position, Timestamp};
+
+const MARK: &str = "od1";
+
+/// A named instant of a slate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The engine's id of it.
+    pub id: uuid::Uuid,
+    /// Its name, unique among the checkpoints of a slate that have not expired.
+    pub name: String,
+    /// Everything up to here is in it, and nothing behind.
+    pub position: Position,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it expires; never, if none.
+    pub expires: Option<Timestamp>,
+}
+
+impl Checkpoint {
+    fn parse(found: &slatedb::Checkpoint) -> Option<Self> {
+        let (mark, rest) = found.name.as_deref()?.split_once(':')?;
+        let (position, name) = rest.split_once(':')?;
+        if mark != MARK {
+            return None;
+        }
+        Some(Self {
+            id: found.id,
+            name: name.to_owned(),
+            position: Position(position.parse().ok()?),
+            created: Timestamp(found.create_time.timestamp_millis()),
+            expires: found.expire_time.map(|time| Timestamp(time.timestamp_millis())),
+        })
+    }
+}
+
+impl Slate {
+    /// Makes a checkpoint of everything committed so far. It lives until it is released or, if given, its
+    /// lifetime ends. Writers wait only while what is in memory is flushed to the log.
+    ///
+    /// # Errors
+    /// `Conflict` if a checkpoint of this name exists, `Invalid` if the name is empty or longer than 200
+    /// bytes; `OutcomeUnknown` if the store failed: list the checkpoints to know.
+    pub async fn checkpoint(&self, name: &str, lifetime: Option<Duration>) -> Result<Checkpoint> {
+        if name.is_empty() || name.len() > 200 {
+            return Err(Error::invalid(format!("a checkpoint name is 1 to 200 bytes, name={name:?}")));
+        }
+        if self.checkpoints().await?.iter().any(|checkpoint| checkpoint.name == name) {
+            return Err(Error::conflict(format!("a checkpoint of this name exists, name={name}")));
+        }
+        let wanted = name.to_owned();
+        let (id, position) = self.pin(wanted.clone(), lifetime).await?;
+        let found = self.checkpoints().await?.into_iter().find(|checkpoint| checkpoint.id == id);
+        found.ok_or_else(|| {
+            Error::outcome_unknown(format!("the checkpoint is not listed, name={wanted}, position={position}"))
+        })
+    }
+
+    /// Makes the engine's checkpoint at a barrier and waits for it outside.
+    pub(crate) async fn pin(&self, name: String, lifetime: Option<Duration>) -> Result<(uuid::Uuid, Position)> {
+        let begun = self.0.queue.barrier(move |committer| Box::pin(begin(committer, name, lifetime))).await;
+        let (handle, position) = begun?;
+        let made = handle.wait().await.map_err(write_failure)?;
+        Ok((made.id, position))
+    }
+
+    /// The checkpoints of this slate that have not expired, oldest first.
+    ///
+    /// # Errors
+    /// What the store returned.
+    pub async fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
+        checkpoints(&self.0.store, &self.0.path).await
+    }
+
+    /// Lets a checkpoint go. Its files are collected when nothing else needs them.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of this name.
+    pub async fn release(&self, name: &str) -> Result<()> {
+        release_checkpoint(&self.0.store, &self.0.path, name).await
+    }
+}
+
+async fn begin(
+    committer: &mut Committer,
+    name: String,
+    lifetime: Option<Duration>,
+) -> Result<(slatedb::CheckpointHandle, Position)> {
+    committer.settle().await?;
+    let position = committer.last;
+    let options = CheckpointOptions { lifetime, source: None, name: Some(format!("{MARK}:{}:{name}", position.0)) };
+    let handle = committer.db.begin_checkpoint(CheckpointScope::Durable, &options).await.map_err(write_failure)?;
+    Ok((handle, position))
+}
+
+fn admin(store: &Store, path: &str) -> Result<Admin> {
+    Ok(Admin::builder(store.slate_path(path)?, Arc::clone(store.object_store())).build())
+}
+
+/// The checkpoints of a slate at a path that have not expired, oldest first. Needs no writer.
+///
+/// # Errors
+/// What the store returned; `NotFound` if there is no slate.
+pub async fn checkpoints(store: &Store, path: &str) -> Result<Vec<Checkpoint>> {
+    let manifest = admin(store, path)?.read_manifest(None).await?;
+    let manifest = manifest.ok_or_else(|| Error::not_found(format!("there is no slate at this path, path={path}")))?;
+    let now = Timestamp(chrono::Utc::now().timestamp_millis());
+    let mut found: Vec<_> = manifest
+        .checkpoints()
+        .iter()
+        .filter_map(Checkpoint::parse)
+        .filter(|checkpoint| checkpoint.expires.is_none_or(|expires| expires > now))
+        .collect();
+    found.sort_by_key(|checkpoint| (checkpoint.position, checkpoint.created));
+    Ok(found)
+}
+
+/// Lets a checkpoint of a slate at a path go. Needs no writer.
+///
+/// # Errors
+/// `NotFound` if there is none of this name; what the store returned.
+pub async fn release_checkpoint(store: &Store, path: &str, name: &str) -> Result<()> {
+    let checkpoint = find(store, path, name).await?;
+    Ok(admin(store, path)?.delete_checkpoint(checkpoint.id).await?)
+}
+
+pub(crate) async fn find(store: &Store, path: &str, name: &str) -> Result<Checkpoint> {
+    let all = checkpoints(store, path).await?;
+    let names: Vec<_> = all.iter().map(|checkpoint| checkpoint.name.clone()).collect();
+    all.into_iter()
+        .find(|checkpoint| checkpoint.name == name)
+        .ok_or_else(|| Error::not_found(format!("no such checkpoint, name={name}, checkpoints=[{}]", names.join(", "))))
+}

@@ -1,0 +1,617 @@
+//! The committer: the one task that writes to a slate.
+//!
+//! It takes the transactions that wait, stages them one after another into one batch, writes the batch at a
+//! sequence number of its own choosing (the last position given out), publishes a view of it, and makes it
+//! durable with one flush of the write-ahead log for all that was written meanwhile. While a flush is under
+//! way the next groups are staged and written.
+//!
+//! Invariants:
+//! - A transaction is prepared on all its instances before it is applied on any, so a refused one leaves no trace.
+//! - What is published was written; what is acknowledged as durable was flushed.
+//! - A failed write or flush is final: every waiter is told, nothing is written any more, the slate must be reopened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use slatedb::Db;
+use slatedb::config::WriteOptions;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::Settings;
+use super::clock::SlateClock;
+use super::context::{ApplyContext, Batch, PrepareContext, check_own};
+use super::erased::AnyWriter;
+use super::registry::Registry;
+use super::router::Router;
+use super::stats::Counters;
+use super::transaction::{Ack, Commit, CommitError, Parts, Pending, Transaction};
+use super::view::{AnyState, Leases, Source, View, ViewInner};
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{InstanceId, SegmentId};
+use crate::time::{Position, Timestamp};
+
+/// A transaction on its way to the committer. The permit is its share of the queue's bytes.
+pub(crate) struct Submitted {
+    pub(crate) parts: Parts,
+    pub(crate) size_bytes: usize,
+    pub(crate) ack: Ack,
+    pub(crate) reply: oneshot::Sender<Result<Commit>>,
+    permit: tokio::sync::OwnedSemaphorePermit,
+}
+
+type Between = Box<dyn for<'a> FnOnce(&'a mut Committer) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> + Send>;
+
+pub(crate) enum Request {
+    Commit(Submitted),
+    /// Runs between two groups, with nothing staged.
+    Barrier(Between),
+    /// Makes everything written so far durable.
+    Flush(oneshot::Sender<Result<Position>>),
+    Close(oneshot::Sender<Result<()>>),
+}
+
+/// The way into the committer, bounded by count and by bytes.
+#[derive(Clone)]
+pub(crate) struct Queue {
+    requests: mpsc::Sender<Request>,
+    bytes: Arc<Semaphore>,
+    settings: Arc<Settings>,
+    failure: watch::Receiver<Option<Error>>,
+}
+
+/// Semaphores count in units of this many bytes.
+const PERMIT_BYTES: usize = 256;
+
+impl Queue {
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        failure: watch::Receiver<Option<Error>>,
+    ) -> (Self, mpsc::Receiver<Request>) {
+        let (requests, receiver) = mpsc::channel(settings.queue_transactions);
+        let bytes = Arc::new(Semaphore::new(settings.queue_bytes.div_ceil(PERMIT_BYTES) + 1));
+        (Self { requests, bytes, settings, failure }, receiver)
+    }
+
+    /// Why the committer ended, once it has.
+    pub(crate) fn failure(&self) -> Error {
+        self.failure.borrow().clone().unwrap_or_else(|| Error::closed("the slate is closed"))
+    }
+
+    pub(crate) async fn submit(&self, transaction: Transaction, ack: Ack) -> Result<Pending, CommitError> {
+        let permits = self.permits(&transaction)?;
+        let timeout = std::time::Duration::from_millis(self.settings.queue_timeout_ms);
+        let places = async {
+            let permit = Arc::clone(&self.bytes).acquire_many_owned(permits).await.ok()?;
+            let place = self.requests.reserve().await.ok()?;
+            Some((permit, place))
+        };
+        match tokio::time::timeout(timeout, places).await {
+            Ok(Some((permit, place))) => {
+                let (submitted, pending) = wrap(transaction, ack, permit)?;
+                place.send(Request::Commit(submitted));
+                Ok(pending)
+            }
+            Ok(None) => Err(self.failure().into()),
+            Err(_) => Err(full(transaction)),
+        }
+    }
+
+    pub(crate) fn try_submit(&self, transaction: Transaction, ack: Ack) -> Result<Pending, CommitError> {
+        let permits = self.permits(&transaction)?;
+        let Ok(permit) = Arc::clone(&self.bytes).try_acquire_many_owned(permits) else {
+            return Err(full(transaction));
+        };
+        match self.requests.try_reserve() {
+            Ok(place) => {
+                let (submitted, pending) = wrap(transaction, ack, permit)?;
+                place.send(Request::Commit(submitted));
+                Ok(pending)
+            }
+            Err(mpsc::error::TrySendError::Full(())) => Err(full(transaction)),
+            Err(mpsc::error::TrySendError::Closed(())) => Err(self.failure().into()),
+        }
+    }
+
+    fn permits(&self, transaction: &Transaction) -> Result<u32> {
+        let size = transaction.size_bytes();
+        if size > self.settings.transaction_bytes {
+            return Err(Error::invalid(format!(
+                "the transaction is too large, size_bytes={size}, limit={}",
+                self.settings.transaction_bytes
+            )));
+        }
+        u32::try_from(size / PERMIT_BYTES + 1).map_err(|_| Error::invalid("the transaction is too large"))
+    }
+
+    /// Runs `between` when no group is being staged, and returns what it returned.
+    pub(crate) async fn barrier<T: Send + 'static>(
+        &self,
+        between: impl for<'a> FnOnce(&'a mut Committer) -> Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>
+        + Send
+        + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let run: Between = Box::new(move |committer| {
+            Box::pin(async move {
+                let _ = reply.send(between(committer).await);
+            })
+        });
+        self.requests.send(Request::Barrier(run)).await.map_err(|_| self.failure())?;
+        answer.await.map_err(|_| self.failure())?
+    }
+
+    pub(crate) async fn flush(&self) -> Result<Position> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Flush(reply)).await.map_err(|_| self.failure())?;
+        answer.await.map_err(|_| self.failure())?
+    }
+
+    pub(crate) async fn close(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Close(reply)).await.map_err(|_| self.failure())?;
+        answer.await.map_err(|_| self.failure())?
+    }
+}
+
+fn wrap(transaction: Transaction, ack: Ack, permit: tokio::sync::OwnedSemaphorePermit) -> Result<(Submitted, Pending)> {
+    let size_bytes = transaction.size_bytes();
+    let parts = transaction.into_parts()?;
+    let (reply, receiver) = oneshot::channel();
+    Ok((Submitted { parts, size_bytes, ack, reply, permit }, Pending::new(receiver)))
+}
+
+fn full(transaction: Transaction) -> CommitError {
+    CommitError {
+        error: Error::backpressure("the slate's queue is full; commit the transaction again later"),
+        transaction: Some(Box::new(transaction)),
+    }
+}
+
+/// Who waits for the next flush.
+#[derive(Default)]
+struct Waiting {
+    /// The newest view that the flush will cover.
+    view: Option<View>,
+    commits: Vec<(oneshot::Sender<Result<Commit>>, Commit)>,
+    flushes: Vec<oneshot::Sender<Result<Position>>>,
+}
+
+impl Waiting {
+    fn is_urgent(&self) -> bool {
+        !self.commits.is_empty() || !self.flushes.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.view.is_none() && !self.is_urgent()
+    }
+
+    fn fail(&mut self, error: &Error) {
+        for (reply, _) in self.commits.drain(..) {
+            let _ = reply.send(Err(error.clone()));
+        }
+        for reply in self.flushes.drain(..) {
+            let _ = reply.send(Err(error.clone()));
+        }
+        self.view = None;
+    }
+}
+
+struct Flushing {
+    task: JoinHandle<std::result::Result<(), slatedb::Error>>,
+    waiting: Waiting,
+}
+
+/// Everything the committing task owns.
+pub(crate) struct Committer {
+    pub(crate) db: Db,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) router: Router,
+    pub(crate) env: Env,
+    pub(crate) writers: BTreeMap<InstanceId, Box<dyn AnyWriter>>,
+    pub(crate) states: BTreeMap<InstanceId, AnyState>,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) clock: Arc<SlateClock>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) written: watch::Sender<View>,
+    pub(crate) durable: watch::Sender<View>,
+    pub(crate) failure: watch::Sender<Option<Error>>,
+    /// The last position given out, which is also the sequence number of the last batch.
+    pub(crate) last: Position,
+    pub(crate) progress: Progress,
+}
+
+/// What was written and is not durable yet.
+#[derive(Default)]
+pub(crate) struct Progress {
+    waiting: Waiting,
+    flushing: Option<Flushing>,
+    dirty_since: Option<Instant>,
+}
+
+enum Event {
+    Request(Option<Request>),
+    Flushed(std::result::Result<(), slatedb::Error>),
+    Due,
+}
+
+impl Committer {
+    pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        let mut carried = None;
+        while self.failure.borrow().is_none() {
+            self.start_flush_if_due();
+            let event = match carried.take() {
+                Some(request) => Event::Request(Some(request)),
+                None => self.next_event(&mut requests).await,
+            };
+            match event {
+                Event::Due => {}
+                Event::Flushed(outcome) => self.flushed(outcome),
+                Event::Request(Some(Request::Commit(first))) => {
+                    let group;
+                    (group, carried) = gather(first, &mut requests, &self.settings);
+                    self.commit_group(group).await;
+                }
+                Event::Request(Some(Request::Barrier(between))) => between(&mut self).await,
+                Event::Request(Some(Request::Flush(reply))) => self.progress.waiting.flushes.push(reply),
+                Event::Request(Some(Request::Close(reply))) => {
+                    requests.close();
+                    self.close(&mut requests, Some(reply)).await;
+                    return;
+                }
+                Event::Request(None) => {
+                    self.close(&mut requests, None).await;
+                    return;
+                }
+            }
+        }
+        // The failure is recorded, so whoever finds the queue closed knows why.
+        requests.close();
+        let error = self.failure.borrow().clone().unwrap_or_else(|| Error::closed("the slate is closed"));
+        refuse(carried, &error);
+        while let Ok(request) = requests.try_recv() {
+            refuse(Some(request), &error);
+        }
+        // The engine is already broken or fenced; closing it only ends its tasks.
+        let _ = self.db.close().await;
+    }
+
+    async fn next_event(&mut self, requests: &mut mpsc::Receiver<Request>) -> Event {
+        let due = self.progress.dirty_since.map(|since| since + self.settings.flush_interval());
+        let idle = self.progress.flushing.is_none();
+        tokio::select! {
+            biased;
+            outcome = flush_outcome(&mut self.progress.flushing) => Event::Flushed(outcome),
+            request = requests.recv() => Event::Request(request),
+            () = sleep_until(due), if idle => Event::Due,
+        }
+    }
+
+    async fn commit_group(&mut self, group: Vec<Submitted>) {
+        let view = self.written.borrow().clone();
+        let now = self.clock.timestamp();
+        let mut batch = Batch::after(self.last);
+        let mut touched = BTreeSet::new();
+        let mut staged = Vec::with_capacity(group.len());
+        for submitted in group {
+            let Submitted { parts, ack, reply, permit, .. } = submitted;
+            match self.stage(parts, &view, now, &mut batch, &mut touched).await {
+                Ok(receipts) => staged.push((ack, reply, receipts)),
+                Err(error) => {
+                    self.counters.refused.fetch_add(1, Ordering::Relaxed);
+                    let _ = reply.send(Err(error));
+                }
+            }
+            drop(permit);
+        }
+        for id in &touched {
+            if let (Some(writer), Some(instance)) = (self.writers.get_mut(id), self.registry.by_id(*id)) {
+                writer.finish(&mut ApplyContext { batch: &mut batch, instance, now });
+            }
+        }
+        let written = match check_own(&batch) {
+            Ok(()) => self.write(batch, &touched).await,
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(position) => {
+                self.counters.commits.fetch_add(staged.len() as u64, Ordering::Relaxed);
+                for (ack, reply, receipts) in staged {
+                    self.acknowledge(ack, reply, Commit { position, receipts });
+                }
+            }
+            Err(error) => {
+                for (_, reply, _) in staged {
+                    let _ = reply.send(Err(error.clone()));
+                }
+                self.fail(error);
+            }
+        }
+    }
+
+    /// Prepares a transaction on every instance it names, then applies it on all of them.
+    async fn stage(
+        &mut self,
+        parts: Parts,
+        view: &View,
+        now: Timestamp,
+        batch: &mut Batch,
+        touched: &mut BTreeSet<InstanceId>,
+    ) -> Result<BTreeMap<InstanceId, super::erased::AnyReceipt>> {
+        let Parts { ops, cursors } = parts;
+        let mut planned = Vec::with_capacity(ops.len());
+        let mut outcome = Ok(());
+        for (id, op) in ops {
+            planned.push(id);
+            outcome = self.prepare(id, op.into_any(), view, batch, now).await;
+            if outcome.is_err() {
+                break;
+            }
+        }
+        for update in &cursors {
+            if outcome.is_ok() {
+                outcome = match self.registry.by_id(update.instance) {
+                    Some(instance) => update.check(&PrepareContext { view, batch, instance, now }).await,
+                    None => Err(unknown_instance(update.instance)),
+                };
+            }
+        }
+        if let Err(error) = outcome {
+            for id in planned {
+                if let Some(writer) = self.writers.get_mut(&id) {
+                    writer.forget();
+                }
+            }
+            return Err(error);
+        }
+        let mut receipts = BTreeMap::new();
+        for id in planned {
+            if let (Some(writer), Some(instance)) = (self.writers.get_mut(&id), self.registry.by_id(id)) {
+                touched.insert(id);
+                if let Some(receipt) = writer.apply(&mut ApplyContext { batch, instance, now }) {
+                    receipts.insert(id, receipt);
+                }
+            }
+        }
+        for update in cursors {
+            if let Some(instance) = self.registry.by_id(update.instance) {
+                let (key, value) = update.row(instance.prefix(SegmentId::CONTROL));
+                ApplyContext { batch, instance, now }.put_visible(key, value);
+            }
+        }
+        Ok(receipts)
+    }
+
+    async fn prepare(
+        &mut self,
+        id: InstanceId,
+        op: Box<dyn std::any::Any + Send>,
+        view: &View,
+        batch: &Batch,
+        now: Timestamp,
+    ) -> Result<()> {
+        let instance = self.registry.by_id(id).cloned().ok_or_else(|| unknown_instance(id))?;
+        if !self.writers.contains_key(&id) {
+            let writer = self.router.of(&instance)?.recover(view, &instance, self.env.clone()).await?;
+            self.writers.insert(id, writer);
+        }
+        match self.writers.get_mut(&id) {
+            Some(writer) => writer.prepare(op, &PrepareContext { view, batch, instance: &instance, now }).await,
+            None => Err(unknown_instance(id)),
+        }
+    }
+
+    /// Writes a staged batch and publishes the view that shows it.
+    async fn write(&mut self, batch: Batch, touched: &BTreeSet<InstanceId>) -> Result<Position> {
+        if batch.row_count == 0 {
+            return Ok(self.last);
+        }
+        let position = batch.last.max(self.last.next());
+        self.counters.groups.fetch_add(1, Ordering::Relaxed);
+        self.counters.rows.fetch_add(batch.row_count as u64, Ordering::Relaxed);
+        self.counters.bytes.fetch_add(batch.size_bytes as u64, Ordering::Relaxed);
+        let options = WriteOptions { seqnum: position.0 };
+        self.db.write_with_options(batch.rows, &options).await.map_err(write_failure)?;
+        self.last = position;
+        self.publish(touched)?;
+        self.progress.dirty_since.get_or_insert_with(Instant::now);
+        Ok(position)
+    }
+
+    /// Publishes a view of everything written, with new states of the writers that were touched.
+    fn publish(&mut self, touched: &BTreeSet<InstanceId>) -> Result<()> {
+        let snapshot = self.db.snapshot().map_err(write_failure)?;
+        for id in touched {
+            if let Some(writer) = self.writers.get_mut(id) {
+                self.states.insert(*id, writer.publish(self.last));
+            }
+        }
+        let view = View(Arc::new(ViewInner {
+            source: Source::Snapshot(snapshot),
+            position: self.last,
+            registry: Arc::clone(&self.registry),
+            states: self.states.clone(),
+            lease: Some(self.leases.take(self.last)),
+        }));
+        self.progress.waiting.view = Some(view.clone());
+        self.written.send_replace(view);
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, ack: Ack, reply: oneshot::Sender<Result<Commit>>, commit: Commit) {
+        let everything_durable = self.progress.waiting.is_empty() && self.progress.flushing.is_none();
+        if ack == Ack::Written || everything_durable {
+            let _ = reply.send(Ok(commit));
+        } else {
+            self.progress.waiting.commits.push((reply, commit));
+        }
+    }
+
+    fn start_flush_if_due(&mut self) {
+        let progress = &mut self.progress;
+        if progress.flushing.is_some() || progress.waiting.is_empty() {
+            return;
+        }
+        let overdue = progress.dirty_since.is_some_and(|since| since.elapsed() >= self.settings.flush_interval());
+        if progress.waiting.is_urgent() || overdue {
+            let db = self.db.clone();
+            progress.dirty_since = None;
+            progress.flushing = Some(Flushing {
+                task: self.env.spawn(async move { db.flush().await }),
+                waiting: std::mem::take(&mut progress.waiting),
+            });
+        }
+    }
+
+    fn flushed(&mut self, outcome: std::result::Result<(), slatedb::Error>) {
+        let Some(Flushing { mut waiting, .. }) = self.progress.flushing.take() else { return };
+        if let Err(error) = outcome {
+            let error = write_failure(error);
+            waiting.fail(&error);
+            self.fail(error);
+            return;
+        }
+        self.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        if let Some(view) = waiting.view.take() {
+            self.durable.send_replace(view);
+        }
+        let position = self.durable.borrow().position();
+        for (reply, commit) in waiting.commits {
+            let _ = reply.send(Ok(commit));
+        }
+        for reply in waiting.flushes {
+            let _ = reply.send(Ok(position));
+        }
+    }
+
+    /// Waits until everything written is durable. For barriers, which run with nothing staged.
+    pub(crate) async fn settle(&mut self) -> Result<()> {
+        loop {
+            if self.progress.flushing.is_some() {
+                let outcome = flush_outcome(&mut self.progress.flushing).await;
+                self.flushed(outcome);
+            }
+            if let Some(error) = self.failure.borrow().clone() {
+                return Err(error);
+            }
+            if self.progress.waiting.is_empty() {
+                return Ok(());
+            }
+            self.progress.dirty_since = Instant::now().checked_sub(self.settings.flush_interval());
+            self.start_flush_if_due();
+        }
+    }
+
+    /// Writes the slate's own record at a position of its own and shows it to everyone.
+    pub(crate) async fn replace_registry(&mut self, registry: Registry) -> Result<Position> {
+        let mut batch = Batch::after(self.last);
+        batch.put(Registry::key(), registry.encode());
+        let old = std::mem::replace(&mut self.registry, Arc::new(registry));
+        match self.write(batch, &BTreeSet::new()).await {
+            Ok(position) => Ok(position),
+            Err(error) => {
+                self.registry = old;
+                self.fail(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends all writing for good.
+    pub(crate) fn fail(&mut self, error: Error) {
+        tracing::error!(%error, "the slate can no longer be written");
+        self.progress.waiting.fail(&error);
+        if let Some(mut flushing) = self.progress.flushing.take() {
+            flushing.waiting.fail(&error);
+        }
+        self.failure.send_replace(Some(error));
+    }
+
+    async fn close(mut self, requests: &mut mpsc::Receiver<Request>, reply: Option<oneshot::Sender<Result<()>>>) {
+        // What was queued before the close is still committed.
+        while let Ok(request) = requests.try_recv() {
+            match request {
+                Request::Commit(submitted) if self.failure.borrow().is_none() => {
+                    self.commit_group(vec![submitted]).await;
+                }
+                Request::Flush(waiter) => self.progress.waiting.flushes.push(waiter),
+                other => refuse(Some(other), &Error::closed("the slate is closed")),
+            }
+        }
+        let settled = self.settle().await;
+        if self.failure.borrow().is_none() {
+            self.failure.send_replace(Some(Error::closed("the slate is closed")));
+        }
+        let closed = self.db.close().await.map_err(write_failure);
+        if let Some(reply) = reply {
+            let _ = reply.send(settled.and(closed));
+        }
+    }
+}
+
+/// Takes what waits behind the first transaction, up to the size of a group.
+fn gather(
+    first: Submitted,
+    requests: &mut mpsc::Receiver<Request>,
+    settings: &Settings,
+) -> (Vec<Submitted>, Option<Request>) {
+    let mut size_bytes = first.size_bytes;
+    let mut group = vec![first];
+    while size_bytes < settings.group_bytes {
+        match requests.try_recv() {
+            Ok(Request::Commit(next)) => {
+                size_bytes += next.size_bytes;
+                group.push(next);
+            }
+            Ok(other) => return (group, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (group, None)
+}
+
+fn refuse(request: Option<Request>, error: &Error) {
+    match request {
+        Some(Request::Commit(submitted)) => submitted.refuse(error.clone()),
+        Some(Request::Flush(reply)) => drop(reply.send(Err(error.clone()))),
+        Some(Request::Close(reply)) => drop(reply.send(Err(error.clone()))),
+        // A barrier that never runs drops its reply, and the caller finds the failure.
+        Some(Request::Barrier(_)) | None => {}
+    }
+}
+
+async fn flush_outcome(flushing: &mut Option<Flushing>) -> std::result::Result<(), slatedb::Error> {
+    match flushing {
+        Some(flushing) => match (&mut flushing.task).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(slatedb::Error::internal(format!("flush task: {error}"))),
+        },
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn unknown_instance(id: InstanceId) -> Error {
+    Error::not_found(format!("no such instance in this slate, id={}", id.0))
+}
+
+/// What a failed write or flush means to those who waited for it.
+pub(crate) fn write_failure(error: slatedb::Error) -> Error {
+    let converted = Error::from(error);
+    match converted.kind() {
+        ErrorKind::Fenced | ErrorKind::Closed => converted,
+        _ => converted.with_kind(ErrorKind::OutcomeUnknown),
+    }
+}

@@ -1,0 +1,252 @@
+//! Forks: clones of a slate that share every file with it until they are written.
+//!
+//! A fork is a slate of its own from the first moment: it has its own id, and its record names the slate it
+//! comes from and the last position both have in common. The parent keeps the shared files alive until the fork
+//! has rewritten them or is deleted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slatedb::admin::{Admin, CloneSourceSpec};
+use slatedb::config::{CloseOptions, FlushOptions, FlushType, Settings as Engine, WriteOptions};
+use slatedb::{Db, WriteBatch};
+
+use super::checkpoint::{self, Checkpoint};
+use super::committer::write_failure;
+use super::registry::{Ancestor, Registry, SlateId};
+use super::router::{Router, SegmentExtractor};
+use super::{At, Instance, Slate, SlateReader};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::key::{InstanceId, Prefix, SystemId};
+use crate::store::Store;
+use crate::time::Position;
+
+/// How long a pin may outlive a fork that was broken off.
+const PIN: Duration = Duration::from_secs(600);
+
+impl Slate {
+    /// Forks the slate as it is now to another path of the same store. Returns the position both have in
+    /// common. Open the fork like any other slate; writes to either are not seen by the other.
+    ///
+    /// # Errors
+    /// `Conflict` if there is something at the path already; what the store returned.
+    pub async fn fork(&self, path: &str) -> Result<Position> {
+        self.fork_now(path, None).await
+    }
+
+    /// Forks one instance as it is now, with its cursors, into a slate of its own.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such instance, and those of [`fork`](Self::fork).
+    pub async fn fork_instance(&self, instance: &str, path: &str) -> Result<Position> {
+        self.fork_now(path, Some(instance)).await
+    }
+
+    async fn fork_now(&self, path: &str, instance: Option<&str>) -> Result<Position> {
+        let name = format!("fork-{}", self.0.env.random_uuid());
+        let (id, position) = self.pin(name.clone(), Some(PIN)).await?;
+        let source = Source { store: &self.0.store, path: &self.0.path, checkpoint: id, position };
+        let forked = source.fork(path, instance, &self.0.router, &self.0.env).await;
+        let released = self.release(&name).await;
+        forked?;
+        released?;
+        Ok(position)
+    }
+
+    /// Forks the slate as it was at a checkpoint.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such checkpoint, and those of [`fork`](Self::fork).
+    pub async fn fork_at(&self, checkpoint: &str, path: &str) -> Result<Position> {
+        let Checkpoint { id, position, .. } = checkpoint::find(&self.0.store, &self.0.path, checkpoint).await?;
+        let source = Source { store: &self.0.store, path: &self.0.path, checkpoint: id, position };
+        source.fork(path, None, &self.0.router, &self.0.env).await?;
+        Ok(position)
+    }
+}
+
+impl SlateReader {
+    /// Forks the slate as it stood at this reader's checkpoint. No writer is needed, and one that is at work
+    /// is not disturbed.
+    ///
+    /// # Errors
+    /// `Invalid` if this is not a reader of a checkpoint: what a writer has not yet flushed, only the writer can
+    /// fork. `Conflict` if there is something at the new path; what the store returned.
+    pub async fn fork(&self, to: &str) -> Result<Position> {
+        let (store, path, router, at) = self.parts();
+        let At::Checkpoint(name) = at else {
+            return Err(Error::invalid(
+                "without its writer a slate is forked at a checkpoint; make one, or use the writer",
+            ));
+        };
+        let Checkpoint { id, position, .. } = checkpoint::find(store, path, name).await?;
+        let source = Source { store, path, checkpoint: id, position };
+        source.fork(to, None, router, &Env::system()).await?;
+        Ok(position)
+    }
+}
+
+/// Deletes a slate and everything in it. Nobody may be writing to it.
+///
+/// # Errors
+/// `NotFound` if there is no slate; `Conflict` if forks still share its files: they must be deleted, or have
+/// rewritten what they share, first.
+pub async fn delete(store: &Store, path: &str) -> Result<()> {
+    let full_path = store.slate_path(path)?;
+    let admin = Admin::builder(full_path, Arc::clone(store.object_store())).build();
+    let manifest = admin.read_manifest(None).await?;
+    let manifest = manifest.ok_or_else(|| Error::not_found(format!("there is no slate at this path, path={path}")))?;
+    // A fork pins its parent by an unnamed checkpoint that never expires. The compactor's own ones do expire.
+    let forks = manifest.checkpoints().iter().filter(|found| found.name.is_none() && found.expire_time.is_none());
+    let count = forks.count();
+    if count > 0 {
+        return Err(Error::conflict(format!("forks still share files with this slate, path={path}, forks={count}")));
+    }
+    admin.delete_db(true).await?;
+    delete_base(store, path).await
+}
+
+/// Deletes the slate that a fork of one instance was cut from, if there is one.
+async fn delete_base(store: &Store, path: &str) -> Result<()> {
+    let base = base_path(path);
+    let admin = Admin::builder(store.slate_path(&base)?, Arc::clone(store.object_store())).build();
+    if admin.read_manifest(None).await?.is_some() {
+        admin.delete_db(true).await?;
+    }
+    Ok(())
+}
+
+fn base_path(path: &str) -> String {
+    format!("{path}.base")
+}
+
+struct Source<'a> {
+    store: &'a Store,
+    path: &'a str,
+    checkpoint: uuid::Uuid,
+    position: Position,
+}
+
+impl Source<'_> {
+    async fn fork(&self, to: &str, instance: Option<&str>, router: &Router, env: &Env) -> Result<()> {
+        let target = self.store.slate_path(to)?;
+        let admin = Admin::builder(target.clone(), Arc::clone(self.store.object_store())).build();
+        if admin.read_manifest(None).await?.is_some() {
+            return Err(Error::conflict(format!("there is a slate at this path already, path={to}")));
+        }
+        match instance {
+            None => {
+                let parent = self.store.slate_path(self.path)?;
+                let spec = CloneSourceSpec::with_checkpoint(parent, self.checkpoint);
+                admin.create_clone_builder_from_source(spec).build().await.map_err(clone_failure)?;
+                self.christen(to, None, router, env).await
+            }
+            Some(instance) => self.fork_instance(to, instance, router, env).await,
+        }
+    }
+
+    /// A projection needs a source with nothing in its log, so the slate is cloned whole first, that clone is
+    /// settled, and the instance is cut out of it. The clone stays as the base that the fork's files belong to.
+    async fn fork_instance(&self, to: &str, instance: &str, router: &Router, env: &Env) -> Result<()> {
+        let base = base_path(to);
+        Box::pin(self.fork(&base, None, router, env)).await?;
+        let base_full = self.store.slate_path(&base)?;
+        let db = open_raw(self.store, &base, router).await?;
+        let settled = settle(&db, instance).await;
+        let closed = close_raw(&db).await;
+        let id = settled?;
+        closed?;
+        let target = self.store.slate_path(to)?;
+        let admin = Admin::builder(target, Arc::clone(self.store.object_store())).build();
+        let keep = move |prefix: &[u8]| belongs(prefix, id);
+        let spec = CloneSourceSpec::new(base_full);
+        admin.create_clone_builder_from_source(spec).with_segment_filter(keep).build().await.map_err(clone_failure)?;
+        self.christen(to, Some(instance), router, env).await
+    }
+
+    /// Gives the clone its own identity and writes down where it comes from.
+    async fn christen(&self, to: &str, only: Option<&str>, router: &Router, env: &Env) -> Result<()> {
+        let db = open_raw(self.store, to, router).await?;
+        let written = async {
+            let snapshot = db.snapshot()?;
+            let stored = snapshot.get(Registry::key()).await?;
+            let stored =
+                stored.ok_or_else(|| Error::corrupt_at(&Registry::key(), "the slate has no record of itself"))?;
+            let mut registry = Registry::decode(&stored)?;
+            if only.is_none() {
+                let parent =
+                    Ancestor { slate_id: registry.slate_id, path: self.path.to_owned(), fork_position: self.position };
+                registry.lineage.insert(0, parent);
+            }
+            if let Some(only) = only {
+                registry.keep_only(only)?;
+            }
+            registry.slate_id = SlateId(env.random_uuid());
+            let mut batch = WriteBatch::new();
+            batch.put_bytes(Registry::key(), registry.encode());
+            let options = WriteOptions { seqnum: snapshot.seq() + 1 };
+            db.write_with_options(batch, &options).await.map_err(write_failure)?;
+            db.flush().await.map_err(write_failure)?;
+            Ok::<_, Error>(())
+        }
+        .await;
+        let closed = close_raw(&db).await;
+        written?;
+        closed?;
+        Ok(())
+    }
+}
+
+/// Opens a slate's engine for a moment, without compaction and garbage collection.
+async fn open_raw(store: &Store, path: &str, router: &Router) -> Result<Db> {
+    let (cache, cache_id) = store.cache();
+    let settings = Engine {
+        flush_interval: None,
+        compactor_options: None,
+        garbage_collector_options: None,
+        object_store_max_retries: Some(5),
+        ..Engine::default()
+    };
+    let db = Db::builder(store.slate_path(path)?, Arc::clone(store.object_store()))
+        .with_settings(settings)
+        .with_merge_operator(router.merge_operator())
+        .with_segment_extractor(Arc::new(SegmentExtractor))
+        .with_filter_policies(router.filter_policies())
+        .with_sst_block_size(super::open::BLOCK_SIZE)
+        .with_db_cache(cache, cache_id)
+        .build()
+        .await?;
+    Ok(db)
+}
+
+/// Ends the engine without writing sorted files: all that was written was flushed to the log, and the time a fork
+/// takes must not grow with what its parent had in memory.
+async fn close_raw(db: &Db) -> Result<()> {
+    Ok(db.close_with_options(CloseOptions::default().with_flush_type(None)).await?)
+}
+
+/// Moves everything from the log into sorted files. Returns the id of the instance.
+async fn settle(db: &Db, instance: &str) -> Result<InstanceId> {
+    let snapshot = db.snapshot()?;
+    let stored = snapshot.get(Registry::key()).await?;
+    let stored = stored.ok_or_else(|| Error::corrupt_at(&Registry::key(), "the slate has no record of itself"))?;
+    let id = Registry::decode(&stored)?.find(instance).map(|found: &Arc<Instance>| found.id)?;
+    // The record is written again because a memtable without a row is not flushed.
+    let mut batch = WriteBatch::new();
+    batch.put_bytes(Registry::key(), stored);
+    let options = WriteOptions { seqnum: snapshot.seq() + 1 };
+    db.write_with_options(batch, &options).await.map_err(write_failure)?;
+    for flush_type in [FlushType::Wal, FlushType::MemTable] {
+        db.flush_with_options(FlushOptions { flush_type }).await.map_err(write_failure)?;
+    }
+    Ok(id)
+}
+
+fn belongs(prefix: &[u8], id: InstanceId) -> bool {
+    Prefix::decode(prefix).is_ok_and(|(prefix, _)| prefix.system == SystemId::SLATE || prefix.instance == id)
+}
+
+fn clone_failure(error: slatedb::Error) -> Error {
+    Error::from(error).context("clone a slate")
+}

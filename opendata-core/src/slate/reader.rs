@@ -1,0 +1,204 @@
+//! Reading a slate without being its writer: at a checkpoint, or as it is now, from any process.
+//!
+//! A reader of [`At::Latest`] is a fixed instant as well; [`refresh`](SlateReader::refresh) moves it to a newer
+//! one. Between refreshes it costs the store nothing. It does not protect its files from garbage collection: a view that is
+//! used for longer than [`Settings::garbage_age_s`](super::Settings) should be one of a checkpoint.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use slatedb::config::DbReaderOptions;
+use slatedb::{DbReader, DbReaderMode};
+
+use super::checkpoint;
+use super::erased::SystemOf;
+use super::registry::Registry;
+use super::router::{Router, SegmentExtractor};
+use super::transaction::Handle;
+use super::view::{Access, Order, Row, Source, View, ViewInner};
+use crate::error::{Error, Result};
+use crate::key::KeyRange;
+use crate::store::Store;
+use crate::system::DataSystem;
+use crate::time::Position;
+
+/// Which instant of a slate to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum At {
+    /// What is durable now.
+    #[default]
+    Latest,
+    /// A named checkpoint.
+    Checkpoint(String),
+}
+
+/// Describes a reader.
+pub struct ReaderBuilder {
+    store: Store,
+    path: String,
+    router: Router,
+}
+
+/// Reads a slate from any process.
+pub struct SlateReader {
+    store: Store,
+    path: String,
+    router: Router,
+    at: At,
+    current: Mutex<Opened>,
+}
+
+#[derive(Clone)]
+struct Opened {
+    view: View,
+    reader: Arc<DbReader>,
+}
+
+/// A row in words.
+#[derive(Clone, Debug)]
+pub struct Inspected {
+    /// The row.
+    pub row: Row,
+    /// What its system says about it, or why it cannot.
+    pub text: String,
+}
+
+impl ReaderBuilder {
+    /// A system whose instances shall be readable.
+    #[must_use]
+    pub fn register<S: DataSystem>(mut self) -> Self {
+        self.router.register(SystemOf::<S>::shared());
+        self
+    }
+
+    /// Opens the slate for reading. Nothing is written, and a writer is not disturbed.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no slate or no such checkpoint; `Unsupported` if it was made by a newer version.
+    pub async fn open(self, at: At) -> Result<SlateReader> {
+        let opened = open(&self.store, &self.path, &self.router, &at).await?;
+        Ok(SlateReader { store: self.store, path: self.path, router: self.router, at, current: Mutex::new(opened) })
+    }
+}
+
+impl SlateReader {
+    /// Begins to describe a reader of the slate at a path.
+    #[must_use]
+    pub fn builder(store: &Store, path: &str) -> ReaderBuilder {
+        ReaderBuilder { store: store.clone(), path: path.to_owned(), router: Router::default() }
+    }
+
+    /// The instant it stands at.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.opened().view
+    }
+
+    /// A handle to an instance.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none of that name, `Invalid` if it is one of another system.
+    pub fn get<S: DataSystem>(&self, name: &str) -> Result<Handle<S>> {
+        let view = self.view();
+        let instance = view.0.registry.find(name)?;
+        instance.check_system::<S>()?;
+        Ok(Handle::new(view.0.registry.slate_id, instance))
+    }
+
+    /// Moves to what is durable now, and returns it. A reader of a checkpoint stays. Views taken before stay where they are.
+    ///
+    /// # Errors
+    /// What the store returned; the reader then stands where it stood.
+    pub async fn refresh(&self) -> Result<View> {
+        if self.at == At::Latest {
+            let opened = open(&self.store, &self.path, &self.router, &self.at).await?;
+            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = opened;
+        }
+        Ok(self.view())
+    }
+
+    /// Follows the write-ahead log from this reader's instant on: every row that is written after it, once.
+    ///
+    /// # Errors
+    /// What the store returned.
+    pub fn tail(&self) -> Result<super::wal::WalTail> {
+        let opened = self.opened();
+        let manifest = opened.reader.manifest();
+        super::wal::WalTail::new(&self.store, &self.path, manifest.replay_after_wal_id(), opened.view.position())
+    }
+
+    /// The rows of a range in words, at most `limit`.
+    ///
+    /// # Errors
+    /// What the store returned.
+    pub async fn inspect(&self, range: KeyRange, limit: usize) -> Result<Vec<Inspected>> {
+        let view = self.view();
+        let mut rows = view.scan(range, Access::Bulk, Order::Ascending).await?;
+        let mut inspected = Vec::new();
+        while inspected.len() < limit {
+            let Some(row) = rows.next().await? else { break };
+            let text = match row.key == Registry::key() {
+                true => Registry::decode(&row.value).map(|registry| format!("slate record: {registry:?}")),
+                false => self.router.describe(&row.key, &row.value),
+            };
+            inspected.push(Inspected { row, text: text.unwrap_or_else(|error| error.to_string()) });
+        }
+        Ok(inspected)
+    }
+
+    pub(crate) fn parts(&self) -> (&Store, &str, &Router, &At) {
+        (&self.store, &self.path, &self.router, &self.at)
+    }
+
+    fn opened(&self) -> Opened {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn open(store: &Store, path: &str, router: &Router, at: &At) -> Result<Opened> {
+    let (mode, position) = match at {
+        At::Latest => (DbReaderMode::FollowLatest, None),
+        At::Checkpoint(name) => {
+            let found = checkpoint::find(store, path, name).await?;
+            (DbReaderMode::Checkpoint(found.id), Some(found.position))
+        }
+    };
+    let reader = Arc::new(open_engine(store, path, router, mode).await?);
+    let position = position.unwrap_or_else(|| Position(reader.status().durable_seq));
+    let value = reader.get(Registry::key()).await?;
+    let value = value.ok_or_else(|| {
+        Error::not_found(format!("there is no slate at this path, or nothing durable in it yet, path={path}"))
+    })?;
+    let registry = Registry::decode(&value)?;
+    let view = View(Arc::new(ViewInner {
+        source: Source::Reader(Arc::clone(&reader)),
+        position,
+        registry: Arc::new(registry),
+        states: BTreeMap::new(),
+        lease: None,
+    }));
+    Ok(Opened { view, reader })
+}
+
+/// Opens the engine at an instant. It follows nothing: the next look at the store is a new one.
+async fn open_engine(store: &Store, path: &str, router: &Router, mode: DbReaderMode) -> Result<DbReader> {
+    const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+    let options = DbReaderOptions {
+        manifest_poll_interval: NEVER,
+        checkpoint_lifetime: NEVER * 3,
+        object_store_max_retries: Some(5),
+        ..DbReaderOptions::default()
+    };
+    let (cache, cache_id) = store.cache();
+    DbReader::builder(store.slate_path(path)?, Arc::clone(store.object_store()))
+        .with_reader_mode(mode)
+        .with_segment_extractor(Arc::new(SegmentExtractor))
+        .with_merge_operator(router.merge_operator())
+        .with_filter_policies(router.filter_policies())
+        .with_db_cache(cache, cache_id)
+        .with_options(options)
+        .build()
+        .await
+        .map_err(|error| Error::from(error).context(format_args!("open slate {path} for reading")))
+}

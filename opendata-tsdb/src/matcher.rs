@@ -1,0 +1,245 @@
+//! Label matchers: the conditions of a selector.
+//!
+//! A label that a series does not have matches as the empty text. Regular expressions are RE2's (translated in
+//! [`re2`]), match the whole value, and `.` matches a newline too, as in the reference. Besides testing a value, a
+//! matcher says what an index needs to read less: the finite set of values that can match, or a prefix of them.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use opendata_core::{Error, Result};
+use regex_automata::meta::Regex;
+use regex_syntax::hir::literal::{ExtractKind, Extractor};
+
+use crate::labels::{METRIC_NAME, Quoted, is_legacy_label_name};
+
+mod re2;
+
+/// How a matcher compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MatchOp {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`
+    Regex,
+    /// `!~`
+    NotRegex,
+}
+
+impl MatchOp {
+    /// Whether the matcher holds for the values that its text does *not* describe.
+    #[must_use]
+    pub fn is_negative(self) -> bool {
+        matches!(self, Self::NotEqual | Self::NotRegex)
+    }
+}
+
+impl fmt::Display for MatchOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Regex => "=~",
+            Self::NotRegex => "!~",
+        })
+    }
+}
+
+/// A condition on one label. Cloning shares the compiled expression.
+#[derive(Clone)]
+pub struct Matcher {
+    name: Arc<str>,
+    op: MatchOp,
+    value: Arc<str>,
+    test: Arc<Test>,
+}
+
+/// What the text describes, before negation.
+enum Test {
+    /// Exactly these values, sorted; a single one for `=` and `!=`.
+    Literals { list: Vec<String>, set: HashSet<String> },
+    /// An expression over the whole value, and the prefix every match begins with.
+    Regex { regex: Regex, prefix: String },
+}
+
+impl Matcher {
+    /// A matcher; compiles the expression if it is one.
+    ///
+    /// # Errors
+    /// `Invalid` when the name is empty or the regular expression does not parse or is too large.
+    pub fn new(name: &str, op: MatchOp, value: &str) -> Result<Self> {
+        if name.is_empty() {
+            return Err(Error::invalid("the label name of a matcher is empty"));
+        }
+        let test = match op {
+            MatchOp::Equal | MatchOp::NotEqual => Test::literals([value.to_owned()]),
+            MatchOp::Regex | MatchOp::NotRegex => Test::regex(value)?,
+        };
+        Ok(Self { name: name.into(), op, value: value.into(), test: Arc::new(test) })
+    }
+
+    /// The matcher `__name__="name"`.
+    #[must_use]
+    pub fn metric(name: &str) -> Self {
+        Self {
+            name: METRIC_NAME.into(),
+            op: MatchOp::Equal,
+            value: name.into(),
+            test: Arc::new(Test::literals([name.to_owned()])),
+        }
+    }
+
+    /// The label it looks at.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it compares.
+    #[must_use]
+    pub fn op(&self) -> MatchOp {
+        self.op
+    }
+
+    /// The text it compares with: a value, or the source of an expression.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Whether a value satisfies the condition. A missing label has the empty value.
+    #[must_use]
+    pub fn matches(&self, value: &str) -> bool {
+        self.test.describes(value) != self.op.is_negative()
+    }
+
+    /// Whether series without the label satisfy the condition.
+    #[must_use]
+    pub fn matches_empty(&self) -> bool {
+        self.matches("")
+    }
+
+    /// All values that the text describes, sorted, where they are a short finite list: `a|b|c`, `x[12]`, or the one value of `=`.
+    ///
+    /// For a negative matcher these are exactly the values that do *not* satisfy it.
+    #[must_use]
+    pub fn literals(&self) -> Option<&[String]> {
+        match self.test.as_ref() {
+            Test::Literals { list, .. } => Some(list),
+            Test::Regex { .. } => None,
+        }
+    }
+
+    /// What every value that the text describes begins with; often empty. For a negative matcher only values that begin with it fail.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        match self.test.as_ref() {
+            Test::Literals { list, .. } => match list.as_slice() {
+                [one] => one,
+                [first, .., last] => common_prefix(first, last),
+                [] => "",
+            },
+            Test::Regex { prefix, .. } => prefix,
+        }
+    }
+}
+
+impl Test {
+    fn literals(values: impl IntoIterator<Item = String>) -> Self {
+        let set: HashSet<String> = values.into_iter().collect();
+        let mut list: Vec<String> = set.iter().cloned().collect();
+        list.sort_unstable();
+        Self::Literals { list, set }
+    }
+
+    fn regex(source: &str) -> Result<Self> {
+        let refused = |what: &dyn fmt::Display| {
+            Error::invalid(format!("regular expression does not parse: {what}, expression={}", Quoted(source)))
+        };
+        let translated = re2::translate(source).map_err(|what| refused(&what))?;
+        let syntax = regex_syntax::ParserBuilder::new().dot_matches_new_line(true).utf8(false).build();
+        let hir = { syntax }.parse(&translated).map_err(|error| {
+            let text = error.to_string();
+            refused(&text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()).with_source(error)
+        })?;
+        let literals = Extractor::new().kind(ExtractKind::Prefix).extract(&hir);
+        if hir.properties().look_set().is_empty()
+            && literals.is_exact()
+            && let Some(list) = literals.literals()
+        {
+            let texts: Result<Vec<String>, _> =
+                list.iter().map(|literal| String::from_utf8(literal.as_bytes().to_vec())).collect();
+            if let Ok(texts) = texts {
+                return Ok(Self::literals(texts));
+            }
+        }
+        let prefix = literals.longest_common_prefix().map(longest_text).unwrap_or_default();
+        let whole = format!(r"\A(?:{translated})\z");
+        let regex = Regex::builder()
+            .syntax(regex_automata::util::syntax::Config::new().dot_matches_new_line(true).utf8(false))
+            .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(10 << 20)))
+            .build(&whole)
+            .map_err(|error| {
+                let text = error.to_string();
+                refused(&text).with_source(error)
+            })?;
+        Ok(Self::Regex { regex, prefix })
+    }
+
+    fn describes(&self, value: &str) -> bool {
+        match self {
+            Self::Literals { list, set } => match list.as_slice() {
+                [one] => one == value,
+                _ => set.contains(value),
+            },
+            Self::Regex { regex, prefix } => value.starts_with(prefix.as_str()) && regex.is_match(value),
+        }
+    }
+}
+
+/// As much of the bytes as is whole characters.
+fn longest_text(bytes: &[u8]) -> String {
+    bytes.utf8_chunks().next().map(|chunk| chunk.valid().to_owned()).unwrap_or_default()
+}
+
+fn common_prefix<'a>(a: &'a str, b: &str) -> &'a str {
+    let end = a.char_indices().zip(b.chars()).find(|((_, x), y)| x != y).map(|((at, _), _)| at);
+    a.get(..end.unwrap_or(a.len().min(b.len()))).unwrap_or_default()
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, self.op, &self.value) == (&other.name, other.op, &other.value)
+    }
+}
+
+impl Eq for Matcher {}
+
+impl std::hash::Hash for Matcher {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (&self.name, self.op, &self.value).hash(state);
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_legacy_label_name(&self.name) {
+            f.write_str(&self.name)?;
+        } else {
+            Quoted(&self.name).fmt(f)?;
+        }
+        write!(f, "{}{}", self.op, Quoted(&self.value))
+    }
+}
+
+impl fmt::Debug for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests;
