@@ -1,1 +1,280 @@
+use super::*;
+use crate::ErrorKind;
+use crate::testing::{Ledger, LedgerConfig};
 
+fn settings() -> Settings {
+    Settings { maintenance_interval_ms: 0, flush_interval_ms: 10, poll_interval_ms: 50, ..Settings::default() }
+}
+
+async fn open(store: &Store) -> Slate {
+    try_open(store).await.unwrap()
+}
+
+async fn try_open(store: &Store) -> Result<Slate> {
+    Slate::builder(store, "s").settings(settings()).system::<Ledger>("ledger", LedgerConfig::default()).open().await
+}
+
+async fn add(slate: &Slate, amount: i64) -> Result<Commit, CommitError> {
+    let ledger = slate.get::<Ledger>("ledger").unwrap();
+    let mut transaction = slate.begin();
+    transaction.on(&ledger).add("a", amount);
+    transaction.commit().await
+}
+
+async fn balance(view: &View) -> i64 {
+    let reader = view.get_reader::<Ledger>("ledger").unwrap();
+    let stored = reader.scan_balances().await.unwrap();
+    assert_eq!(stored, reader.balances().await.unwrap(), "memory and slate differ");
+    stored.get("a").copied().unwrap_or(0)
+}
+
+#[tokio::test]
+async fn a_commit_is_seen_by_later_views_and_not_by_earlier_ones() {
+    let store = Store::from_url("memory:").unwrap();
+    let slate = open(&store).await;
+    let before = slate.view();
+    let commit = add(&slate, 5).await.unwrap();
+    let after = slate.view();
+    assert_eq!(after.position(), commit.position());
+    assert!(before.position() < after.position());
+    assert_eq!((balance(&before).await, balance(&after).await), (0, 5));
+    assert_eq!(balance(&slate.durable_view()).await, 5);
+    let ledger = slate.get::<Ledger>("ledger").unwrap();
+    assert_eq!(commit.receipt(&ledger).unwrap().get("a"), Some(&5));
+    slate.close().await.unwrap();
+    assert_eq!(add(&slate, 1).await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::from_url(&format!("file:{}", folder.path().display())).unwrap();
+    let slate = open(&store).await;
+    let position = add(&slate, 5).await.unwrap().position();
+    drop(slate); // No orderly close.
+    let slate = open(&store).await;
+    assert_eq!(balance(&slate.view()).await, 5);
+    assert!(slate.view().position() >= position);
+    assert!(add(&slate, 1).await.unwrap().position() > position);
+    slate.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn many_transactions_share_a_flush() {
+    let store = Store::from_url("memory:").unwrap();
+    let slate = open(&store).await;
+    let commits = futures::future::join_all((0..200).map(|_| add(&slate, 1))).await;
+    assert!(commits.iter().all(Result::is_ok));
+    assert_eq!(balance(&slate.view()).await, 200);
+    let stats = slate.stats();
+    assert_eq!(stats.commits, 200);
+    assert!(stats.groups < 200 && stats.flushes < 200, "{stats:?}");
+    slate.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_condition_is_checked_against_what_stands_before_in_the_same_group() {
+    let store = Store::from_url("memory:").unwrap();
+    let slate = open(&store).await;
+    let ledger = slate.get::<Ledger>("ledger").unwrap();
+    let mut racing = Vec::new();
+    for _ in 0..10 {
+        let mut transaction = slate.begin();
+        transaction.on(&ledger).expect("a", 0).add("a", 1);
+        racing.push(transaction.submit(Ack::Durable).await.unwrap());
+    }
+    let mut won = 0;
+    for pending in racing {
+        match pending.wait().await {
+            Ok(_) => won += 1,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict),
+        }
+    }
+    assert_eq!((won, balance(&slate.view()).await), (1, 1));
+    slate.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cursor_moves_only_from_where_it_is_expected() {
+    let store = Store::from_url("memory:").unwrap();
+    let slate = open(&store).await;
+    let ledger = slate.get::<Ledger>("ledger").unwrap();
+    let moved = |expected: Option<&'static [u8]>, next: &'static [u8]| {
+        let mut transaction = slate.begin();
+        transaction.on(&ledger).add("a", 1);
+        transaction.move_cursor(&ledger, "edge", expected.map(bytes::Bytes::from_static), next.into());
+        transaction.commit()
+    };
+    moved(None, b"1").await.unwrap();
+    assert_eq!(moved(None, b"2").await.unwrap_err().kind(), ErrorKind::Conflict);
+    moved(Some(b"1"), b"2").await.unwrap();
+    assert_eq!(slate.view().cursor("ledger", "edge").await.unwrap().as_deref(), Some(&b"2"[..]));
+    assert_eq!(slate.view().cursors("ledger").await.unwrap().len(), 1);
+    assert_eq!(balance(&slate.view()).await, 2);
+    slate.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_slate_does_not_know_is_refused_and_the_writer_goes_on() {
+    let store = Store::from_url("memory:").unwrap();
+    let slate = open(&store).await;
+    let unknown = Slate::builder(&store, "s").open().await.unwrap_err();
+    assert_eq!(unknown.kind(), ErrorKind::Unsupported, "{unknown}");
+    let wrong = LedgerConfig { limit: 7, ..LedgerConfig::default() };
+    let changed = Slate::builder(&store, "s").system::<Ledger>("ledger", wrong).open().await.unwrap_err();
+    assert_eq!(changed.kind(), ErrorKind::Invalid, "{changed}");
+    let missing = Slate::builder(&store, "nowhere").must_exist().open().await.unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    // None of these took the slate over.
+    add(&slate, 1).await.unwrap();
+    slate.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_foreign_database_is_refused() {
+    let store = Store::from_url("memory:").unwrap();
+    let db = Db::open("s", Arc::clone(store.object_store())).await.unwrap();
+    db.put(b"k", b"v").await.unwrap();
+    db.close().await.unwrap();
+    let error = try_open(&store).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+}
+
+#[tokio::test]
+async fn an_instance_can_be_added_renamed_and_reconfigured() {
+    let store = Store::from_url("memory:").unwrap();
+    let slate = open(&store).await;
+    add(&slate, 3).await.unwrap();
+    let handle = slate.get::<Ledger>("ledger").unwrap();
+    slate.rename("ledger", "book").await.unwrap();
+    assert_eq!(slate.get::<Ledger>("ledger").unwrap_err().kind(), ErrorKind::NotFound);
+    let mut transaction = slate.begin();
+    transaction.on(&handle).add("a", 1);
+    transaction.commit().await.unwrap();
+    assert_eq!(slate.view().on(&handle).unwrap().balances().await.unwrap().get("a"), Some(&4));
+    slate.close().await.unwrap();
+    let titled = LedgerConfig { title: "new".into(), ..LedgerConfig::default() };
+    let builder = Slate::builder(&store, "s").settings(settings()).system::<Ledger>("book", titled);
+    let slate = builder.system::<Ledger>("second", LedgerConfig::default()).open().await.unwrap();
+    let book = slate.view().get_reader::<Ledger>("book").unwrap();
+    assert_eq!(book.scan_balances().await.unwrap().get("a"), Some(&4));
+    assert_eq!(slate.view().instances().count(), 2);
+    slate.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_subset_of_the_instances_can_be_opened_and_the_others_come_when_they_are_used() {
+    let store = Store::from_url("memory:").unwrap();
+    let slate = open(&store).await;
+    add(&slate, 3).await.unwrap();
+    slate.close().await.unwrap();
+    let slate = Slate::builder(&store, "s").settings(settings()).register::<Ledger>().open().await.unwrap();
+    assert_eq!(balance(&slate.view()).await, 3);
+    add(&slate, 1).await.unwrap();
+    assert_eq!(balance(&slate.view()).await, 4);
+    slate.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_checkpoint_shows_the_past_until_it_is_released() {
+    let store = Store::from_url("memory:").unwrap();
+    let slate = open(&store).await;
+    add(&slate, 1).await.unwrap();
+    let checkpoint = slate.checkpoint("then", None).await.unwrap();
+    assert_eq!(checkpoint.position, slate.view().position());
+    add(&slate, 1).await.unwrap();
+    let twice = slate.checkpoint("then", None).await.unwrap_err();
+    assert_eq!(twice.kind(), ErrorKind::Conflict);
+    let reader = SlateReader::builder(&store, "s").register::<Ledger>();
+    let past = reader.open(At::Checkpoint("then".into())).await.unwrap();
+    assert_eq!((balance(&past.view()).await, balance(&slate.view()).await), (1, 2));
+    assert_eq!(past.view().position(), checkpoint.position);
+    slate.release("then").await.unwrap();
+    assert_eq!(slate.release("then").await.unwrap_err().kind(), ErrorKind::NotFound);
+    let short = slate.checkpoint("short", Some(std::time::Duration::from_millis(30))).await.unwrap();
+    assert!(short.expires.is_some());
+    tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+    assert!(slate.checkpoints().await.unwrap().is_empty());
+    slate.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_stands_still_until_it_is_refreshed() {
+    let store = Store::from_url("memory:").unwrap();
+    let slate = open(&store).await;
+    add(&slate, 1).await.unwrap();
+    let reader = SlateReader::builder(&store, "s").register::<Ledger>().open(At::Latest).await.unwrap();
+    let mut tail = reader.tail().unwrap();
+    add(&slate, 1).await.unwrap();
+    assert_eq!(balance(&reader.view()).await, 1);
+    let position = add(&slate, 1).await.unwrap().position();
+    let mut rows = Vec::new();
+    while tail.position() < position {
+        rows.extend(tail.next().await.unwrap());
+    }
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!(tail.next().await.unwrap().is_empty());
+    assert_eq!(balance(&reader.refresh().await.unwrap()).await, 3);
+    slate.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fork_goes_its_own_way_and_its_parent_cannot_be_deleted_under_it() {
+    let store = Store::from_url("memory:").unwrap();
+    let slate = open(&store).await;
+    add(&slate, 1).await.unwrap();
+    let at = slate.fork("f").await.unwrap();
+    assert_eq!(slate.fork("f").await.unwrap_err().kind(), ErrorKind::Conflict);
+    let builder = Slate::builder(&store, "f").settings(settings()).system::<Ledger>("ledger", LedgerConfig::default());
+    let fork = builder.must_exist().open().await.unwrap();
+    assert_ne!(fork.id(), slate.id());
+    let lineage = fork.lineage();
+    assert_eq!((lineage.len(), lineage[0].slate_id, lineage[0].fork_position), (1, slate.id(), at));
+    add(&fork, 10).await.unwrap();
+    add(&slate, 1).await.unwrap();
+    assert_eq!((balance(&fork.view()).await, balance(&slate.view()).await), (11, 2));
+    fork.close().await.unwrap();
+    slate.close().await.unwrap();
+    assert_eq!(delete(&store, "s").await.unwrap_err().kind(), ErrorKind::Conflict);
+    delete(&store, "f").await.unwrap();
+    delete(&store, "s").await.unwrap();
+    assert_eq!(delete(&store, "s").await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_full_queue_gives_the_transaction_back_and_an_oversized_one_is_refused() {
+    let store = Store::from_url("memory:").unwrap();
+    let small = Settings { queue_bytes: 4096, transaction_bytes: 4096, queue_timeout_ms: 1, ..settings() };
+    let builder = Slate::builder(&store, "s").settings(small).system::<Ledger>("ledger", LedgerConfig::default());
+    let slate = builder.open().await.unwrap();
+    let ledger = slate.get::<Ledger>("ledger").unwrap();
+    let padded = |size| {
+        let mut transaction = slate.begin();
+        transaction.on(&ledger).add("a", 1).pad(size);
+        transaction
+    };
+    assert_eq!(padded(5000).try_submit(Ack::Durable).unwrap_err().kind(), ErrorKind::Invalid);
+    let first = padded(3000).try_submit(Ack::Durable).unwrap();
+    let refused = padded(3000).try_submit(Ack::Durable).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Backpressure);
+    let again = refused.into_transaction().unwrap();
+    first.wait().await.unwrap();
+    again.commit().await.unwrap();
+    assert_eq!(balance(&slate.view()).await, 2);
+    slate.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_handle_of_another_slate_is_refused() {
+    let store = Store::from_url("memory:").unwrap();
+    let slate = open(&store).await;
+    let other = Slate::builder(&store, "o").system::<Ledger>("ledger", LedgerConfig::default()).open().await.unwrap();
+    let foreign = other.get::<Ledger>("ledger").unwrap();
+    let mut transaction = slate.begin();
+    transaction.on(&foreign).add("a", 1);
+    assert_eq!(transaction.commit().await.unwrap_err().kind(), ErrorKind::Invalid);
+    assert!(slate.view().on(&foreign).is_err());
+    assert_eq!(balance(&slate.view()).await, 0);
+    other.close().await.unwrap();
+    slate.close().await.unwrap();
+}

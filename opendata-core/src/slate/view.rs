@@ -91,13 +91,22 @@ impl View {
         self.0.registry.instances()
     }
 
-    /// Reads one instance through its handle.
+    /// Reads one instance through its handle. A handle of a slate that this one was cloned from is good as well.
     ///
     /// # Errors
-    /// `Invalid` if the handle belongs to another slate. A handle of this slate's parent is good for a
-    /// clone as well, as long as the instance exists.
+    /// `Invalid` if the handle belongs to another slate, `NotFound` if the instance is not in this one.
     pub fn on<S: DataSystem>(&self, handle: &Handle<S>) -> Result<S::Reader> {
-        self.instance::<S>(handle.name()).map(S::reader)
+        let registry = &self.0.registry;
+        let known = registry.slate_id == handle.slate_id()
+            || registry.lineage.iter().any(|ancestor| ancestor.slate_id == handle.slate_id());
+        if !known {
+            return Err(Error::invalid(format!("the handle belongs to another slate, name={}", handle.name())));
+        }
+        let instance = registry
+            .by_id(handle.id())
+            .ok_or_else(|| Error::not_found(format!("no such instance at this view, name={}", handle.name())))?;
+        instance.check_system::<S>()?;
+        self.instance_view(instance).map(S::reader)
     }
 
     /// Reads one instance by its name.
