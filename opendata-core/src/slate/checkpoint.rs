@@ -13,6 +13,7 @@ use slatedb::config::{CheckpointOptions, CheckpointScope};
 
 use super::Slate;
 use super::committer::{Committer, write_failure};
+use crate::env::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::time::{Position, Timestamp};
@@ -53,7 +54,7 @@ impl Checkpoint {
 
 impl Slate {
     /// Makes a checkpoint of everything committed so far. It lives until it is released or, if given, its
-    /// lifetime ends. Writers wait only while what is in memory is flushed to the log.
+    /// lifetime ends, which is kept in whole seconds, rounded up. Writers wait only while what is in memory is flushed to the log.
     ///
     /// # Errors
     /// `Conflict` if a checkpoint of this name exists, `Invalid` if the name is empty or longer than 200
@@ -105,6 +106,8 @@ async fn begin(
 ) -> Result<(slatedb::CheckpointHandle, Position)> {
     committer.settle().await?;
     let position = committer.last;
+    // The engine keeps whole seconds and cuts off the rest; nothing may expire before its time.
+    let lifetime = lifetime.map(|lifetime| lifetime + Duration::from_millis(999));
     let options = CheckpointOptions { lifetime, source: None, name: Some(format!("{MARK}:{}:{name}", position.0)) };
     let handle = committer.db.begin_checkpoint(CheckpointScope::Durable, &options).await.map_err(write_failure)?;
     Ok((handle, position))
@@ -119,17 +122,18 @@ fn admin(store: &Store, path: &str) -> Result<Admin> {
 /// # Errors
 /// What the store returned; `NotFound` if there is no slate.
 pub async fn checkpoints(store: &Store, path: &str) -> Result<Vec<Checkpoint>> {
-    let manifest = admin(store, path)?.read_manifest(None).await?;
-    let manifest = manifest.ok_or_else(|| Error::not_found(format!("there is no slate at this path, path={path}")))?;
-    let now = Timestamp(chrono::Utc::now().timestamp_millis());
-    let mut found: Vec<_> = manifest
-        .checkpoints()
-        .iter()
-        .filter_map(Checkpoint::parse)
-        .filter(|checkpoint| checkpoint.expires.is_none_or(|expires| expires > now))
-        .collect();
+    let now = SystemClock.now();
+    let mut found = all(store, path).await?;
+    found.retain(|checkpoint| checkpoint.expires.is_none_or(|expires| expires > now));
     found.sort_by_key(|checkpoint| (checkpoint.position, checkpoint.created));
     Ok(found)
+}
+
+/// The checkpoints of a slate, those that have expired and were not collected yet among them.
+async fn all(store: &Store, path: &str) -> Result<Vec<Checkpoint>> {
+    let manifest = admin(store, path)?.read_manifest(None).await?;
+    let manifest = manifest.ok_or_else(|| Error::not_found(format!("there is no slate at this path, path={path}")))?;
+    Ok(manifest.checkpoints().iter().filter_map(Checkpoint::parse).collect())
 }
 
 /// Lets a checkpoint of a slate at a path go. Needs no writer.

@@ -191,9 +191,11 @@ async fn a_checkpoint_shows_the_past_until_it_is_released() {
     assert_eq!(past.view().position(), checkpoint.position);
     slate.release("then").await.unwrap();
     assert_eq!(slate.release("then").await.unwrap_err().kind(), ErrorKind::NotFound);
-    let short = slate.checkpoint("short", Some(std::time::Duration::from_millis(30))).await.unwrap();
-    assert!(short.expires.is_some());
-    tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+    let short = slate.checkpoint("short", Some(std::time::Duration::from_secs(1))).await.unwrap();
+    let lives = short.expires.unwrap().0 - short.created.0;
+    assert!((1..=2000).contains(&lives), "{lives}");
+    assert_eq!(slate.checkpoints().await.unwrap().len(), 1);
+    tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
     assert!(slate.checkpoints().await.unwrap().is_empty());
     slate.close().await.unwrap();
 }

@@ -194,9 +194,7 @@ impl ObjectStore for FaultStore {
         add(&self.counters.lists, 1);
         let path = prefix.cloned().unwrap_or_default();
         match self.decide(Method::List, &path) {
-            Some(Fault::Error | Fault::ErrorAfterEffect) => {
-                futures::stream::once(async { Err(injected()) }).boxed()
-            }
+            Some(Fault::Error | Fault::ErrorAfterEffect) => futures::stream::once(async { Err(injected()) }).boxed(),
             Some(Fault::Hang) => futures::stream::pending().boxed(),
             Some(Fault::Slow(time)) => {
                 let listing = self.inner.list(prefix);
