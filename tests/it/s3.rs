@@ -5,3 +5,4 @@
 
 mod race;
 mod server;
+mod slate;
