@@ -21,11 +21,15 @@ pub(crate) async fn check(server: &Server, rounds: Range<usize>) -> Outcome<()> 
     for round in rounds {
         let path = Path::from(format!("race/{round}"));
         let absent = vec![PutMode::Create; CLIENTS];
-        one_winner(&clients, &path, "absent", absent).await.map_err(|error| format!("put if absent, round {round}: {error}"))?;
+        one_winner(&clients, &path, "absent", absent)
+            .await
+            .map_err(|error| format!("put if absent, round {round}: {error}"))?;
         let first = clients.first().ok_or("no client")?.head(&path).await?;
         let seen = PutMode::Update(UpdateVersion { e_tag: first.e_tag, version: first.version });
         let unchanged = vec![seen; CLIENTS];
-        one_winner(&clients, &path, "same", unchanged).await.map_err(|error| format!("put if same, round {round}: {error}"))?;
+        one_winner(&clients, &path, "same", unchanged)
+            .await
+            .map_err(|error| format!("put if same, round {round}: {error}"))?;
     }
     Ok(())
 }
@@ -46,7 +50,9 @@ async fn one_winner<S: ObjectStore>(clients: &[S], path: &Path, race: &str, mode
         }
     }
     let [winner] = winners.as_slice() else {
-        return Err(format!("{} clients won, this store must not hold slates, winners={winners:?}", winners.len()).into());
+        return Err(
+            format!("{} clients won, this store must not hold slates, winners={winners:?}", winners.len()).into()
+        );
     };
     let store = clients.first().ok_or("no client")?;
     let stored = store.get(path).await?.bytes().await?;

@@ -162,7 +162,10 @@ fn spawn(python: &Path, folder: &Path, port: u16) -> Outcome<Child> {
 fn create_bucket(port: u16) -> Outcome<String> {
     let mut connection = TcpStream::connect(("127.0.0.1", port))?;
     connection.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(connection, "PUT /{BUCKET} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?;
+    write!(
+        connection,
+        "PUT /{BUCKET} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer)?;
     Ok(answer.lines().next().unwrap_or_default().to_owned())
