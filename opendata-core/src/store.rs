@@ -11,6 +11,8 @@
 //! Cloud credentials and endpoints come from the environment, by the names that the `object_store` crate knows
 //! (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT`, `AWS_ALLOW_HTTP`, ...).
 
+mod bounded;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,9 +22,11 @@ use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
+use slatedb::admin::Admin;
 use slatedb::db_cache::foyer::{FoyerCache, FoyerCacheOptions};
 use slatedb::db_cache::{DbCache, SplitCache};
 
+use self::bounded::BoundedStore;
 use crate::error::{Error, Result};
 
 /// Whether an acknowledged write to local files survives a power cut.
@@ -79,6 +83,9 @@ pub struct Store {
     url: Arc<str>,
     cache: Arc<dyn DbCache>,
 }
+
+/// How often a failed request of administration is tried again; with the delays between, about two seconds.
+const ADMIN_RETRIES: u32 = 4;
 
 /// Each slate opened in this process has its own id in the shared cache.
 static NEXT_CACHE_ID: AtomicU64 = AtomicU64::new(1);
@@ -161,6 +168,12 @@ impl Store {
             return Err(Error::invalid("the path of a slate is empty"));
         }
         Ok(self.root.parts().chain(relative.parts()).collect())
+    }
+
+    /// Administration of the slate at a path: manifests, checkpoints, clones, deletion.
+    pub(crate) fn admin(&self, path: &str) -> Result<Admin> {
+        let bounded = BoundedStore::new(Arc::clone(&self.object_store), ADMIN_RETRIES);
+        Ok(Admin::builder(self.slate_path(path)?, Arc::new(bounded)).build())
     }
 
     pub(crate) fn cache(&self) -> (Arc<dyn DbCache>, u64) {

@@ -47,7 +47,8 @@ async fn balance(view: &View, account: &str) -> i64 {
     balances.get(account).copied().unwrap_or(0)
 }
 
-/// Breaks the store at its n-th call, for every n that a run has, and looks at what is left.
+/// Breaks the store at its n-th call, for every n that a run has, and looks at what is left. If it lasts, no later
+/// call of this kind succeeds either, as if the process had died.
 async fn break_at_every_call(fault: Fault, only: impl Fn(Method) -> bool + Copy + Send + 'static, lasts: bool) {
     for n in 0..400 {
         let memory = Store::from_url("memory:").unwrap();
@@ -59,7 +60,11 @@ async fn break_at_every_call(fault: Fault, only: impl Fn(Method) -> bool + Copy 
                 return None;
             }
             let call = seen.fetch_add(1, Ordering::SeqCst);
-            (call == n || (lasts && call > n)).then_some(fault)
+            match call.cmp(&n) {
+                std::cmp::Ordering::Less => None,
+                std::cmp::Ordering::Equal => Some(fault),
+                std::cmp::Ordering::Greater => lasts.then_some(Fault::Error),
+            }
         });
         let store = memory.map(|_| Arc::new(faulty.clone()));
         let (mut acknowledged, mut attempted) = (0, 0);

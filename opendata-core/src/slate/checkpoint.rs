@@ -5,10 +5,8 @@
 //! the same time whatever the size of the data. The engine can attach nothing but a name to a checkpoint, so the
 //! position is kept in it: `od1:<position>:<name>`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use slatedb::admin::Admin;
 use slatedb::config::{CheckpointOptions, CheckpointScope};
 
 use super::Slate;
@@ -113,10 +111,6 @@ async fn begin(
     Ok((handle, position))
 }
 
-fn admin(store: &Store, path: &str) -> Result<Admin> {
-    Ok(Admin::builder(store.slate_path(path)?, Arc::clone(store.object_store())).build())
-}
-
 /// The checkpoints of a slate at a path that have not expired, oldest first. Needs no writer.
 ///
 /// # Errors
@@ -131,7 +125,7 @@ pub async fn checkpoints(store: &Store, path: &str) -> Result<Vec<Checkpoint>> {
 
 /// The checkpoints of a slate, those that have expired and were not collected yet among them.
 async fn all(store: &Store, path: &str) -> Result<Vec<Checkpoint>> {
-    let manifest = admin(store, path)?.read_manifest(None).await?;
+    let manifest = store.admin(path)?.read_manifest(None).await?;
     let manifest = manifest.ok_or_else(|| Error::not_found(format!("there is no slate at this path, path={path}")))?;
     Ok(manifest.checkpoints().iter().filter_map(Checkpoint::parse).collect())
 }
@@ -142,7 +136,7 @@ async fn all(store: &Store, path: &str) -> Result<Vec<Checkpoint>> {
 /// `NotFound` if there is none of this name; what the store returned.
 pub async fn release_checkpoint(store: &Store, path: &str, name: &str) -> Result<()> {
     let checkpoint = find(store, path, name).await?;
-    Ok(admin(store, path)?.delete_checkpoint(checkpoint.id).await?)
+    Ok(store.admin(path)?.delete_checkpoint(checkpoint.id).await?)
 }
 
 pub(crate) async fn find(store: &Store, path: &str, name: &str) -> Result<Checkpoint> {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slatedb::admin::{Admin, CloneSourceSpec};
+use slatedb::admin::CloneSourceSpec;
 use slatedb::config::{CloseOptions, FlushOptions, FlushType, Settings as Engine, WriteOptions};
 use slatedb::{Db, WriteBatch};
 
@@ -93,8 +93,7 @@ impl SlateReader {
 /// `NotFound` if there is no slate; `Conflict` if forks still share its files: they must be deleted, or have
 /// rewritten what they share, first.
 pub async fn delete(store: &Store, path: &str) -> Result<()> {
-    let full_path = store.slate_path(path)?;
-    let admin = Admin::builder(full_path, Arc::clone(store.object_store())).build();
+    let admin = store.admin(path)?;
     let manifest = admin.read_manifest(None).await?;
     let manifest = manifest.ok_or_else(|| Error::not_found(format!("there is no slate at this path, path={path}")))?;
     // A fork pins its parent by an unnamed checkpoint that never expires. The compactor's own ones do expire.
@@ -110,7 +109,7 @@ pub async fn delete(store: &Store, path: &str) -> Result<()> {
 /// Deletes the slate that a fork of one instance was cut from, if there is one.
 async fn delete_base(store: &Store, path: &str) -> Result<()> {
     let base = base_path(path);
-    let admin = Admin::builder(store.slate_path(&base)?, Arc::clone(store.object_store())).build();
+    let admin = store.admin(&base)?;
     if admin.read_manifest(None).await?.is_some() {
         admin.delete_db(true).await?;
     }
@@ -130,8 +129,7 @@ struct Source<'a> {
 
 impl Source<'_> {
     async fn fork(&self, to: &str, instance: Option<&str>, router: &Router, env: &Env) -> Result<()> {
-        let target = self.store.slate_path(to)?;
-        let admin = Admin::builder(target.clone(), Arc::clone(self.store.object_store())).build();
+        let admin = self.store.admin(to)?;
         if admin.read_manifest(None).await?.is_some() {
             return Err(Error::conflict(format!("there is a slate at this path already, path={to}")));
         }
@@ -157,8 +155,7 @@ impl Source<'_> {
         let closed = close_raw(&db).await;
         let id = settled?;
         closed?;
-        let target = self.store.slate_path(to)?;
-        let admin = Admin::builder(target, Arc::clone(self.store.object_store())).build();
+        let admin = self.store.admin(to)?;
         let keep = move |prefix: &[u8]| belongs(prefix, id);
         let spec = CloneSourceSpec::new(base_full);
         admin.create_clone_builder_from_source(spec).with_segment_filter(keep).build().await.map_err(clone_failure)?;

@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use slatedb::admin::Admin;
 use slatedb::compactor::{CompactionSpec, SourceId};
 
 use super::transaction::{Ack, Transaction};
@@ -179,8 +178,7 @@ async fn drain(
     if sources.is_empty() || sources == expired.asked {
         return Ok(());
     }
-    let path = inner.store.slate_path(&inner.path)?;
-    let admin = Admin::builder(path, Arc::clone(inner.store.object_store())).build();
+    let admin = inner.store.admin(&inner.path)?;
     match admin.submit_compaction(CompactionSpec::drain_segment(key, sources.clone())).await {
         Ok(_) => expired.asked = sources,
         // It is being compacted right now, or the compactor is busy writing its state: next time.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use slatedb::admin::Admin;
 use slatedb::config::{DbReaderOptions, FlushOptions, FlushType, WriteOptions};
 use slatedb::manifest::VersionedManifest;
 use slatedb::{CompactorBuilder, Db, DbReader, DbReaderMode, SstBlockSize, WriteBatch};
@@ -112,7 +111,7 @@ impl Builder {
     pub async fn open(self) -> Result<Slate> {
         self.settings.validate()?;
         let full_path = self.store.slate_path(&self.path)?;
-        let admin = Admin::builder(full_path.clone(), Arc::clone(self.store.object_store())).build();
+        let admin = self.store.admin(&self.path)?;
         let manifest = admin.read_manifest(None).await.map_err(Error::from)?;
         let floor = match &manifest {
             None if self.missing == Missing::Refuse => {

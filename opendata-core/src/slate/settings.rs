@@ -11,6 +11,9 @@ use slatedb::config::{
 use crate::error::{Error, Result};
 use crate::store::StoreKind;
 
+/// How long the engine tries to update a manifest. Its default is five minutes, for which a broken store could hold up a close.
+const MANIFEST_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How a slate is run. Everything has a default; none of it changes bytes on the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -94,6 +97,7 @@ impl Settings {
         Engine {
             flush_interval: None,
             manifest_poll_interval: Duration::from_millis(self.poll_interval_ms),
+            manifest_update_timeout: MANIFEST_TIMEOUT,
             l0_sst_size_bytes: self.memtable_bytes,
             l0_max_ssts: 256,
             l0_max_ssts_per_key: 64,
@@ -109,6 +113,7 @@ impl Settings {
         let poll = Duration::from_millis(self.poll_interval_ms);
         CompactorOptions {
             poll_interval: poll,
+            manifest_update_timeout: MANIFEST_TIMEOUT,
             commit_compacted_interval: poll,
             object_store_max_retries: Some(self.store_retries),
             worker: Some(CompactionWorkerOptions {
