@@ -1,0 +1,201 @@
+//! Chunks: the samples of one series in one window, as they are kept.
+//!
+//! A row holds chunks one behind the other, in time order and without overlap; each has up to [`CHUNK_SAMPLES`]
+//! samples. A row is canonical: it is a function of the samples alone, so that merging in any grouping gives the same
+//! bytes. Merging decodes all, lets the later operand win on equal timestamps, and encodes again.
+//!
+//! ```text
+//! row   = layout u8 (1) · chunk*
+//! chunk = length varint · body
+//! body  = kind u8 (1: floats; 2 is reserved for native histograms) · count varint · first time signed varint
+//!         · span (last - first time) varint · flags u8 · [min, max, sum f64] · times · values
+//! ```
+//! Flags: bit 0, statistics follow (over what is not NaN; only for [`STATISTICS_FROM`] samples or more); bit 1, the
+//! values never decrease and none is NaN; bit 2, some value is NaN. Times are an integer column ([`ints`]), values a
+//! value column ([`values`]).
+
+mod bits;
+pub(crate) mod ints;
+pub(crate) mod values;
+mod xor;
+
+use bytes::Bytes;
+use opendata_core::codec::{Decoder, Encoder};
+use opendata_core::{Error, Result};
+
+pub(crate) use ints::Effort;
+pub(crate) use values::Scratch;
+
+use crate::columns::Columns;
+
+const LAYOUT: u8 = 1;
+const FLOATS: u8 = 1;
+
+/// The most samples that one chunk holds.
+pub(crate) const CHUNK_SAMPLES: usize = 1024;
+/// The fewest samples of a chunk that are worth statistics: below, they cost more than decoding.
+pub(crate) const STATISTICS_FROM: usize = 64;
+
+const HAS_STATISTICS: u8 = 1;
+const NEVER_DECREASES: u8 = 2;
+const HAS_NAN: u8 = 4;
+
+/// What a chunk says about its values without being decoded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Statistics {
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    pub(crate) sum: f64,
+}
+
+/// A chunk whose head was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk<'a> {
+    pub(crate) count: usize,
+    pub(crate) first_ms: i64,
+    pub(crate) last_ms: i64,
+    pub(crate) flags: u8,
+    pub(crate) statistics: Option<Statistics>,
+    columns: Decoder<'a>,
+}
+
+impl Chunk<'_> {
+    /// Appends the samples to `out`.
+    ///
+    /// # Errors
+    /// `Corrupt` if the columns cannot be read or contradict the head.
+    pub(crate) fn decode_into(mut self, scratch: &mut Scratch, out: &mut Columns) -> Result<()> {
+        ints::decode(&mut self.columns, self.first_ms, self.count, &mut scratch.words, &mut out.times)?;
+        if out.times.last() != Some(&self.last_ms) {
+            return Err(Error::corrupt("chunk ends at another time than its head says"));
+        }
+        values::decode(&mut self.columns, self.count, scratch, &mut out.values)?;
+        self.columns.finish()
+    }
+}
+
+/// The chunks of a row.
+///
+/// # Errors
+/// `Unsupported` if the layout is unknown; the items are `Corrupt` where a head cannot be read.
+pub(crate) fn chunks(row: &[u8]) -> Result<impl Iterator<Item = Result<Chunk<'_>>>> {
+    let mut rest = Decoder::new(row);
+    rest.layout(LAYOUT)?;
+    let mut failed = false;
+    Ok(std::iter::from_fn(move || {
+        if failed || rest.rest().is_empty() {
+            return None;
+        }
+        let chunk = rest.bytes().and_then(head);
+        failed = chunk.is_err();
+        Some(chunk)
+    }))
+}
+
+fn head(body: &[u8]) -> Result<Chunk<'_>> {
+    let mut columns = Decoder::new(body);
+    let kind = columns.u8()?;
+    if kind != FLOATS {
+        return Err(Error::unsupported(format!("unknown kind of chunk, kind={kind}")));
+    }
+    let count = columns.count()?;
+    if count == 0 || count > CHUNK_SAMPLES {
+        return Err(Error::corrupt(format!("chunk with a wrong number of samples, count={count}")));
+    }
+    let first_ms = columns.signed()?;
+    let last_ms = first_ms.wrapping_add(columns.varint()?.cast_signed());
+    let flags = columns.u8()?;
+    let statistics = match flags & HAS_STATISTICS {
+        0 => None,
+        _ => Some(Statistics { min: columns.f64()?, max: columns.f64()?, sum: columns.f64()? }),
+    };
+    Ok(Chunk { count, first_ms, last_ms, flags, statistics, columns })
+}
+
+/// Writes samples, which must be in strictly ascending time order, as a row.
+pub(crate) fn encode_row(times: &[i64], values: &[f64]) -> Bytes {
+    let mut row = Encoder::with_capacity(LAYOUT, times.len() * 2 + 32);
+    for (times, values) in times.chunks(CHUNK_SAMPLES).zip(values.chunks(CHUNK_SAMPLES)) {
+        row.bytes(&encode_chunk(times, values));
+    }
+    row.finish()
+}
+
+fn encode_chunk(times: &[i64], values: &[f64]) -> Bytes {
+    let (Some(first), Some(last)) = (times.first(), times.last()) else { return Bytes::new() };
+    let mut body = Encoder::with_capacity(FLOATS, times.len() * 2 + 48);
+    body.varint(times.len() as u64).signed(*first).varint(last.wrapping_sub(*first).cast_unsigned());
+    let has_nan = values.iter().any(|value| value.is_nan());
+    let never_decreases = !has_nan && values.is_sorted();
+    let mut flags = if has_nan { HAS_NAN } else { 0 } | if never_decreases { NEVER_DECREASES } else { 0 };
+    let statistics = statistics(values).filter(|_| values.len() >= STATISTICS_FROM);
+    if statistics.is_some() {
+        flags |= HAS_STATISTICS;
+    }
+    body.u8(flags);
+    if let Some(Statistics { min, max, sum }) = statistics {
+        body.f64(min).f64(max).f64(sum);
+    }
+    ints::encode(&mut body, times, Effort::Small);
+    values::encode(&mut body, values, Effort::Small);
+    body.finish()
+}
+
+fn statistics(values: &[f64]) -> Option<Statistics> {
+    let mut found = None;
+    for value in values.iter().copied().filter(|value| !value.is_nan()) {
+        let Statistics { min, max, sum } = found.unwrap_or(Statistics { min: value, max: value, sum: 0.0 });
+        found = Some(Statistics { min: min.min(value), max: max.max(value), sum: sum + value });
+    }
+    found
+}
+
+/// Appends all samples of a row to `out`.
+///
+/// # Errors
+/// `Corrupt` if the row cannot be read.
+pub(crate) fn decode_row(row: &[u8], scratch: &mut Scratch, out: &mut Columns) -> Result<()> {
+    chunks(row)?.try_for_each(|chunk| chunk?.decode_into(scratch, out))
+}
+
+/// Appends the samples of a row whose time is in `start_ms ..= end_ms` to `out`; chunks outside are not decoded.
+///
+/// # Errors
+/// `Corrupt` if the row cannot be read.
+pub(crate) fn decode_range(
+    row: &[u8],
+    (start_ms, end_ms): (i64, i64),
+    scratch: &mut Scratch,
+    out: &mut Columns,
+) -> Result<()> {
+    for chunk in chunks(row)? {
+        let chunk = chunk?;
+        if chunk.last_ms < start_ms || chunk.first_ms > end_ms {
+            continue;
+        }
+        let from = out.len();
+        let inside = chunk.first_ms >= start_ms && chunk.last_ms <= end_ms;
+        chunk.decode_into(scratch, out)?;
+        if !inside {
+            out.clip(from, start_ms, end_ms);
+        }
+    }
+    Ok(())
+}
+
+/// Merges rows, oldest first: on equal timestamps the later row wins.
+///
+/// # Errors
+/// `Corrupt` if a row cannot be read.
+pub(crate) fn merge_rows<'a>(rows: impl Iterator<Item = &'a [u8]>) -> Result<Bytes> {
+    let mut all = Columns::default();
+    let mut scratch = Scratch::default();
+    for row in rows {
+        decode_row(row, &mut scratch, &mut all)?;
+    }
+    all.settle();
+    Ok(encode_row(&all.times, &all.values))
+}
+
+#[cfg(test)]
+mod tests;

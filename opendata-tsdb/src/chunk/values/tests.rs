@@ -1,0 +1,106 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const STALE: u64 = 0x7ff0_0000_0000_0002;
+
+fn encoded(values: &[f64], effort: Effort) -> Vec<u8> {
+    let mut out = Encoder::new(0);
+    encode(&mut out, values, effort);
+    out.as_slice()[1..].to_vec()
+}
+
+fn check(values: &[f64], effort: Effort) -> Vec<u8> {
+    let bytes = encoded(values, effort);
+    let mut decoder = Decoder::new(&bytes);
+    let mut back = Vec::new();
+    decode(&mut decoder, values.len(), &mut Scratch::default(), &mut back).unwrap();
+    decoder.finish().unwrap();
+    let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&back), bits(values));
+    bytes
+}
+
+#[test]
+fn golden_bytes() {
+    assert_eq!(check(&[2.0, 2.0, 2.0], Effort::Small), [0, 0, 0, 0, 0, 0, 0, 0, 0x40]);
+    // Decimal with exponent 1, no exceptions, first 15, then offsets 1, 2, 3 by delta: base 1, width 0.
+    assert_eq!(check(&[1.5, 1.6, 1.7, 1.8], Effort::Small), [1, 1, 0, 30, 1, 0, 2]);
+    // A stale marker is an exception at place 1.
+    let stale = f64::from_bits(STALE);
+    let golden = [1, 0, 1, 1, 2, 0, 0, 0, 0, 0, 0xf0, 0x7f, 2, 0, 1, 0, 0b110];
+    assert_eq!(check(&[1.0, stale, 2.0, 2.0], Effort::Fast), golden);
+    let raw = [0.1f64.sqrt(), 0.7f64.sqrt()];
+    assert_eq!(check(&raw, Effort::Fast)[0], RAW);
+    let mut noisy = vec![0.1f64.sqrt(); 20];
+    noisy[7] = 0.7f64.sqrt();
+    let stream = [
+        &[XOR, 26][..],
+        &[63, 212, 61, 19, 98, 72, 73, 15, 3, 43, 95, 190],
+        &[62, 23, 76, 190, 253, 239, 190, 62, 23, 76, 190, 253, 192, 0],
+    ]
+    .concat();
+    assert_eq!(check(&noisy, Effort::Small), stream);
+}
+
+#[test]
+fn special_values_come_back_in_every_kind() {
+    let special = [f64::NAN, f64::from_bits(STALE), f64::INFINITY, f64::NEG_INFINITY, -0.0, 0.0, f64::MIN_POSITIVE, 5e-324];
+    for effort in [Effort::Fast, Effort::Small] {
+        check(&special, effort);
+        for special in special {
+            check(&[special], effort);
+            check(&[special, special], effort);
+            let mut counter: Vec<f64> = (0..100).map(|i| f64::from(i) * 3.0).collect();
+            counter[0] = special;
+            counter[50] = special;
+            counter[99] = special;
+            check(&counter, effort);
+            let mut noise: Vec<f64> = (0..100).map(|i| f64::from(i).sin()).collect();
+            noise[0] = special;
+            noise[99] = special;
+            check(&noise, effort);
+        }
+    }
+}
+
+#[test]
+fn large_integers_are_exact() {
+    check(&[LARGEST, LARGEST - 1.0, -LARGEST, LARGEST * 2.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0], Effort::Small);
+    check(&[1e15, 1e15 + 0.5, 1e15 + 0.125, 123_456_789.123_456_7], Effort::Small);
+}
+
+fn column() -> impl Strategy<Value = Vec<f64>> {
+    let bits = prop::collection::vec(any::<u64>().prop_map(f64::from_bits), 0..200);
+    let decimals = (0i32..6, prop::collection::vec((-100_000i32..100_000, 0u8..40), 0..200)).prop_map(|(e, digits)| {
+        digits
+            .into_iter()
+            .map(|(digit, rare)| match rare {
+                0 => f64::from_bits(STALE),
+                1 => f64::NAN,
+                2 => -0.0,
+                _ => f64::from(digit) / 10f64.powi(e),
+            })
+            .collect()
+    });
+    let walk = prop::collection::vec(-3i32..4, 0..200).prop_map(|steps| {
+        let mut at = 0.1;
+        steps.into_iter().map(|step| { at *= 1.0 + f64::from(step) / 1000.0; at }).collect()
+    });
+    prop_oneof![bits, decimals, walk]
+}
+
+proptest! {
+    #[test]
+    fn every_column_comes_back_bit_for_bit(values in column()) {
+        check(&values, Effort::Fast);
+        check(&values, Effort::Small);
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..80), count in 0usize..2000, kind in 0u8..4) {
+        let mut bytes = bytes;
+        bytes.insert(0, kind);
+        let _ = decode(&mut Decoder::new(&bytes), count, &mut Scratch::default(), &mut Vec::new());
+    }
+}

@@ -1,0 +1,149 @@
+//! Settings of an instance, and the calendar that follows from them.
+//!
+//! Time is cut into *buckets* (a day by default): each is a segment with its own series ids and index, and what
+//! retention drops as a whole. A bucket is cut into *windows* (2 h): a series' samples of one window are one row.
+
+use opendata_core::key::SegmentId;
+use opendata_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+const HOUR_MS: u64 = 3_600_000;
+const DAY_MS: u64 = 24 * HOUR_MS;
+
+/// Settings of a TSDB instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Length of a bucket in milliseconds: 1 to 256 windows. Longer buckets write the index of stable series less
+    /// often; retention is a whole number of buckets. Fixed at creation.
+    pub bucket_ms: u64,
+    /// Length of a window in milliseconds, at least a minute. Fixed at creation.
+    pub window_ms: u64,
+    /// How old a bucket's end may become before the bucket is dropped, in milliseconds; none keeps everything.
+    pub retention_ms: Option<u64>,
+    /// How far behind the slate's clock a sample may be; older ones are refused. None takes all within retention.
+    pub late_limit_ms: Option<u64>,
+    /// How far ahead of the slate's clock a sample may be; later ones are refused. None takes all.
+    pub future_limit_ms: Option<u64>,
+    /// The most series in one bucket. A transaction that would create more is refused with `Backpressure`.
+    pub max_series: u32,
+    /// Samples that may wait in memory before the fullest bucket is sealed into chunks.
+    pub seal_samples: u64,
+    /// Commits whose samples may wait in one bucket before it is sealed.
+    pub seal_slabs: u64,
+    /// How long samples may wait before their bucket is sealed, in milliseconds.
+    pub seal_after_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bucket_ms: DAY_MS,
+            window_ms: 2 * HOUR_MS,
+            retention_ms: None,
+            late_limit_ms: None,
+            future_limit_ms: None,
+            max_series: 10_000_000,
+            seal_samples: 8_000_000,
+            seal_slabs: 4096,
+            seal_after_ms: HOUR_MS / 2,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn validate(&self) -> Result<()> {
+        let check = |holds: bool, rule: &'static str| if holds { Ok(()) } else { Err(Error::invalid(rule)) };
+        check(self.window_ms >= 60_000, "window_ms must be at least a minute")?;
+        check(self.bucket_ms.is_multiple_of(self.window_ms), "bucket_ms must be a multiple of window_ms")?;
+        check((1..=256).contains(&(self.bucket_ms / self.window_ms)), "bucket_ms must be 1 to 256 times window_ms")?;
+        check(self.bucket_ms <= 366 * DAY_MS, "bucket_ms must be at most 366 days")?;
+        check(self.retention_ms.is_none_or(|ms| ms >= self.bucket_ms), "retention_ms must be at least bucket_ms")?;
+        check(self.max_series > 0, "max_series must be at least 1")?;
+        check(self.seal_samples > 0, "seal_samples must be at least 1")?;
+        check(self.seal_slabs > 0, "seal_slabs must be at least 1")
+    }
+
+    pub(crate) fn reconfigure(old: &Self, new: &Self) -> Result<()> {
+        if (old.bucket_ms, old.window_ms) == (new.bucket_ms, new.window_ms) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "bucket_ms and window_ms are fixed at creation, bucket_ms={}, window_ms={}",
+            old.bucket_ms, old.window_ms
+        )))
+    }
+
+    pub(crate) fn calendar(&self) -> Calendar {
+        Calendar {
+            bucket_ms: i64::try_from(self.bucket_ms).unwrap_or(i64::MAX).max(1),
+            window_ms: i64::try_from(self.window_ms).unwrap_or(i64::MAX).max(1),
+        }
+    }
+}
+
+/// Which bucket and window a time falls into.
+///
+/// Segment = bucket number + 2^31, so that times before 1970 have segments too; segment 0 is never reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Calendar {
+    bucket_ms: i64,
+    window_ms: i64,
+}
+
+/// The segment of the bucket that begins in 1970.
+const EPOCH_SEGMENT: i64 = 1 << 31;
+
+impl Calendar {
+    /// The bucket of a time; none where the calendar ends.
+    #[inline]
+    pub(crate) fn segment(self, time_ms: i64) -> Option<SegmentId> {
+        let segment = time_ms.div_euclid(self.bucket_ms) + EPOCH_SEGMENT;
+        u32::try_from(segment).ok().map(SegmentId).filter(|segment| *segment >= SegmentId::FIRST_DATA)
+    }
+
+    /// The bucket of a time, or the first or last one there is.
+    pub(crate) fn nearest_segment(self, time_ms: i64) -> SegmentId {
+        let end = if time_ms < 0 { SegmentId::FIRST_DATA } else { SegmentId(u32::MAX) };
+        self.segment(time_ms).unwrap_or(end)
+    }
+
+    /// The first time of a bucket.
+    pub(crate) fn start_ms(self, segment: SegmentId) -> i64 {
+        (i64::from(segment.0) - EPOCH_SEGMENT).saturating_mul(self.bucket_ms)
+    }
+
+    /// The last time of a bucket.
+    pub(crate) fn last_ms(self, segment: SegmentId) -> i64 {
+        self.start_ms(segment).saturating_add(self.bucket_ms - 1)
+    }
+
+    /// The window of a time inside its bucket.
+    #[inline]
+    pub(crate) fn window(self, time_ms: i64) -> u8 {
+        u8::try_from(time_ms.rem_euclid(self.bucket_ms) / self.window_ms).unwrap_or(u8::MAX)
+    }
+
+    /// How many windows a bucket has, less one.
+    pub(crate) fn last_window(self) -> u8 {
+        self.window(self.bucket_ms - 1)
+    }
+
+    /// The first time after a window.
+    pub(crate) fn window_end_ms(self, segment: SegmentId, window: u8) -> i64 {
+        self.start_ms(segment).saturating_add((i64::from(window) + 1) * self.window_ms)
+    }
+
+    /// The windows of a bucket that a range of times touches; empty (start above end) if it touches none.
+    pub(crate) fn windows(self, segment: SegmentId, start_ms: i64, end_ms: i64) -> std::ops::RangeInclusive<u8> {
+        let (first, last) = (self.start_ms(segment), self.last_ms(segment));
+        if start_ms > last || end_ms < first || start_ms > end_ms {
+            #[expect(clippy::reversed_empty_ranges, reason = "an empty range is what is meant")]
+            return 1..=0;
+        }
+        self.window(start_ms.max(first))..=self.window(end_ms.min(last))
+    }
+}
+
+#[cfg(test)]
+mod tests;
