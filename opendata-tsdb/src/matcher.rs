@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use opendata_core::{Error, Result};
 use regex_automata::meta::Regex;
+use regex_syntax::hir::Hir;
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
 use crate::labels::{METRIC_NAME, Quoted, is_legacy_label_name};
@@ -156,15 +157,7 @@ impl Test {
     }
 
     fn regex(source: &str) -> Result<Self> {
-        let refused = |what: &dyn fmt::Display| {
-            Error::invalid(format!("regular expression does not parse: {what}, expression={}", Quoted(source)))
-        };
-        let translated = re2::translate(source).map_err(|what| refused(&what))?;
-        let syntax = regex_syntax::ParserBuilder::new().dot_matches_new_line(true).utf8(false).build();
-        let hir = { syntax }.parse(&translated).map_err(|error| {
-            let text = error.to_string();
-            refused(&text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()).with_source(error)
-        })?;
+        let (translated, hir) = parse(source)?;
         let literals = Extractor::new().kind(ExtractKind::Prefix).extract(&hir);
         if hir.properties().look_set().is_empty()
             && literals.is_exact()
@@ -177,16 +170,7 @@ impl Test {
             }
         }
         let prefix = literals.longest_common_prefix().map(longest_text).unwrap_or_default();
-        let whole = format!(r"\A(?:{translated})\z");
-        let regex = Regex::builder()
-            .syntax(regex_automata::util::syntax::Config::new().dot_matches_new_line(true).utf8(false))
-            .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(10 << 20)))
-            .build(&whole)
-            .map_err(|error| {
-                let text = error.to_string();
-                refused(&text).with_source(error)
-            })?;
-        Ok(Self::Regex { regex, prefix })
+        Ok(Self::Regex { regex: compile(source, &translated)?, prefix })
     }
 
     fn describes(&self, value: &str) -> bool {
@@ -198,6 +182,41 @@ impl Test {
             Self::Regex { regex, prefix } => value.starts_with(prefix.as_str()) && regex.is_match(value),
         }
     }
+}
+
+/// A regular expression of the query language that matches whole values, for whoever needs its groups.
+///
+/// # Errors
+/// `Invalid` when it does not parse or is too large.
+pub(crate) fn whole_value_regex(source: &str) -> Result<Regex> {
+    let (translated, _) = parse(source)?;
+    compile(source, &translated)
+}
+
+/// The expression in the syntax of `regex-syntax`, and its meaning.
+fn parse(source: &str) -> Result<(String, Hir)> {
+    let translated = re2::translate(source).map_err(|what| refused(source, what))?;
+    let mut parser = regex_syntax::ParserBuilder::new().dot_matches_new_line(true).utf8(false).build();
+    match parser.parse(&translated) {
+        Ok(hir) => Ok((translated, hir)),
+        Err(error) => {
+            let text = error.to_string();
+            let what = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            Err(refused(source, what).with_source(error))
+        }
+    }
+}
+
+fn compile(source: &str, translated: &str) -> Result<Regex> {
+    Regex::builder()
+        .syntax(regex_automata::util::syntax::Config::new().dot_matches_new_line(true).utf8(false))
+        .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(10 << 20)))
+        .build(&format!(r"\A(?:{translated})\z"))
+        .map_err(|error| refused(source, &error).with_source(error))
+}
+
+fn refused(source: &str, what: impl fmt::Display) -> Error {
+    Error::invalid(format!("regular expression does not parse: {what}, expression={}", Quoted(source)))
 }
 
 /// As much of the bytes as is whole characters.

@@ -275,6 +275,7 @@ impl Expr {
                 _ => binary.left.is_distinct_without_name() && binary.right.is_distinct_without_name(),
             },
             Kind::Aggregate(aggregate) => match &aggregate.by {
+                _ if aggregate.op == AggregateOp::CountValues => false,
                 _ if aggregate.op.keeps_labels() => aggregate.expr.is_distinct_without_name(),
                 LabelSet::Only(names) => !names.iter().any(|name| name == METRIC_NAME),
                 LabelSet::Without(_) => true,
@@ -288,5 +289,17 @@ impl AggregateOp {
     /// Whether the aggregation hands on some of its input series as they are.
     pub(crate) fn keeps_labels(self) -> bool {
         matches!(self, Self::TopK | Self::BottomK | Self::LimitK | Self::LimitRatio)
+    }
+}
+
+impl Expr {
+    /// Whether an instant query keeps the order in which the expression yields its series.
+    pub(crate) fn is_ordered(&self) -> bool {
+        use super::function::Function::{Sort, SortByLabel};
+        match &self.kind {
+            Kind::Call(call) => matches!(call.function, Sort(_) | SortByLabel(_)),
+            Kind::Aggregate(aggregate) => matches!(aggregate.op, AggregateOp::TopK | AggregateOp::BottomK),
+            _ => false,
+        }
     }
 }

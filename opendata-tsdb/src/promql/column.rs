@@ -1,0 +1,216 @@
+//! Dense columns over the steps of a query: what the evaluator computes with.
+//!
+//! Every row of one evaluation has one value a step and a bit that says whether the value is there. Values whose bit is not set are
+//! meaningless (but never read). Histograms will be a second, sparse part of a [`Column`] beside `values`.
+
+use crate::labels::Labels;
+
+/// The steps of an evaluation: `start`, `start + step`, ... (`count` of them), in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grid {
+    pub(crate) start_ms: i64,
+    pub(crate) step_ms: i64,
+    pub(crate) count: usize,
+}
+
+impl Grid {
+    /// All steps from `start_ms` to `end_ms`, both included; none where the end is before the start.
+    pub(crate) fn new(start_ms: i64, end_ms: i64, step_ms: i64) -> Self {
+        let count = match end_ms.checked_sub(start_ms) {
+            Some(length) if length >= 0 && step_ms > 0 => usize::try_from(length / step_ms).unwrap_or(usize::MAX - 1) + 1,
+            Some(0) => 1,
+            _ => 0,
+        };
+        Self { start_ms, step_ms, count }
+    }
+
+    /// The time of a step.
+    pub(crate) fn time(&self, step: usize) -> i64 {
+        self.start_ms.saturating_add(self.step_ms.saturating_mul(i64::try_from(step).unwrap_or(i64::MAX)))
+    }
+
+    /// The time of the last step; the start where there are none.
+    pub(crate) fn end_ms(&self) -> i64 {
+        self.time(self.count.saturating_sub(1))
+    }
+}
+
+/// One bit a step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bits(Vec<u64>);
+
+impl Bits {
+    pub(crate) fn none(count: usize) -> Self {
+        Self(vec![0; count.div_ceil(64)])
+    }
+
+    pub(crate) fn all(count: usize) -> Self {
+        let mut bits = Self(vec![u64::MAX; count.div_ceil(64)]);
+        if let Some(last) = bits.0.last_mut()
+            && !count.is_multiple_of(64)
+        {
+            *last = (1 << (count % 64)) - 1;
+        }
+        bits
+    }
+
+    pub(crate) fn get(&self, step: usize) -> bool {
+        self.0.get(step / 64).is_some_and(|word| word >> (step % 64) & 1 == 1)
+    }
+
+    pub(crate) fn set(&mut self, step: usize) {
+        if let Some(word) = self.0.get_mut(step / 64) {
+            *word |= 1 << (step % 64);
+        }
+    }
+
+    pub(crate) fn clear(&mut self, step: usize) {
+        if let Some(word) = self.0.get_mut(step / 64) {
+            *word &= !(1 << (step % 64));
+        }
+    }
+
+    fn zip(&mut self, other: &Self, f: impl Fn(u64, u64) -> u64) {
+        for (a, b) in self.0.iter_mut().zip(&other.0) {
+            *a = f(*a, *b);
+        }
+    }
+
+    pub(crate) fn or(&mut self, other: &Self) {
+        self.zip(other, |a, b| a | b);
+    }
+
+    pub(crate) fn and(&mut self, other: &Self) {
+        self.zip(other, |a, b| a & b);
+    }
+
+    pub(crate) fn and_not(&mut self, other: &Self) {
+        self.zip(other, |a, b| a & !b);
+    }
+
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
+    }
+
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    /// The steps whose bit is set, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().flat_map(|(index, word)| {
+            let mut word = *word;
+            std::iter::from_fn(move || {
+                if word == 0 {
+                    return None;
+                }
+                let bit = usize::try_from(word.trailing_zeros()).unwrap_or(0);
+                word &= word - 1;
+                Some(index * 64 + bit)
+            })
+        })
+    }
+}
+
+/// One value a step, where there is one.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    pub(crate) values: Vec<f64>,
+    pub(crate) present: Bits,
+}
+
+impl Column {
+    pub(crate) fn empty(count: usize) -> Self {
+        Self { values: vec![0.0; count], present: Bits::none(count) }
+    }
+
+    /// A value at every step.
+    pub(crate) fn full(values: Vec<f64>) -> Self {
+        Self { present: Bits::all(values.len()), values }
+    }
+
+    pub(crate) fn set(&mut self, step: usize, value: f64) {
+        if let Some(slot) = self.values.get_mut(step) {
+            *slot = value;
+            self.present.set(step);
+        }
+    }
+
+    pub(crate) fn get(&self, step: usize) -> Option<f64> {
+        if self.present.get(step) { self.values.get(step).copied() } else { None }
+    }
+
+    /// The steps that have a value, with it, ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
+        self.present.iter().filter_map(|step| Some((step, *self.values.get(step)?)))
+    }
+
+    /// Changes every value; `None` takes it away.
+    pub(crate) fn update(&mut self, mut f: impl FnMut(usize, f64) -> Option<f64>) {
+        let Self { values, present } = self;
+        for (index, word) in present.0.iter_mut().enumerate() {
+            let mut rest = *word;
+            while rest != 0 {
+                let bit = rest.trailing_zeros();
+                rest &= rest - 1;
+                let step = index * 64 + usize::try_from(bit).unwrap_or(0);
+                let Some(slot) = values.get_mut(step) else { continue };
+                match f(step, *slot) {
+                    Some(value) => *slot = value,
+                    None => *word &= !(1 << bit),
+                }
+            }
+        }
+    }
+
+    /// Takes over the values of another column at steps where this one has none.
+    pub(crate) fn fill_from(&mut self, other: &Self) {
+        for (step, value) in other.iter() {
+            if !self.present.get(step) {
+                self.set(step, value);
+            }
+        }
+    }
+}
+
+/// A series over the steps.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) labels: Labels,
+    pub(crate) column: Column,
+}
+
+/// A scalar over the steps.
+#[derive(Clone, Debug)]
+pub(crate) enum Scalar {
+    Constant(f64),
+    Steps(Vec<f64>),
+}
+
+impl Scalar {
+    pub(crate) fn at(&self, step: usize) -> f64 {
+        match self {
+            Self::Constant(value) => *value,
+            Self::Steps(values) => values.get(step).copied().unwrap_or(f64::NAN),
+        }
+    }
+
+    pub(crate) fn into_values(self, count: usize) -> Vec<f64> {
+        match self {
+            Self::Constant(value) => vec![value; count],
+            Self::Steps(values) => values,
+        }
+    }
+
+    pub(crate) fn zip(self, other: Self, f: impl Fn(f64, f64) -> f64) -> Self {
+        match (self, other) {
+            (Self::Constant(a), Self::Constant(b)) => Self::Constant(f(a, b)),
+            (Self::Constant(a), Self::Steps(b)) => Self::Steps(b.into_iter().map(|b| f(a, b)).collect()),
+            (Self::Steps(a), Self::Constant(b)) => Self::Steps(a.into_iter().map(|a| f(a, b)).collect()),
+            (Self::Steps(a), Self::Steps(b)) => Self::Steps(a.into_iter().zip(b).map(|(a, b)| f(a, b)).collect()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! Functions over the samples of a window, for one series at a time.
+//!
+//! A window holds the samples with `after < t <= until` (open on the left). Its bounds only move forward from
+//! step to step, so sliding costs one pass over the samples; a step whose window is the one before is not computed again
+//! where the function looks at nothing but the samples.
+
+use super::column::{Column, Grid, Scalar};
+use super::duration::seconds;
+use super::function::Over;
+use super::number::{Kahan, Mean, Variance, quantile};
+
+mod rate;
+mod regression;
+
+/// The samples of one window. Never empty.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window<'a> {
+    pub(crate) times: &'a [i64],
+    pub(crate) values: &'a [f64],
+    /// The left bound; not included.
+    pub(crate) after_ms: i64,
+    /// The right bound; included.
+    pub(crate) until_ms: i64,
+    /// The step's time, which differs from `until_ms` by offset and `@`.
+    pub(crate) step_ms: i64,
+}
+
+/// Where a selector or subquery looks at each step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Looks {
+    pub(crate) grid: Grid,
+    pub(crate) fixed_ms: Option<i64>,
+    pub(crate) offset_ms: i64,
+}
+
+impl Looks {
+    pub(crate) fn at(&self, step: usize) -> i64 {
+        self.fixed_ms.unwrap_or_else(|| self.grid.time(step)).saturating_sub(self.offset_ms)
+    }
+
+    /// The first and the last time looked at.
+    pub(crate) fn bounds(&self) -> (i64, i64) {
+        (self.at(0), self.at(self.grid.count.saturating_sub(1)))
+    }
+}
+
+/// A series as a function over windows sees it: without stale markers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Samples<'a> {
+    pub(crate) times: &'a [i64],
+    pub(crate) values: &'a [f64],
+}
+
+/// What a function over windows needs besides the samples.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arguments<'a> {
+    pub(crate) first: &'a Scalar,
+    pub(crate) second: &'a Scalar,
+}
+
+/// The function's value at each step.
+pub(crate) fn slide(over: Over, samples: Samples<'_>, looks: &Looks, range_ms: i64, args: Arguments<'_>) -> Column {
+    let run = Slide { samples, looks, range_ms };
+    match over {
+        Over::Rate => run.same(|w| rate::extrapolated(w, rate::Of::Counter).map(|x| x / seconds(range_ms))),
+        Over::Increase => run.same(|w| rate::extrapolated(w, rate::Of::Counter)),
+        Over::Delta => run.same(|w| rate::extrapolated(w, rate::Of::Gauge)),
+        Over::Irate => run.same(rate::last_rate),
+        Over::Idelta => run.same(rate::last_delta),
+        Over::Resets => run.same(|w| Some(count_pairs(w, |a, b| b < a))),
+        Over::Changes => run.same(|w| Some(count_pairs(w, |a, b| a != b && !(a.is_nan() && b.is_nan())))),
+        Over::Deriv => run.same(|w| {
+            let first = *w.times.first()?;
+            regression::line(w, first).map(|line| line.slope)
+        }),
+        Over::PredictLinear => run.each(|step, w| {
+            let line = regression::line(w, w.step_ms)?;
+            Some(line.slope * args.first.at(step) + line.intercept)
+        }),
+        Over::DoubleExponentialSmoothing => {
+            run.each(|step, w| regression::smooth(w, args.first.at(step), args.second.at(step)))
+        }
+        Over::Avg => run.same(|w| Some(w.values.iter().copied().collect::<Mean>().value())),
+        Over::Sum => run.same(|w| Some(w.values.iter().copied().collect::<Kahan>().value())),
+        Over::Min => run.same(|w| extreme(w, |new, best| new < best).map(|(_, value)| value)),
+        Over::Max => run.same(|w| extreme(w, |new, best| new > best).map(|(_, value)| value)),
+        Over::TimeOfMin => run.same(|w| extreme(w, |new, best| new <= best).map(|(time, _)| seconds(time))),
+        Over::TimeOfMax => run.same(|w| extreme(w, |new, best| new >= best).map(|(time, _)| seconds(time))),
+        #[expect(clippy::cast_precision_loss, reason = "no window holds 2^53 samples")]
+        Over::Count => run.same(|w| Some(w.values.len() as f64)),
+        Over::First => run.same(|w| w.values.first().copied()),
+        Over::Last => run.same(|w| w.values.last().copied()),
+        Over::TimeOfFirst => run.same(|w| w.times.first().map(|time| seconds(*time))),
+        Over::TimeOfLast => run.same(|w| w.times.last().map(|time| seconds(*time))),
+        Over::Present => run.same(|_| Some(1.0)),
+        Over::Stddev => run.same(|w| Some(w.values.iter().copied().collect::<Variance>().value().sqrt())),
+        Over::Stdvar => run.same(|w| Some(w.values.iter().copied().collect::<Variance>().value())),
+        Over::Mad => run.same(|w| {
+            let median = quantile(0.5, &mut w.values.to_vec());
+            let mut distances: Vec<f64> = w.values.iter().map(|value| (value - median).abs()).collect();
+            Some(quantile(0.5, &mut distances))
+        }),
+        Over::Quantile => run.each(|step, w| Some(quantile(args.first.at(step), &mut w.values.to_vec()))),
+    }
+}
+
+struct Slide<'a> {
+    samples: Samples<'a>,
+    looks: &'a Looks,
+    range_ms: i64,
+}
+
+impl Slide<'_> {
+    /// A function of the window alone.
+    fn same(&self, f: impl Fn(Window<'_>) -> Option<f64>) -> Column {
+        let mut last: Option<((usize, usize, i64), Option<f64>)> = None;
+        self.windows(|_, key, window| {
+            if let Some((last_key, value)) = last
+                && last_key == key
+            {
+                return value;
+            }
+            let value = f(window);
+            last = Some((key, value));
+            value
+        })
+    }
+
+    /// A function of the window and the step.
+    fn each(&self, f: impl Fn(usize, Window<'_>) -> Option<f64>) -> Column {
+        self.windows(|step, _, window| f(step, window))
+    }
+
+    fn windows(&self, mut f: impl FnMut(usize, (usize, usize, i64), Window<'_>) -> Option<f64>) -> Column {
+        let Samples { times, values } = self.samples;
+        let mut column = Column::empty(self.looks.grid.count);
+        let (mut from, mut to) = (0, 0);
+        for step in 0..self.looks.grid.count {
+            let until_ms = self.looks.at(step);
+            let after_ms = until_ms.saturating_sub(self.range_ms);
+            from += leading(times, from, |time| time <= after_ms);
+            to = to.max(from);
+            to += leading(times, to, |time| time <= until_ms);
+            let (Some(times), Some(values)) = (times.get(from..to), values.get(from..to)) else { break };
+            if times.is_empty() {
+                continue;
+            }
+            let window = Window { times, values, after_ms, until_ms, step_ms: self.looks.grid.time(step) };
+            if let Some(value) = f(step, (from, to, until_ms), window) {
+                column.set(step, value);
+            }
+        }
+        column
+    }
+}
+
+/// How many samples from a place on satisfy a condition.
+pub(crate) fn leading(times: &[i64], from: usize, wanted: impl Fn(i64) -> bool) -> usize {
+    times.get(from..).unwrap_or_default().iter().take_while(|time| wanted(**time)).count()
+}
+
+/// How many neighbours satisfy a condition.
+#[expect(clippy::cast_precision_loss, reason = "no window holds 2^53 samples")]
+fn count_pairs(window: Window<'_>, wanted: impl Fn(f64, f64) -> bool) -> f64 {
+    window.values.array_windows().filter(|[a, b]| wanted(*a, *b)).count() as f64
+}
+
+/// The sample that is better than all others; any number is better than NaN.
+fn extreme(window: Window<'_>, better: impl Fn(f64, f64) -> bool) -> Option<(i64, f64)> {
+    let samples = window.times.iter().copied().zip(window.values.iter().copied());
+    samples.reduce(|best, new| if better(new.1, best.1) || best.1.is_nan() { new } else { best })
+}
+
+#[cfg(test)]
+mod tests;

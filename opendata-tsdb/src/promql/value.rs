@@ -1,0 +1,79 @@
+//! What a query answers.
+
+use std::collections::BTreeSet;
+
+use opendata_core::Timestamp;
+
+use super::storage::Series;
+use crate::labels::Labels;
+
+/// The answer to a query.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The result.
+    pub value: Value,
+    /// What the asker should know about it.
+    pub annotations: Annotations,
+}
+
+/// A result, of one of the language's four types.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// One number.
+    Scalar {
+        /// When it was asked for.
+        at: Timestamp,
+        /// The number.
+        value: f64,
+    },
+    /// A text.
+    String {
+        /// When it was asked for.
+        at: Timestamp,
+        /// The text.
+        value: String,
+    },
+    /// One value a series, all at the time of the query: the answer to an instant query. In the order that `sort` and `topk` asked
+    /// for, else by labels.
+    Vector(Vec<Sample>),
+    /// Values over time: the answer to a range query, and to an instant query for a range. Ordered by labels.
+    Matrix(Vec<Series>),
+}
+
+/// One series' value at one time.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// What identifies the series.
+    pub labels: Labels,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub value: f64,
+}
+
+/// Warnings and hints about an answer, each with its place in the query; sorted, each once.
+#[derive(Clone, Debug, Default)]
+pub struct Annotations {
+    warnings: BTreeSet<String>,
+    infos: BTreeSet<String>,
+}
+
+impl Annotations {
+    /// Why the answer may be wrong.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        self.warnings.iter().map(String::as_str)
+    }
+
+    /// What may not have been meant.
+    pub fn infos(&self) -> impl Iterator<Item = &str> {
+        self.infos.iter().map(String::as_str)
+    }
+
+    pub(crate) fn warn(&mut self, what: String) {
+        self.warnings.insert(what);
+    }
+
+    pub(crate) fn inform(&mut self, what: String) {
+        self.infos.insert(what);
+    }
+}

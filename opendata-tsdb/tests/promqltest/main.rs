@@ -1,0 +1,80 @@
+//! Runs PromQL test scripts, in the format of the reference implementation, against the engine.
+//!
+//! Our own scripts stand in `tests/promql` and must all pass. The reference's scripts are not part of this project: set
+//! `PROMQLTEST_DIR` to a directory of them to see how many cases pass, and `PROMQLTEST_FAILURES=1` to see which do not.
+//! Where the reference expects a certain message, any error (or warning, or hint) counts: our messages are our own.
+
+mod memory;
+mod run;
+mod script;
+mod series;
+
+use std::path::{Path, PathBuf};
+
+use run::{Outcome, run};
+
+fn scripts(dir: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(dir)
+        .unwrap_or_else(|error| panic!("cannot read {}: {error}", dir.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "test"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn outcomes(path: &Path) -> Vec<Outcome> {
+    let text = std::fs::read_to_string(path).unwrap();
+    run(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[test]
+fn our_cases_pass() {
+    let mut failures = Vec::new();
+    let mut cases = 0;
+    for path in scripts(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/promql"))) {
+        for outcome in outcomes(&path) {
+            cases += 1;
+            if let Some(why) = outcome.failure {
+                failures.push(format!("{}:{} {}\n    {why}", name(&path), outcome.line, outcome.query));
+            }
+        }
+    }
+    assert!(cases > 0, "no cases found");
+    assert!(failures.is_empty(), "{} of {cases} cases fail\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn the_cases_of_the_reference_are_counted() {
+    let Ok(dir) = std::env::var("PROMQLTEST_DIR") else {
+        println!("skipped: PROMQLTEST_DIR is not set");
+        return;
+    };
+    let show = std::env::var("PROMQLTEST_FAILURES").is_ok();
+    let (mut passed, mut total, mut histograms) = (0, 0, 0);
+    for path in scripts(Path::new(&dir)) {
+        let outcomes = outcomes(&path);
+        let good = outcomes.iter().filter(|outcome| outcome.failure.is_none()).count();
+        let native = outcomes.iter().filter(|o| o.failure.is_some() && o.native_histograms).count();
+        println!(
+            "{:<28} {good:>4} / {:<4} ({native} of the failures stand where native histograms are loaded)",
+            name(&path),
+            outcomes.len()
+        );
+        for outcome in outcomes.iter().filter(|_| show) {
+            if let Some(why) = &outcome.failure {
+                let mark = if outcome.native_histograms { " [native histograms]" } else { "" };
+                println!("    line {}{mark}: {}\n        {why}", outcome.line, outcome.query);
+            }
+        }
+        passed += good;
+        total += outcomes.len();
+        histograms += native;
+    }
+    println!("{:<28} {passed:>4} / {total:<4} ({histograms} of the failures stand where native histograms are loaded)", "all");
+    assert!(total > 0, "no cases found in {dir}");
+}

@@ -1,0 +1,171 @@
+//! A script as commands.
+
+use opendata_tsdb::Labels;
+
+use crate::series::{Item, items, labels, number, quoted};
+
+pub(crate) enum Command {
+    Clear,
+    Load { step_ms: i64, series: Vec<(Labels, Vec<Item>)> },
+    Eval(Box<Eval>),
+}
+
+pub(crate) struct Eval {
+    pub(crate) line: usize,
+    pub(crate) query: String,
+    pub(crate) time: Time,
+    pub(crate) expect: Expect,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Time {
+    Instant(i64),
+    Range { start: i64, end: i64, step: i64 },
+}
+
+/// What must come out.
+#[derive(Default)]
+pub(crate) struct Expect {
+    pub(crate) fail: bool,
+    pub(crate) ordered: bool,
+    pub(crate) warn: bool,
+    pub(crate) info: bool,
+    pub(crate) no_warn: bool,
+    pub(crate) no_info: bool,
+    pub(crate) text: Option<String>,
+    pub(crate) scalar: Option<f64>,
+    pub(crate) series: Vec<(Labels, Vec<Item>)>,
+    /// The answer is a range vector with samples at these times.
+    pub(crate) range_vector: Option<(i64, i64, i64)>,
+}
+
+/// Milliseconds of `1h30m`, or of seconds without a unit.
+pub(crate) fn duration(text: &str) -> Result<i64, String> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Ok((seconds * 1000.0).round() as i64);
+    }
+    let (sign, mut rest) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let mut total = 0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or(format!("not a duration: {text}"))?;
+        let (number, after) = rest.split_at(digits);
+        let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(letters);
+        let length = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "w" => 7 * 86_400_000,
+            "y" => 365 * 86_400_000,
+            _ => return Err(format!("not a duration: {text}")),
+        };
+        total += number.parse::<i64>().map_err(|_| format!("not a duration: {text}"))? * length;
+        rest = after;
+    }
+    Ok(sign * total)
+}
+
+pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
+    let lines: Vec<&str> =
+        text.lines().map(str::trim).map(|line| if line.starts_with('#') { "" } else { line }).collect();
+    let mut commands = Vec::new();
+    let mut at = 0;
+    while at < lines.len() {
+        let (line, first) = (at + 1, lines[at]);
+        at += 1;
+        if first.is_empty() {
+            continue;
+        }
+        let mut block = Vec::new();
+        while first != "clear" && at < lines.len() && !lines[at].is_empty() {
+            block.push(lines[at]);
+            at += 1;
+        }
+        let command = command(line, first, &block).map_err(|error| format!("line {line}: {error}"))?;
+        commands.push(command);
+    }
+    Ok(commands)
+}
+
+fn command(line: usize, first: &str, block: &[&str]) -> Result<Command, String> {
+    if first == "clear" {
+        return Ok(Command::Clear);
+    }
+    if let Some(step) = first.strip_prefix("load_with_nhcb ").or_else(|| first.strip_prefix("load ")) {
+        let series: Result<Vec<_>, String> = block
+            .iter()
+            .map(|line| {
+                let (labels, values) = labels(line)?;
+                Ok((labels, items(values)?))
+            })
+            .collect();
+        return Ok(Command::Load { step_ms: duration(step.trim())?, series: series? });
+    }
+    let (verb, rest) = first.split_once(' ').ok_or("unknown command")?;
+    let mut expect = Expect::default();
+    match verb {
+        "eval" => {}
+        "eval_fail" => expect.fail = true,
+        "eval_ordered" => expect.ordered = true,
+        "eval_warn" => expect.warn = true,
+        "eval_info" => expect.info = true,
+        _ => return Err(format!("unknown command: {first}")),
+    }
+    let (time, query) = time(rest)?;
+    for line in block {
+        expectation(line, &mut expect)?;
+    }
+    Ok(Command::Eval(Box::new(Eval { line, query: query.to_owned(), time, expect })))
+}
+
+fn time(text: &str) -> Result<(Time, &str), String> {
+    let word = |text: &str| -> Result<(i64, usize), String> {
+        let end = text.find(' ').ok_or("a query is missing")?;
+        Ok((duration(&text[..end])?, end + 1))
+    };
+    if let Some(rest) = text.strip_prefix("instant at ") {
+        let (at, end) = word(rest)?;
+        return Ok((Time::Instant(at), rest[end..].trim()));
+    }
+    let rest = text.strip_prefix("range from ").ok_or("neither instant nor range")?;
+    let (start, used) = word(rest)?;
+    let rest = rest[used..].strip_prefix("to ").ok_or("`to` is missing")?;
+    let (end, used) = word(rest)?;
+    let rest = rest[used..].strip_prefix("step ").ok_or("`step` is missing")?;
+    let (step, used) = word(rest)?;
+    Ok((Time::Range { start, end, step }, rest[used..].trim()))
+}
+
+fn expectation(line: &str, expect: &mut Expect) -> Result<(), String> {
+    if let Some(what) = line.strip_prefix("expect ") {
+        let what = what.trim();
+        if let Some(text) = what.strip_prefix("string ") {
+            expect.text = Some(quoted(text.trim())?.0);
+        } else if let Some(range) = what.strip_prefix("range vector from ") {
+            let (Time::Range { start, end, step }, _) = time(&format!("range from {range} x"))? else {
+                return Err("not a range".to_owned());
+            };
+            expect.range_vector = Some((start, end, step));
+        } else {
+            match what.split([' ', ':']).next().unwrap_or_default() {
+                "fail" => expect.fail = true,
+                "ordered" => expect.ordered = true,
+                "warn" => expect.warn = true,
+                "info" => expect.info = true,
+                "no_warn" => expect.no_warn = true,
+                "no_info" => expect.no_info = true,
+                _ => return Err(format!("unknown expectation: {line}")),
+            }
+        }
+        return Ok(());
+    }
+    if let Ok(value) = number(line) {
+        expect.scalar = Some(value);
+        return Ok(());
+    }
+    let (labels, values) = labels(line)?;
+    expect.series.push((labels, items(values)?));
+    Ok(())
+}

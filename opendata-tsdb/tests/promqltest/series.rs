@@ -1,0 +1,126 @@
+//! The notation of series: `name{a="b"} 1 2+3x4 _ stale {{...}}`.
+
+use opendata_tsdb::Labels;
+use opendata_tsdb::promql::STALE_NAN;
+
+/// One value of a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Item {
+    Float(f64),
+    Gap,
+    /// A native histogram, which the engine does not have yet.
+    Histogram,
+}
+
+/// Takes the labels that a line begins with.
+pub(crate) fn labels(line: &str) -> Result<(Labels, &str), String> {
+    let name_end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':')).unwrap_or(line.len());
+    let (name, mut rest) = line.split_at(name_end);
+    let mut pairs = Vec::new();
+    if !name.is_empty() {
+        pairs.push(("__name__".to_owned(), name.to_owned()));
+    }
+    if let Some(inside) = rest.strip_prefix('{') {
+        rest = inside.trim_start();
+        while !rest.starts_with('}') {
+            let (label, after) = if rest.starts_with('"') {
+                quoted(rest)?
+            } else {
+                let end = rest.find(['=', ' ', '}']).ok_or("a label has no value")?;
+                (rest[..end].to_owned(), &rest[end..])
+            };
+            let after = after.trim_start();
+            if let Some(value) = after.strip_prefix('=') {
+                let (value, after) = quoted(value.trim_start())?;
+                pairs.push((label, value));
+                rest = after.trim_start();
+            } else {
+                pairs.push(("__name__".to_owned(), label));
+                rest = after;
+            }
+            rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
+        }
+        rest = &rest[1..];
+    }
+    let labels = Labels::new(pairs).map_err(|error| error.to_string())?;
+    Ok((labels, rest))
+}
+
+/// Takes a string in any of the three quotes.
+pub(crate) fn quoted(text: &str) -> Result<(String, &str), String> {
+    let quote = text.chars().next().filter(|c| matches!(c, '"' | '\'' | '`')).ok_or("a string is missing")?;
+    let mut out = String::new();
+    let mut chars = text.char_indices().skip(1);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            c if c == quote => return Ok((out, &text[at + 1..])),
+            '\\' if quote != '`' => match chars.next() {
+                Some((_, 'n')) => out.push('\n'),
+                Some((_, 't')) => out.push('\t'),
+                Some((_, c)) => out.push(c),
+                None => break,
+            },
+            c => out.push(c),
+        }
+    }
+    Err(format!("a string does not end: {text}"))
+}
+
+/// All values of a line.
+pub(crate) fn items(text: &str) -> Result<Vec<Item>, String> {
+    let mut items = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let end = if rest.starts_with("{{") {
+            let close = rest.rfind("}}").ok_or("a histogram does not end")?;
+            let first = rest.find("}}").unwrap_or(close) + 2;
+            let after = &rest[first..];
+            // `{{..}}+{{..}}x3` is one item.
+            let more = if after.starts_with(['+', '-']) { after.find("}}").map_or(0, |at| at + 2) } else { 0 };
+            let tail = &rest[first + more..];
+            first + more + tail.find(char::is_whitespace).unwrap_or(tail.len())
+        } else {
+            rest.find(char::is_whitespace).unwrap_or(rest.len())
+        };
+        let (token, after) = rest.split_at(end);
+        item(token, &mut items)?;
+        rest = after.trim_start();
+    }
+    Ok(items)
+}
+
+fn item(token: &str, items: &mut Vec<Item>) -> Result<(), String> {
+    let repeat = token.rfind('x').and_then(|at| Some((&token[..at], token[at + 1..].parse::<usize>().ok()?)));
+    if token.starts_with("{{") {
+        let times = repeat.filter(|(head, _)| head.ends_with("}}")).map_or(0, |(_, times)| times);
+        items.extend(std::iter::repeat_n(Item::Histogram, times + 1));
+        return Ok(());
+    }
+    match (token, repeat) {
+        ("_", _) => items.push(Item::Gap),
+        ("stale", _) => items.push(Item::Float(STALE_NAN)),
+        (_, Some(("_", times))) => items.extend(std::iter::repeat_n(Item::Gap, times)),
+        (_, Some(("stale", times))) => items.extend(std::iter::repeat_n(Item::Float(STALE_NAN), times + 1)),
+        (_, Some((head, times))) => {
+            let sign = head.char_indices().skip(1).find(|(at, c)| {
+                matches!(c, '+' | '-') && !matches!(head.as_bytes().get(at - 1), Some(b'e' | b'E'))
+            });
+            let (first, step) = match sign {
+                Some((at, _)) => (number(&head[..at])?, number(&head[at..])?),
+                None => (number(head)?, 0.0),
+            };
+            let mut value = first;
+            for _ in 0..=times {
+                items.push(Item::Float(value));
+                value += step;
+            }
+        }
+        (token, None) => items.push(Item::Float(number(token)?)),
+    }
+    Ok(())
+}
+
+/// A number as scripts write it.
+pub(crate) fn number(text: &str) -> Result<f64, String> {
+    text.trim().parse().map_err(|_| format!("not a number: {text}"))
+}
