@@ -151,8 +151,9 @@ fn repair(buckets: &mut Vec<Bucket>) -> Repaired {
         same
     });
     let mut repaired = Repaired::No;
-    let mut highest = f64::NEG_INFINITY;
-    for bucket in buckets {
+    let Some(first) = buckets.first() else { return repaired };
+    let mut highest = first.count;
+    for bucket in buckets.iter_mut().skip(1) {
         let apart = (bucket.count - highest).abs();
         let rounding = apart <= 1e-12 * (bucket.count.abs() + highest.abs());
         if rounding {
