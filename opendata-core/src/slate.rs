@@ -152,11 +152,10 @@ impl Slate {
     /// Writes what is in memory as sorted files, so that a reader has no log to replay.
     ///
     /// # Errors
-    /// What the store returned.
+    /// What the store returned; `Unavailable` if it did not take them within [`Settings::files_timeout_ms`].
     pub async fn flush_files(&self) -> Result<()> {
         self.flush().await?;
-        let options = slatedb::config::FlushOptions { flush_type: slatedb::config::FlushType::MemTable };
-        Ok(self.0.db.flush_with_options(options).await?)
+        open::flush_files(&self.0.db, self.0.settings.files_timeout()).await
     }
 
     /// Gives an instance another name. Handles keep working.

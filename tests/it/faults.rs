@@ -24,6 +24,7 @@ fn settings() -> Settings {
         poll_interval_ms: 50,
         store_retries: 0,
         garbage_interval_s: 0,
+        files_timeout_ms: 300,
         ..Settings::default()
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use slatedb::Db;
-use slatedb::config::WriteOptions;
+use slatedb::config::{CloseOptions, WriteOptions};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -26,6 +26,7 @@ use super::Settings;
 use super::clock::SlateClock;
 use super::context::{ApplyContext, Batch, PrepareContext, check_own};
 use super::erased::AnyWriter;
+use super::open::flush_files;
 use super::registry::Registry;
 use super::router::Router;
 use super::stats::Counters;
@@ -279,7 +280,11 @@ impl Committer {
             refuse(Some(request), &error);
         }
         // The engine is already broken or fenced; closing it only ends its tasks.
-        let _ = self.db.close().await;
+        let _ = self.end_engine().await;
+    }
+
+    async fn end_engine(&mut self) -> std::result::Result<(), slatedb::Error> {
+        self.db.close_with_options(CloseOptions::default().with_flush_type(None)).await
     }
 
     async fn next_event(&mut self, requests: &mut mpsc::Receiver<Request>) -> Event {
@@ -545,10 +550,16 @@ impl Committer {
             }
         }
         let settled = self.settle().await;
+        if settled.is_ok() {
+            // All of it is durable already; as sorted files it is quicker to open and to read.
+            if let Err(error) = flush_files(&self.db, self.settings.files_timeout()).await {
+                tracing::warn!(%error, "closing with the newest data in the write-ahead log only");
+            }
+        }
         if self.failure.borrow().is_none() {
             self.failure.send_replace(Some(Error::closed("the slate is closed")));
         }
-        let closed = self.db.close().await.map_err(write_failure);
+        let closed = self.end_engine().await.map_err(write_failure);
         if let Some(reply) = reply {
             let _ = reply.send(settled.and(closed));
         }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use slatedb::config::{DbReaderOptions, FlushOptions, FlushType, WriteOptions};
+use slatedb::config::{CloseOptions, DbReaderOptions, FlushOptions, FlushType, WriteOptions};
 use slatedb::manifest::VersionedManifest;
 use slatedb::{CompactorBuilder, Db, DbReader, DbReaderMode, SstBlockSize, WriteBatch};
 use tokio::sync::watch;
@@ -132,7 +133,7 @@ impl Builder {
             Ok(slate) => Ok(slate),
             Err(error) => {
                 // Opening failed after the engine was started; its tasks must end before the caller tries again.
-                let _ = db.close().await;
+                let _ = db.close_with_options(CloseOptions::default().with_flush_type(None)).await;
                 Err(error)
             }
         }
@@ -220,7 +221,7 @@ impl Builder {
         drop(snapshot);
         let (registry, changed) = self.plan(registry)?;
         if is_new || changed {
-            last = write_registry(&db, &registry, last).await?;
+            last = write_registry(&db, &registry, last, self.settings.files_timeout()).await?;
         }
         let registry = Arc::new(registry);
         let leases = Arc::new(Leases::default());
@@ -325,8 +326,8 @@ fn check_extractor(manifest: &VersionedManifest, path: &str) -> Result<()> {
 /// before its writer is fenced. Records newer than the last sorted file are checked again after opening.
 async fn read_registry(store: &Store, path: &object_store::path::Path, router: &Router) -> Result<Option<Registry>> {
     let options = DbReaderOptions {
-        manifest_poll_interval: std::time::Duration::from_secs(3600),
-        checkpoint_lifetime: std::time::Duration::from_secs(3 * 3600),
+        manifest_poll_interval: Duration::from_secs(3600),
+        checkpoint_lifetime: Duration::from_secs(3 * 3600),
         skip_wal_replay: true,
         object_store_max_retries: Some(5),
         ..DbReaderOptions::default()
@@ -349,12 +350,25 @@ async fn read_registry(store: &Store, path: &object_store::path::Path, router: &
 }
 
 /// Writes the slate's record behind `last` and pushes it into a sorted file, where a careful opener looks first.
-pub(crate) async fn write_registry(db: &Db, registry: &Registry, last: Position) -> Result<Position> {
+async fn write_registry(db: &Db, registry: &Registry, last: Position, timeout: Duration) -> Result<Position> {
     let position = last.next();
     let mut batch = WriteBatch::new();
     batch.put_bytes(Registry::key(), registry.encode());
     db.write_with_options(batch, &WriteOptions { seqnum: position.0 }).await.map_err(write_failure)?;
     db.flush().await.map_err(write_failure)?;
-    db.flush_with_options(FlushOptions { flush_type: FlushType::MemTable }).await.map_err(write_failure)?;
+    flush_files(db, timeout).await?;
     Ok(position)
+}
+
+/// Writes what is in memory as sorted files. The engine tries for ever to write one that the store refuses, so
+/// the wait is bounded here.
+pub(crate) async fn flush_files(db: &Db, timeout: Duration) -> Result<()> {
+    let flush = db.flush_with_options(FlushOptions { flush_type: FlushType::MemTable });
+    match tokio::time::timeout(timeout, flush).await {
+        Ok(flushed) => flushed.map_err(write_failure),
+        Err(_) => Err(Error::unavailable(format!(
+            "the store did not take the slate's files in time, timeout_ms={}",
+            timeout.as_millis()
+        ))),
+    }
 }

@@ -36,6 +36,9 @@ pub struct Settings {
     pub memtable_bytes: usize,
     /// Bytes in memory, not yet written as sorted files, at which writers wait.
     pub unflushed_bytes: usize,
+    /// How long a store may refuse sorted files before whoever waits for them is told, in milliseconds. The engine
+    /// itself goes on trying; what was acknowledged is in the write-ahead log.
+    pub files_timeout_ms: u64,
     /// How often a failed request to the store is tried again, on top of the store client's own limit.
     pub store_retries: u32,
     /// How often the store is looked at for compaction work and for another writer, in milliseconds.
@@ -61,6 +64,7 @@ impl Default for Settings {
             maintenance_interval_ms: 1_000,
             memtable_bytes: 64 * 1024 * 1024,
             unflushed_bytes: 512 * 1024 * 1024,
+            files_timeout_ms: 60_000,
             store_retries: 5,
             poll_interval_ms: 200,
             garbage_age_s: 300,
@@ -86,6 +90,10 @@ impl Settings {
             return wrong("poll_interval_ms", "at least 1");
         }
         Ok(())
+    }
+
+    pub(crate) fn files_timeout(&self) -> Duration {
+        Duration::from_millis(self.files_timeout_ms)
     }
 
     pub(crate) fn flush_interval(&self) -> Duration {
