@@ -62,11 +62,9 @@ impl Encoder {
     pub fn varint(&mut self, field: u64) -> &mut Self {
         let mut rest = field;
         while rest >= 0x80 {
-            #[expect(clippy::cast_possible_truncation, reason = "masked to seven bits")]
             self.bytes.push((rest & 0x7f) as u8 | 0x80);
             rest >>= 7;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "below 0x80")]
         self.bytes.push(rest as u8);
         self
     }

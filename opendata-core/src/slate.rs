@@ -12,6 +12,7 @@ mod erased;
 mod fork;
 mod maintenance;
 mod open;
+mod queue;
 mod reader;
 mod registry;
 mod router;
@@ -39,7 +40,7 @@ pub use stats::Stats;
 pub use transaction::{Ack, Commit, CommitError, Handle, Pending, Transaction};
 pub use view::{Access, InstanceView, Order, Row, Rows, View};
 
-use self::committer::Queue;
+use self::queue::Queue;
 use self::router::Router;
 use self::stats::Counters;
 use self::view::Leases;

@@ -10,9 +10,10 @@ use slatedb::{CompactorBuilder, Db, DbReader, DbReaderMode, SstBlockSize, WriteB
 use tokio::sync::watch;
 
 use super::clock::SlateClock;
-use super::committer::{Committer, Progress, Queue, write_failure};
+use super::committer::{Committer, Progress, write_failure};
 use super::erased::SystemOf;
 use super::maintenance;
+use super::queue::Queue;
 use super::registry::{Registry, SlateId};
 use super::router::{EXTRACTOR_NAME, Router, SegmentExtractor};
 use super::stats::Counters;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::committer::{Queue, Submitted};
 use super::cursor::CursorUpdate;
 use super::erased::{AnyOp, AnyReceipt};
+use super::queue::{Queue, Submitted};
 use super::registry::{Instance, SlateId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::InstanceId;
