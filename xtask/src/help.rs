@@ -69,10 +69,12 @@ absolute figures. What stands behind `--` goes to the benchmark.
     Task {
         name: "tidy",
         about: "the habits of the code that a program can check",
-        usage: "cargo xtask tidy",
+        usage: "cargo xtask tidy [--write]",
         details: "\
 Checks file sizes, the heads and names of files, the direction of dependencies, that the documents name tasks, versions and
 record tags that exist, and that nothing of one machine stands in them. Takes no time; `test` runs it as well.
+
+  --write  first copies the byte layouts from the heads of the files into docs/format.md
 ",
         run: tasks::tidy,
     },

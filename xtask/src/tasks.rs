@@ -4,14 +4,14 @@
 //! once checked (lints, documentation) and once built (tests, examples in the documentation). The cloud stores are in that
 //! set because the program has them by default. `demo` and `bench` build single crates for speed, without the cloud stores.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::steps::{OnFailure, Step, Work, run};
 use crate::tidy;
 
 /// Where tests that could not run say so: one file each, named like the test, with the reason inside.
-const SKIPPED: &str = "target/skipped-tests";
+const SKIPPED: &str = "skipped-tests";
 
 const NIGHTLY: &[(&str, &str)] = &[("OPENDATA_SEEDS", "1000"), ("PROPTEST_CASES", "4096")];
 
@@ -73,11 +73,13 @@ pub(crate) fn bench(root: &Path, args: &[String]) -> Result<ExitCode, String> {
 
 /// `cargo xtask tidy`
 pub(crate) fn tidy(root: &Path, args: &[String]) -> Result<ExitCode, String> {
-    if args.is_empty() {
-        Ok(if tidy::check(root) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    } else {
-        Err(format!("unknown arguments: {}", args.join(" ")))
-    }
+    let write = match args {
+        [] => false,
+        [only] if only == "--write" => true,
+        _ => return Err(format!("unknown arguments: {}", args.join(" "))),
+    };
+    let is_tidy = (!write || tidy::write(root)) && tidy::check(root);
+    Ok(if is_tidy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn demo_steps(args: &[String]) -> Vec<Step> {
@@ -123,6 +125,11 @@ fn test_steps(nightly: bool) -> Vec<Step> {
     ]
 }
 
+/// Where cargo puts what it builds.
+fn target(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
+}
+
 fn has_nextest() -> bool {
     let version =
         Command::new("cargo").args(["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -131,7 +138,7 @@ fn has_nextest() -> bool {
 
 /// What earlier runs skipped is of no interest to this one.
 fn forget_skipped(root: &Path) -> Result<(), String> {
-    let folder = root.join(SKIPPED);
+    let folder = target(root).join(SKIPPED);
     match std::fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(format!("cannot remove {}: {error}", folder.display()))
@@ -142,7 +149,7 @@ fn forget_skipped(root: &Path) -> Result<(), String> {
 
 /// A skipped test is no failure, but nobody shall take it for a passed one.
 fn show_skipped(root: &Path) -> bool {
-    let mut skipped: Vec<(String, String)> = std::fs::read_dir(root.join(SKIPPED))
+    let mut skipped: Vec<(String, String)> = std::fs::read_dir(target(root).join(SKIPPED))
         .map(|entries| {
             entries
                 .flatten()

@@ -3,8 +3,10 @@
 //! - [`source`]: size, head and name of Rust files.
 //! - [`manifest`]: which crate may depend on which.
 //! - [`documents`]: what the documents say is there, and nothing of one machine is in any file.
+//! - [`layouts`]: `docs/format.md` shows the bytes as the files that write them do.
 
 mod documents;
+mod layouts;
 mod manifest;
 mod source;
 
@@ -116,10 +118,24 @@ pub(crate) fn check(root: &Path) -> bool {
     let mut found = source::check(&tree);
     found.extend(manifest::check(&tree));
     found.extend(documents::check(&tree));
+    found.extend(layouts::check(&tree));
     found.sort();
     for finding in &found {
         eprintln!("tidy: {finding}");
     }
     println!("tidy: {} files, {} findings", tree.files.len(), found.len());
     found.is_empty()
+}
+
+/// Brings the copies in `docs/format.md` up to date, and returns whether that could be done.
+pub(crate) fn write(root: &Path) -> bool {
+    let done = Tree::read(root).and_then(|tree| {
+        let document = tree.find(layouts::DOCUMENT).ok_or_else(|| format!("{} is missing", layouts::DOCUMENT))?;
+        let written = layouts::written(&tree, &document.text);
+        std::fs::write(root.join(layouts::DOCUMENT), written).map_err(|error| error.to_string())
+    });
+    if let Err(error) = &done {
+        eprintln!("tidy: {error}");
+    }
+    done.is_ok()
 }

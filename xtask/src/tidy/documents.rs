@@ -87,11 +87,12 @@ fn version(tree: &Tree) -> Option<Finding> {
     (!is_told).then(|| Finding::file(change_log, format!("has no section for version {version}")))
 }
 
-/// Each tag that a `key.rs` declares has its row in `docs/format.md`, in the section of its crate.
+/// Each tag that a crate declares has its row in `docs/format.md`, in the section of that crate. Tests may have systems of
+/// their own, which no real slate holds.
 fn tags(tree: &Tree) -> Vec<Finding> {
     let Some(format) = tree.find("docs/format.md") else { return Vec::new() };
     let mut found = Vec::new();
-    for file in tree.rust().filter(|file| !file.path.ends_with("tests.rs")) {
+    for file in tree.rust().filter(|file| !file.path.ends_with("tests.rs") && !file.path.contains("/testing/")) {
         let krate = file.path.split('/').next().unwrap_or_default();
         for (line, name, number) in declared_tags(&file.text) {
             let row = |row: &str| {
