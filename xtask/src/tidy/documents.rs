@@ -92,7 +92,10 @@ fn version(tree: &Tree) -> Option<Finding> {
 fn tags(tree: &Tree) -> Vec<Finding> {
     let Some(format) = tree.find("docs/format.md") else { return Vec::new() };
     let mut found = Vec::new();
-    for file in tree.rust().filter(|file| !file.path.ends_with("tests.rs") && !file.path.contains("/testing/")) {
+    let is_real = |file: &&File| {
+        file.path.starts_with("opendata") && file.name() != "tests.rs" && !file.path.contains("/testing/")
+    };
+    for file in tree.rust().filter(is_real) {
         let krate = file.path.split('/').next().unwrap_or_default();
         for (line, name, number) in declared_tags(&file.text) {
             let row = |row: &str| {
