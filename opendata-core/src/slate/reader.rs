@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use slatedb::config::DbReaderOptions;
 use slatedb::{DbReader, DbReaderMode};
+use tokio::sync::watch;
 
 use super::checkpoint;
 use super::erased::SystemOf;
@@ -17,6 +18,8 @@ use super::registry::Registry;
 use super::router::{Router, SegmentExtractor};
 use super::transaction::Handle;
 use super::view::{Access, Order, Row, Source, View, ViewInner};
+use super::wal::{self, WalTail};
+use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::KeyRange;
 use crate::store::Store;
@@ -53,6 +56,8 @@ pub struct SlateReader {
 struct Opened {
     view: View,
     reader: Arc<DbReader>,
+    /// The last file of the log when the reader was opened: everything up to it is in the view.
+    log_end: u64,
 }
 
 /// A row in words.
@@ -106,26 +111,55 @@ impl SlateReader {
         Ok(Handle::new(view.0.registry.slate_id, instance))
     }
 
-    /// Moves to what is durable now, and returns it. A reader of a checkpoint stays. Views taken before stay where they are.
+    /// Moves to what is durable now, and returns it. If nothing was written since, that costs one request. A
+    /// reader of a checkpoint stays. Views taken before stay where they are.
     ///
     /// # Errors
     /// What the store returned; the reader then stands where it stood.
     pub async fn refresh(&self) -> Result<View> {
-        if self.at == At::Latest {
+        let old = self.opened();
+        if self.at == At::Latest && wal::last_file(&self.store, &self.path, old.log_end + 1).await?.is_some() {
             let opened = open(&self.store, &self.path, &self.router, &self.at).await?;
-            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = opened;
+            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            // Two callers may refresh at once; the later instant stays.
+            if opened.view.position() >= current.view.position() {
+                *current = opened;
+            }
         }
         Ok(self.view())
+    }
+
+    /// Follows the slate: refreshes every `interval` for as long as the receiver or a clone of it lives, and shows each new
+    /// instant. A failed refresh is logged and tried again.
+    #[must_use]
+    pub fn follow(self: &Arc<Self>, interval: Duration) -> watch::Receiver<View> {
+        let (shown, receiver) = watch::channel(self.view());
+        let reader = Arc::clone(self);
+        // It ends by itself within one interval after the last receiver is gone.
+        Env::system().spawn(async move {
+            loop {
+                tokio::select! {
+                    () = shown.closed() => return,
+                    () = tokio::time::sleep(interval) => {}
+                }
+                match reader.refresh().await {
+                    Ok(view) if view.position() > shown.borrow().position() => drop(shown.send_replace(view)),
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(%error, "the slate could not be looked at; it will be tried again"),
+                }
+            }
+        });
+        receiver
     }
 
     /// Follows the write-ahead log from this reader's instant on: every row that is written after it, once.
     ///
     /// # Errors
     /// What the store returned.
-    pub fn tail(&self) -> Result<super::wal::WalTail> {
+    pub fn tail(&self) -> Result<WalTail> {
         let opened = self.opened();
-        let manifest = opened.reader.manifest();
-        super::wal::WalTail::new(&self.store, &self.path, manifest.replay_after_wal_id(), opened.view.position())
+        let read = opened.log_end.max(opened.reader.manifest().replay_after_wal_id());
+        WalTail::new(&self.store, &self.path, read, opened.view.position())
     }
 
     /// The rows of a range in words, at most `limit`.
@@ -157,11 +191,12 @@ impl SlateReader {
 }
 
 async fn open(store: &Store, path: &str, router: &Router, at: &At) -> Result<Opened> {
-    let (mode, position) = match at {
-        At::Latest => (DbReaderMode::FollowLatest, None),
+    // The end of the log is looked up before the reader is opened, so that the view holds at least that much.
+    let (mode, position, log_end) = match at {
+        At::Latest => (DbReaderMode::FollowLatest, None, wal::last_file(store, path, 0).await?.unwrap_or(0)),
         At::Checkpoint(name) => {
             let found = checkpoint::find(store, path, name).await?;
-            (DbReaderMode::Checkpoint(found.id), Some(found.position))
+            (DbReaderMode::Checkpoint(found.id), Some(found.position), 0)
         }
     };
     let reader = Arc::new(open_engine(store, path, router, mode).await?);
@@ -178,7 +213,7 @@ async fn open(store: &Store, path: &str, router: &Router, at: &At) -> Result<Ope
         states: BTreeMap::new(),
         lease: None,
     }));
-    Ok(Opened { view, reader })
+    Ok(Opened { view, reader, log_end })
 }
 
 /// Opens the engine at an instant. It follows nothing: the next look at the store is a new one.

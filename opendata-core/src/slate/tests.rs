@@ -217,6 +217,12 @@ async fn a_reader_stands_still_until_it_is_refreshed() {
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert!(tail.next().await.unwrap().is_empty());
     assert_eq!(balance(&reader.refresh().await.unwrap()).await, 3);
+    // Nothing new: the same instant. Followed: the next one comes by itself.
+    let (before, after) = (reader.view(), reader.refresh().await.unwrap());
+    assert!(Arc::ptr_eq(&before.0, &after.0));
+    let mut followed = Arc::new(reader).follow(std::time::Duration::from_millis(5));
+    let position = add(&slate, 1).await.unwrap().position();
+    followed.wait_for(|view| view.position() >= position).await.unwrap();
     slate.close().await.unwrap();
 }
 

@@ -129,6 +129,13 @@ fn is_missing(error: &slatedb::Error) -> bool {
     false
 }
 
+/// The id of the last file of a slate's log, if there is one from `from` on.
+pub(crate) async fn last_file(store: &Store, path: &str, from: u64) -> Result<Option<u64>> {
+    let reader = WalReader::new(store.slate_path(path)?, Arc::clone(store.object_store()));
+    // A file does not tell its own id, only the one behind it.
+    Ok(reader.list(from..).await?.last().map(|file| file.next_id() - 1))
+}
+
 /// The time of the newest row a slate holds, as far as its manifest and the last file of its log tell.
 pub(crate) async fn last_timestamp(
     store: &Store,
