@@ -52,10 +52,30 @@ pub struct SlateReader {
     current: Mutex<Opened>,
 }
 
+/// The engine's reader. Its poller lives until it is closed, so it is closed when the last view of it is gone.
+pub(crate) struct EngineReader(Option<DbReader>);
+
+impl EngineReader {
+    pub(crate) fn get(&self) -> Result<&DbReader> {
+        self.0.as_ref().ok_or_else(|| Error::closed("the reader is closed"))
+    }
+}
+
+impl Drop for EngineReader {
+    fn drop(&mut self) {
+        let (Some(reader), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) else { return };
+        runtime.spawn(async move {
+            if let Err(error) = reader.close().await {
+                tracing::debug!(%error, "a reader did not close in order");
+            }
+        });
+    }
+}
+
 #[derive(Clone)]
 struct Opened {
     view: View,
-    reader: Arc<DbReader>,
+    reader: Arc<EngineReader>,
     /// The last file of the log when the reader was opened: everything up to it is in the view.
     log_end: u64,
 }
@@ -158,7 +178,7 @@ impl SlateReader {
     /// What the store returned.
     pub fn tail(&self) -> Result<WalTail> {
         let opened = self.opened();
-        let read = opened.log_end.max(opened.reader.manifest().replay_after_wal_id());
+        let read = opened.log_end.max(opened.reader.get()?.manifest().replay_after_wal_id());
         WalTail::new(&self.store, &self.path, read, opened.view.position())
     }
 
@@ -199,9 +219,10 @@ async fn open(store: &Store, path: &str, router: &Router, at: &At) -> Result<Ope
             (DbReaderMode::Checkpoint(found.id), Some(found.position), 0)
         }
     };
-    let reader = Arc::new(open_engine(store, path, router, mode).await?);
-    let position = position.unwrap_or_else(|| Position(reader.status().durable_seq));
-    let value = reader.get(Registry::key()).await?;
+    let reader = Arc::new(EngineReader(Some(open_engine(store, path, router, mode).await?)));
+    let engine = reader.get()?;
+    let position = position.unwrap_or_else(|| Position(engine.status().durable_seq));
+    let value = engine.get(Registry::key()).await?;
     let value = value.ok_or_else(|| {
         Error::not_found(format!("there is no slate at this path, or nothing durable in it yet, path={path}"))
     })?;

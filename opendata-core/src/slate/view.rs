@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use slatedb::config::{ReadOptions, ScanOptions};
-use slatedb::{DbIterator, DbReader, DbSnapshot, IterationOrder};
+use slatedb::{DbIterator, DbSnapshot, IterationOrder};
 
+use super::reader::EngineReader;
 use super::registry::{Instance, Registry};
 use super::{Handle, SlateId};
 use crate::error::{Error, Result};
@@ -24,7 +25,7 @@ use crate::time::Position;
 #[derive(Clone)]
 pub(crate) enum Source {
     Snapshot(Arc<DbSnapshot>),
-    Reader(Arc<DbReader>),
+    Reader(Arc<EngineReader>),
 }
 
 pub(crate) type AnyState = Arc<dyn Any + Send + Sync>;
@@ -148,7 +149,7 @@ impl View {
         let options = ReadOptions::default();
         let value = match &self.0.source {
             Source::Snapshot(source) => source.get_with_options(key, &options).await,
-            Source::Reader(source) => source.get_with_options(key, &options).await,
+            Source::Reader(source) => source.get()?.get_with_options(key, &options).await,
         };
         value.map_err(|error| Error::from(error).context(format_args!("read key {}", crate::Hex(key))))
     }
@@ -164,7 +165,7 @@ impl View {
         let options = scan_options(access, order);
         let rows = match &self.0.source {
             Source::Snapshot(source) => source.scan_with_options(range, &options).await,
-            Source::Reader(source) => source.scan_with_options(range, &options).await,
+            Source::Reader(source) => source.get()?.scan_with_options(range, &options).await,
         };
         Ok(Rows { rows: Some(rows?) })
     }
@@ -178,7 +179,7 @@ impl View {
         let options = scan_options(access, order);
         let rows = match &self.0.source {
             Source::Snapshot(source) => source.scan_prefix_with_options(prefix, from.., &options).await,
-            Source::Reader(source) => source.scan_prefix_with_options(prefix, from.., &options).await,
+            Source::Reader(source) => source.get()?.scan_prefix_with_options(prefix, from.., &options).await,
         };
         Ok(Rows { rows: Some(rows?) })
     }
