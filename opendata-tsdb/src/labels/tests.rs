@@ -13,9 +13,10 @@ fn a_label_set_is_sorted_and_leaves_empty_values_out() {
 
 #[test]
 fn a_name_must_be_there_and_be_unique() {
-    for (pairs, message) in
-        [([("", "x"), ("a", "1")], "a label name is empty"), ([("a", "1"), ("a", "")], "a label name occurs twice, name=a")]
-    {
+    for (pairs, message) in [
+        ([("", "x"), ("a", "1")], "a label name is empty"),
+        ([("a", "1"), ("a", "")], "a label name occurs twice, name=a"),
+    ] {
         assert_eq!(Labels::new(pairs).unwrap_err().message(), message);
     }
 }

@@ -70,9 +70,12 @@ fn expressions_mean_what_re2_means() {
 
 #[test]
 fn finite_expressions_know_their_values() {
-    for (source, literals) in
-        [("b|a", vec!["a", "b"]), ("x[12]|y?", vec!["", "x1", "x2", "y"]), ("", vec![""]), ("a(b|c)d", vec!["abd", "acd"])]
-    {
+    for (source, literals) in [
+        ("b|a", vec!["a", "b"]),
+        ("x[12]|y?", vec!["", "x1", "x2", "y"]),
+        ("", vec![""]),
+        ("a(b|c)d", vec!["abd", "acd"]),
+    ] {
         assert_eq!(regex(source).literals().unwrap(), literals, "{source}");
     }
     for source in ["a.*", "^a$", "(?i:abc)d*", "a+"] {

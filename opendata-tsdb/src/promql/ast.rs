@@ -113,10 +113,7 @@ pub(crate) enum BinaryOp {
 
 impl BinaryOp {
     pub(crate) fn is_comparison(self) -> bool {
-        matches!(
-            self,
-            Self::Equal | Self::NotEqual | Self::Less | Self::LessEqual | Self::Greater | Self::GreaterEqual
-        )
+        matches!(self, Self::Equal | Self::NotEqual | Self::Less | Self::LessEqual | Self::Greater | Self::GreaterEqual)
     }
 
     pub(crate) fn is_set(self) -> bool {
@@ -252,7 +249,9 @@ impl Expr {
             Kind::Instant(_) | Kind::Aggregate(_) => Type::Vector,
             Kind::Range(..) | Kind::Subquery(_) => Type::Matrix,
             Kind::Negate(expr) => expr.ty(),
-            Kind::Binary(binary) if binary.left.ty() == Type::Scalar && binary.right.ty() == Type::Scalar => Type::Scalar,
+            Kind::Binary(binary) if binary.left.ty() == Type::Scalar && binary.right.ty() == Type::Scalar => {
+                Type::Scalar
+            }
             Kind::Binary(_) => Type::Vector,
             Kind::Call(call) => call.function.returns(),
         }

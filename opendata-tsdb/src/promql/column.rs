@@ -17,7 +17,9 @@ impl Grid {
     /// All steps from `start_ms` to `end_ms`, both included; none where the end is before the start.
     pub(crate) fn new(start_ms: i64, end_ms: i64, step_ms: i64) -> Self {
         let count = match end_ms.checked_sub(start_ms) {
-            Some(length) if length >= 0 && step_ms > 0 => usize::try_from(length / step_ms).unwrap_or(usize::MAX - 1) + 1,
+            Some(length) if length >= 0 && step_ms > 0 => {
+                usize::try_from(length / step_ms).unwrap_or(usize::MAX - 1) + 1
+            }
             Some(0) => 1,
             _ => 0,
         };
@@ -61,12 +63,6 @@ impl Bits {
     pub(crate) fn set(&mut self, step: usize) {
         if let Some(word) = self.0.get_mut(step / 64) {
             *word |= 1 << (step % 64);
-        }
-    }
-
-    pub(crate) fn clear(&mut self, step: usize) {
-        if let Some(word) = self.0.get_mut(step / 64) {
-            *word &= !(1 << (step % 64));
         }
     }
 

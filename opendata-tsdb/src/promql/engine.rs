@@ -148,9 +148,9 @@ impl Engine {
     ) -> Result<(Raw, Annotations)> {
         let plan = plan(&parsed.expr, parsed.selectors, grid, &self.config)?;
         let mut read = Vec::with_capacity(plan.reads.len());
-        let mut reads = stream::iter(&plan.reads)
-            .map(|read| storage.select(&read.matchers, read.start_ms, read.end_ms))
-            .buffered(self.config.concurrent_reads.max(1));
+        let reads: Vec<_> =
+            plan.reads.iter().map(|read| storage.select(&read.matchers, read.start_ms, read.end_ms)).collect();
+        let mut reads = stream::iter(reads).buffered(self.config.concurrent_reads.max(1));
         let mut samples = 0_usize;
         while let Some(mut series) = reads.try_next().await? {
             samples = series.iter().fold(samples, |samples, one| samples.saturating_add(one.timestamps.len()));
@@ -210,3 +210,6 @@ fn to_series(row: Row, grid: &Grid) -> Series {
     let (times, values) = row.column.iter().map(|(step, value)| (grid.time(step), value)).unzip();
     Series::floats(row.labels, times, values)
 }
+
+#[cfg(test)]
+mod tests;

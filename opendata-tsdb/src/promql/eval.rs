@@ -73,10 +73,15 @@ impl Eval<'_> {
     pub(crate) fn rows(&self, expr: &Expr, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
         match &expr.kind {
             Kind::Instant(selector) => self.instant(selector, grid, |_, value| value, sink),
-            Kind::Negate(inner) => self.renamed(inner, grid, &|mut row: Row| {
-                row.column.update(|_, value| Some(-value));
-                Ok(Some(row))
-            }, sink),
+            Kind::Negate(inner) => self.renamed(
+                inner,
+                grid,
+                &|mut row: Row| {
+                    row.column.update(|_, value| Some(-value));
+                    Ok(Some(row))
+                },
+                sink,
+            ),
             Kind::Binary(binary) => self.binary(binary, grid, sink),
             Kind::Aggregate(aggregate) => self.aggregate(aggregate, grid, sink),
             Kind::Call(call) => self.call(call, expr.span, grid, sink),
@@ -207,7 +212,9 @@ impl Eval<'_> {
                 let at = looks.at(step);
                 next += leading(&series.timestamps, next, |time| time <= at);
                 let Some(newest) = next.checked_sub(1) else { continue };
-                let (Some(time), Some(value)) = (series.timestamps.get(newest), series.values.get(newest)) else { break };
+                let (Some(time), Some(value)) = (series.timestamps.get(newest), series.values.get(newest)) else {
+                    break;
+                };
                 if at.saturating_sub(*time) < self.config.lookback_ms && !is_stale(*value) {
                     column.set(step, of(*time, *value));
                 }
@@ -301,7 +308,10 @@ impl Merged {
             return Ok(());
         };
         if first.column.present.overlaps(&row.column.present) {
-            return Err(Error::invalid(format!("two series of the result have the same labels, labels={}", row.labels)));
+            return Err(Error::invalid(format!(
+                "two series of the result have the same labels, labels={}",
+                row.labels
+            )));
         }
         first.column.fill_from(&row.column);
         Ok(())

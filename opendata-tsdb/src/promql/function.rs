@@ -133,7 +133,15 @@ fn plain(name: &str) -> Option<Signature> {
         "log10" => ("log10", f64::log10),
         "log2" => ("log2", f64::log2),
         "rad" => ("rad", |x| x * std::f64::consts::PI / 180.0),
-        "sgn" => ("sgn", |x| if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { x }),
+        "sgn" => ("sgn", |x| {
+            if x > 0.0 {
+                1.0
+            } else if x < 0.0 {
+                -1.0
+            } else {
+                x
+            }
+        }),
         "sin" => ("sin", f64::sin),
         "sinh" => ("sinh", f64::sinh),
         "sqrt" => ("sqrt", f64::sqrt),
@@ -208,9 +216,7 @@ fn special(name: &str) -> Option<Signature> {
         "histogram_stddev" => signature("histogram_stddev", Function::NativeHistogram, &[Vector]),
         "histogram_stdvar" => signature("histogram_stdvar", Function::NativeHistogram, &[Vector]),
         "histogram_sum" => signature("histogram_sum", Function::NativeHistogram, &[Vector]),
-        "histogram_fraction" => {
-            signature("histogram_fraction", Function::HistogramFraction, &[Scalar, Scalar, Vector])
-        }
+        "histogram_fraction" => signature("histogram_fraction", Function::HistogramFraction, &[Scalar, Scalar, Vector]),
         "histogram_quantile" => signature("histogram_quantile", Function::HistogramQuantile, &[Scalar, Vector]),
         "histogram_quantiles" => Signature {
             repeat: Repeat::Last,

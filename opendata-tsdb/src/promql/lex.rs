@@ -101,9 +101,8 @@ struct Lexer<'a> {
 }
 
 /// Two letters before one, so that the longer sign is found first.
-const SIGNS: [&str; 21] = [
-    "==", "!=", "=~", "!~", "<=", ">=", "+", "-", "*", "/", "%", "^", "=", "<", ">", "(", ")", "{", "}", ",", "@",
-];
+const SIGNS: [&str; 21] =
+    ["==", "!=", "=~", "!~", "<=", ">=", "+", "-", "*", "/", "%", "^", "=", "<", ">", "(", ")", "{", "}", ",", "@"];
 
 impl<'a> Lexer<'a> {
     fn rest(&self) -> &'a str {
@@ -233,7 +232,11 @@ impl<'a> Lexer<'a> {
                 c if c == quote => break,
                 '\\' if quote != '`' => self.escape(quote, &mut bytes)?,
                 '\n' if quote != '`' => {
-                    return Err(error_at(self.source, Span { start, end: self.at }, "a string does not end on its line"));
+                    return Err(error_at(
+                        self.source,
+                        Span { start, end: self.at },
+                        "a string does not end on its line",
+                    ));
                 }
                 c => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
             }

@@ -68,11 +68,7 @@ impl Mean {
     }
 
     pub(crate) fn value(&self) -> f64 {
-        if self.overflowed {
-            self.total.value()
-        } else {
-            self.total.sum / self.count + self.total.lost / self.count
-        }
+        if self.overflowed { self.total.value() } else { self.total.sum / self.count + self.total.lost / self.count }
     }
 }
 
@@ -120,7 +116,11 @@ pub(crate) fn count(n: usize) -> f64 {
 }
 
 /// The largest whole number not above a float, as an index.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float to integer cast saturates, and NaN is 0")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float to integer cast saturates, and NaN is 0"
+)]
 pub(crate) fn index(x: f64) -> usize {
     x as usize
 }

@@ -5,7 +5,9 @@
 
 use opendata_core::{Error, Result};
 
-use super::ast::{At, Binary, BinaryOp, Comparison, Expr, Fill, Group, Kind, LabelSet, Matching, Shift, Subquery, Type};
+use super::ast::{
+    At, Binary, BinaryOp, Comparison, Expr, Fill, Group, Kind, LabelSet, Matching, Shift, Subquery, Type,
+};
 use super::duration;
 use super::lex::{Span, Token, TokenKind, error_at, tokens};
 

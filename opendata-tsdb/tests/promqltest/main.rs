@@ -4,6 +4,13 @@
 //! `PROMQLTEST_DIR` to a directory of them to see how many cases pass, and `PROMQLTEST_FAILURES=1` to see which do not.
 //! Where the reference expects a certain message, any error (or warning, or hint) counts: our messages are our own.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test program: whatever goes wrong ends the test"
+)]
+
 mod memory;
 mod run;
 mod script;
@@ -75,6 +82,9 @@ fn the_cases_of_the_reference_are_counted() {
         total += outcomes.len();
         histograms += native;
     }
-    println!("{:<28} {passed:>4} / {total:<4} ({histograms} of the failures stand where native histograms are loaded)", "all");
+    println!(
+        "{:<28} {passed:>4} / {total:<4} ({histograms} of the failures stand where native histograms are loaded)",
+        "all"
+    );
     assert!(total > 0, "no cases found in {dir}");
 }

@@ -25,7 +25,8 @@ impl Storage for Memory {
             matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default()))
         };
         let series = self.series.iter().filter(|(labels, _)| wanted(labels)).map(|(labels, samples)| {
-            let (times, values) = if start_ms <= end_ms { samples.range(start_ms..=end_ms).unzip() } else { (vec![], vec![]) };
+            let (times, values) =
+                if start_ms <= end_ms { samples.range(start_ms..=end_ms).unzip() } else { (vec![], vec![]) };
             Series::floats(labels.clone(), times, values)
         });
         Ok(series.filter(|series| !series.timestamps.is_empty()).collect())

@@ -149,9 +149,8 @@ fn compare_vector(got: &[(Labels, f64)], expect: &Expect) -> std::result::Result
 fn same_vector(wanted: &[(Labels, f64)], got: &[(Labels, f64)]) -> std::result::Result<(), String> {
     let by_labels = |all: &[(Labels, f64)]| all.iter().cloned().collect::<BTreeMap<Labels, f64>>();
     let (w, g) = (by_labels(wanted), by_labels(got));
-    let equal = got.len() == g.len()
-        && w.len() == g.len()
-        && w.iter().zip(&g).all(|((a, x), (b, y))| a == b && same(*x, *y));
+    let equal =
+        got.len() == g.len() && w.len() == g.len() && w.iter().zip(&g).all(|((a, x), (b, y))| a == b && same(*x, *y));
     if equal { Ok(()) } else { Err(format!("got {got:?}, wanted {wanted:?}")) }
 }
 

@@ -102,9 +102,10 @@ fn item(token: &str, items: &mut Vec<Item>) -> Result<(), String> {
         (_, Some(("_", times))) => items.extend(std::iter::repeat_n(Item::Gap, times)),
         (_, Some(("stale", times))) => items.extend(std::iter::repeat_n(Item::Float(STALE_NAN), times + 1)),
         (_, Some((head, times))) => {
-            let sign = head.char_indices().skip(1).find(|(at, c)| {
-                matches!(c, '+' | '-') && !matches!(head.as_bytes().get(at - 1), Some(b'e' | b'E'))
-            });
+            let sign = head
+                .char_indices()
+                .skip(1)
+                .find(|(at, c)| matches!(c, '+' | '-') && !matches!(head.as_bytes().get(at - 1), Some(b'e' | b'E')));
             let (first, step) = match sign {
                 Some((at, _)) => (number(&head[..at])?, number(&head[at..])?),
                 None => (number(head)?, 0.0),

@@ -2,7 +2,9 @@ use super::*;
 
 #[test]
 fn durations_are_read() {
-    for (text, ms) in [("5m", 300_000), ("1h30m", 5_400_000), ("1d12h5ms", 129_600_005), ("1y", 31_536_000_000), ("0s", 0)] {
+    for (text, ms) in
+        [("5m", 300_000), ("1h30m", 5_400_000), ("1d12h5ms", 129_600_005), ("1y", 31_536_000_000), ("0s", 0)]
+    {
         assert_eq!(parse(text), Ok(ms), "{text}");
     }
 }

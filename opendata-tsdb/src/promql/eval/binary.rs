@@ -80,10 +80,15 @@ impl Eval<'_> {
             });
         };
         if drops_name(op, comparison) {
-            return self.renamed(vector, grid, &|mut row| {
-                change(&mut row.column);
-                Ok(Some(row))
-            }, sink);
+            return self.renamed(
+                vector,
+                grid,
+                &|mut row| {
+                    change(&mut row.column);
+                    Ok(Some(row))
+                },
+                sink,
+            );
         }
         self.rows(vector, grid, &mut |mut row| {
             change(&mut row.column);
@@ -184,7 +189,11 @@ impl Join<'_> {
                 if both.overlaps(anything) || (filled && !both.is_none()) {
                     let side = if self.many_is_left { "right" } else { "left" };
                     let what = "several series match on the side where they must be unique";
-                    let (a, b) = if other.labels < row.labels { (&other.labels, &row.labels) } else { (&row.labels, &other.labels) };
+                    let (a, b) = if other.labels < row.labels {
+                        (&other.labels, &row.labels)
+                    } else {
+                        (&row.labels, &other.labels)
+                    };
                     let text = format!("{what}, side={side}, group={group}, series={a} and {b}");
                     return Err(Error::invalid(text));
                 }
@@ -276,11 +285,10 @@ impl Join<'_> {
         match (&self.binary.matching.group, &self.binary.matching.on) {
             (Group::OneToOne, LabelSet::Only(names)) => Ok(labels.keep(names)),
             (Group::OneToOne, LabelSet::Without(names)) => Ok(labels.without(names)),
-            (Group::Left(names) | Group::Right(names), _) => {
-                names.iter().filter(|name| !drop_name || *name != METRIC_NAME).try_fold(labels, |labels, name| {
-                    labels.with(name, one.get(name).unwrap_or_default())
-                })
-            }
+            (Group::Left(names) | Group::Right(names), _) => names
+                .iter()
+                .filter(|name| !drop_name || *name != METRIC_NAME)
+                .try_fold(labels, |labels, name| labels.with(name, one.get(name).unwrap_or_default())),
         }
     }
 }

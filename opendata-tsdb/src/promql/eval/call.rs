@@ -78,8 +78,13 @@ impl Eval<'_> {
     }
 
     fn date(&self, call: &Call, part: fn(&Civil) -> i64, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "parts of dates are small; a cast saturates")]
-        let of = |value: f64| if value.is_finite() { part(&Civil::from_seconds(value as i64)) as f64 } else { f64::NAN };
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            reason = "parts of dates are small; a cast saturates"
+        )]
+        let of =
+            |value: f64| if value.is_finite() { part(&Civil::from_seconds(value as i64)) as f64 } else { f64::NAN };
         match call.args.first() {
             Some(expr) => self.mapped(expr, grid, |_, value| Some(of(value)), sink),
             None => {
@@ -219,9 +224,8 @@ impl Eval<'_> {
         let names: Result<Vec<&str>> = call.args.iter().skip(1).map(|arg| self.text(arg)).collect();
         let names = names?;
         rows.sort_by(|a, b| {
-            let by_name = |name: &&str| {
-                natural(a.labels.get(name).unwrap_or_default(), b.labels.get(name).unwrap_or_default())
-            };
+            let by_name =
+                |name: &&str| natural(a.labels.get(name).unwrap_or_default(), b.labels.get(name).unwrap_or_default());
             let order = names.iter().map(by_name).find(|order| order.is_ne()).unwrap_or(Ordering::Equal);
             turned(order.then_with(|| a.labels.cmp(&b.labels)), direction)
         });

@@ -24,10 +24,15 @@ impl Eval<'_> {
         if to.is_empty() {
             return Err(place(Error::invalid("a label name is empty"), 1));
         }
-        self.relabeled(call, grid, &|labels| match expand(&regex, labels.get(from).unwrap_or_default(), replacement) {
-            Some(value) => labels.with(to, &value),
-            None => Ok(labels.clone()),
-        }, sink)
+        self.relabeled(
+            call,
+            grid,
+            &|labels| match expand(&regex, labels.get(from).unwrap_or_default(), replacement) {
+                Some(value) => labels.with(to, &value),
+                None => Ok(labels.clone()),
+            },
+            sink,
+        )
     }
 
     /// `label_join(v, dst, separator, src...)`
@@ -35,10 +40,15 @@ impl Eval<'_> {
         let (to, separator) = (self.text(call.arg(1)?)?, self.text(call.arg(2)?)?);
         let from: Result<Vec<&str>> = call.args.iter().skip(3).map(|arg| self.text(arg)).collect();
         let from = from?;
-        self.relabeled(call, grid, &|labels| {
-            let values: Vec<&str> = from.iter().map(|name| labels.get(name).unwrap_or_default()).collect();
-            labels.with(to, &values.join(separator))
-        }, sink)
+        self.relabeled(
+            call,
+            grid,
+            &|labels| {
+                let values: Vec<&str> = from.iter().map(|name| labels.get(name).unwrap_or_default()).collect();
+                labels.with(to, &values.join(separator))
+            },
+            sink,
+        )
     }
 
     fn relabeled(
@@ -73,7 +83,9 @@ pub(super) fn natural(a: &str, b: &str) -> Ordering {
         }
         let (chunk_a, chunk_b) = (chunk(&mut a), chunk(&mut b));
         let order = match (number(chunk_a), number(chunk_b)) {
-            (Some(a), Some(b)) => a.len().cmp(&b.len()).then_with(|| a.cmp(b)).then_with(|| chunk_a.len().cmp(&chunk_b.len())),
+            (Some(a), Some(b)) => {
+                a.len().cmp(&b.len()).then_with(|| a.cmp(b)).then_with(|| chunk_a.len().cmp(&chunk_b.len()))
+            }
             _ => chunk_a.cmp(chunk_b),
         };
         if order.is_ne() {

@@ -30,13 +30,11 @@ impl Eval<'_> {
         }
         match aggregate.op {
             AggregateOp::Quantile => self.quantiles(&rows, groups, &argument, grid, sink),
-            AggregateOp::LimitRatio => {
-                rows.into_iter().try_for_each(|mut row| {
-                    let share = share(row.labels.fingerprint());
-                    row.column.update(|step, value| in_ratio(share, argument.at(step)).then_some(value));
-                    self.emit(row, sink)
-                })
-            }
+            AggregateOp::LimitRatio => rows.into_iter().try_for_each(|mut row| {
+                let share = share(row.labels.fingerprint());
+                row.column.update(|step, value| in_ratio(share, argument.at(step)).then_some(value));
+                self.emit(row, sink)
+            }),
             op => self.best(op, rows, &groups, &argument, grid, sink),
         }
     }
@@ -106,10 +104,8 @@ impl Eval<'_> {
         let mut ranked: Members = Vec::new();
         for (_, members) in groups.iter() {
             for step in 0..grid.count {
-                let mut values: Vec<(f64, usize)> = members
-                    .iter()
-                    .filter_map(|place| Some((rows.get(*place)?.column.get(step)?, *place)))
-                    .collect();
+                let mut values: Vec<(f64, usize)> =
+                    members.iter().filter_map(|place| Some((rows.get(*place)?.column.get(step)?, *place))).collect();
                 values.sort_by(|(a, _), (b, _)| order(a, b));
                 values.truncate(index(k.at(step)));
                 for (_, place) in values {
@@ -146,9 +142,13 @@ impl Eval<'_> {
                     _ => group.with(label, &text(value))?,
                 };
                 last = Some((value.to_bits(), labels.clone()));
-                counts.update(labels, || Column::empty(grid.count), |column| {
-                    column.set(step, column.get(step).unwrap_or(0.0) + 1.0);
-                });
+                counts.update(
+                    labels,
+                    || Column::empty(grid.count),
+                    |column| {
+                        column.set(step, column.get(step).unwrap_or(0.0) + 1.0);
+                    },
+                );
             }
             Ok(())
         })?;

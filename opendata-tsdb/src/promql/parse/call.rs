@@ -19,6 +19,10 @@ impl Parser<'_> {
         if called {
             return self.call(word);
         }
+        let modifiers = ["bool", "on", "ignoring", "group_left", "group_right"];
+        if modifiers.iter().any(|modifier| word.eq_ignore_ascii_case(modifier)) {
+            return Err(self.unexpected("an expression"));
+        }
         self.selector(Some(word.to_owned()))
     }
 
@@ -27,9 +31,9 @@ impl Parser<'_> {
     }
 
     fn next_is_word(&self, word: &str) -> bool {
-        self.tokens.get(self.at + 1).is_some_and(
-            |token| matches!(&token.kind, TokenKind::Word(found) if found.eq_ignore_ascii_case(word)),
-        )
+        self.tokens
+            .get(self.at + 1)
+            .is_some_and(|token| matches!(&token.kind, TokenKind::Word(found) if found.eq_ignore_ascii_case(word)))
     }
 
     fn arguments(&mut self) -> Result<Vec<Expr>> {
@@ -69,8 +73,11 @@ impl Parser<'_> {
                 (0, _) => format!("{least}"),
                 _ => format!("{least} to {most}"),
             };
-            let what =
-                format_args!("wrong number of arguments, function={}, wanted={wanted}, got={}", signature.name, args.len());
+            let what = format_args!(
+                "wrong number of arguments, function={}, wanted={wanted}, got={}",
+                signature.name,
+                args.len()
+            );
             return Err(self.error(span, what));
         }
         for (index, arg) in args.iter().enumerate() {

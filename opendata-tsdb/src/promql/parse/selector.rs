@@ -62,7 +62,10 @@ impl Parser<'_> {
             _ => return Err(self.unexpected("a matching operator (`=` `!=` `=~` `!~`)")),
         };
         self.at += 1;
-        if op == MatchOp::Equal && name == METRIC_NAME && before.first().is_some_and(|first| first.name() == METRIC_NAME) {
+        if op == MatchOp::Equal
+            && name == METRIC_NAME
+            && before.first().is_some_and(|first| first.name() == METRIC_NAME)
+        {
             return Err(self.error(span, "the metric's name is given twice"));
         }
         let value_span = self.span();

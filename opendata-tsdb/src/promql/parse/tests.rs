@@ -1,1 +1,289 @@
+use promql_parser::parser as oracle;
+use proptest::prelude::*;
 
+use super::*;
+use crate::promql::ast::{Aggregate, AggregateOp, Selector};
+
+/// The tree in prefix notation, without places.
+fn shape(expr: &Expr) -> String {
+    match &expr.kind {
+        Kind::Number(number) => format!("{number}"),
+        Kind::Text(text) => format!("{text:?}"),
+        Kind::Instant(selector) => shape_selector(selector),
+        Kind::Range(selector, range_ms) => format!("(range {} {range_ms})", shape_selector(selector)),
+        Kind::Subquery(subquery) => {
+            let Subquery { expr, range_ms, step_ms, shift } = subquery.as_ref();
+            format!("(subquery {} {range_ms} {step_ms:?} {})", shape(expr), shape_shift(*shift))
+        }
+        Kind::Negate(inner) => format!("(- {})", shape(inner)),
+        Kind::Binary(binary) => {
+            let Matching { on, group, .. } = &binary.matching;
+            let bool = if binary.comparison == Comparison::Bool { " bool" } else { "" };
+            format!(
+                "({:?}{bool} {} {group:?} {} {})",
+                binary.op,
+                shape_set(on),
+                shape(&binary.left),
+                shape(&binary.right)
+            )
+        }
+        Kind::Aggregate(aggregate) => {
+            let Aggregate { op, by, parameter, expr } = aggregate.as_ref();
+            let parameter = parameter.as_ref().map(|parameter| shape(parameter) + " ").unwrap_or_default();
+            format!("({op:?} {} {parameter}{})", shape_set(by), shape(expr))
+        }
+        Kind::Call(call) => {
+            let args: Vec<String> = call.args.iter().map(shape).collect();
+            format!("({} {})", call.name, args.join(" "))
+        }
+    }
+}
+
+fn shape_set(set: &LabelSet) -> String {
+    match set {
+        LabelSet::Only(names) => format!("only{names:?}"),
+        LabelSet::Without(names) => format!("without{names:?}"),
+    }
+}
+
+fn shape_shift(shift: Shift) -> String {
+    let at = shift.at.map(|at| format!("{at:?}")).unwrap_or_default();
+    format!("{at}+{}", shift.offset_ms.unwrap_or(0))
+}
+
+fn shape_selector(selector: &Selector) -> String {
+    let mut matchers: Vec<String> = selector.matchers.iter().map(ToString::to_string).collect();
+    matchers.sort();
+    format!("{{{}}}{}", matchers.join(","), shape_shift(selector.shift))
+}
+
+/// The same for the tree of the library, which grew from the reference's grammar.
+fn oracle_shape(expr: &oracle::Expr) -> String {
+    use oracle::{Expr as E, LabelModifier as L, VectorMatchCardinality as Card};
+    let set = |modifier: Option<&L>, default: &str| match modifier {
+        Some(L::Include(names)) => format!("only{:?}", names.labels),
+        Some(L::Exclude(names)) => format!("without{:?}", names.labels),
+        None => default.to_owned(),
+    };
+    match expr {
+        E::NumberLiteral(number) => format!("{}", number.val),
+        E::StringLiteral(text) => format!("{:?}", text.val),
+        E::Paren(inner) => oracle_shape(&inner.expr),
+        // Ours takes the sign into the number.
+        E::Unary(inner) => match oracle_shape(&inner.expr) {
+            text if text.parse::<f64>().is_ok() => format!("{}", -text.parse::<f64>().unwrap()),
+            text => format!("(- {text})"),
+        },
+        E::VectorSelector(selector) => oracle_selector(selector),
+        E::MatrixSelector(matrix) => format!("(range {} {})", oracle_selector(&matrix.vs), matrix.range.as_millis()),
+        E::Subquery(s) => {
+            let step = s.step.map(|step| step.as_millis());
+            let shift = oracle_shift(s.at.as_ref(), s.offset.as_ref());
+            format!("(subquery {} {} {step:?} {shift})", oracle_shape(&s.expr), s.range.as_millis())
+        }
+        E::Call(call) => {
+            let args: Vec<String> = call.args.args.iter().map(|arg| oracle_shape(arg)).collect();
+            format!("({} {})", call.func.name, args.join(" "))
+        }
+        E::Aggregate(a) => {
+            let op = AggregateOp::named(&a.op.to_string()).unwrap();
+            let parameter = a.param.as_ref().map(|parameter| oracle_shape(parameter) + " ").unwrap_or_default();
+            format!("({op:?} {} {parameter}{})", set(a.modifier.as_ref(), "only[]"), oracle_shape(&a.expr))
+        }
+        E::Binary(b) => {
+            let (op, _) = [TokenKind::Word(b.op.to_string()), TokenKind::Sign(sign(&b.op.to_string()))]
+                .iter()
+                .find_map(operator)
+                .unwrap();
+            let modifier = b.modifier.as_ref();
+            let bool = if modifier.is_some_and(|modifier| modifier.return_bool) { " bool" } else { "" };
+            let group = match modifier.map(|modifier| &modifier.card) {
+                Some(Card::ManyToOne(names)) => Group::Left(names.labels.clone()),
+                Some(Card::OneToMany(names)) => Group::Right(names.labels.clone()),
+                _ => Group::OneToOne,
+            };
+            let on = set(modifier.and_then(|modifier| modifier.matching.as_ref()), "without[]");
+            format!("({op:?}{bool} {on} {group:?} {} {})", oracle_shape(&b.lhs), oracle_shape(&b.rhs))
+        }
+        E::Extension(_) => unreachable!(),
+    }
+}
+
+fn sign(text: &str) -> &'static str {
+    ["==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "^"]
+        .into_iter()
+        .find(|sign| *sign == text)
+        .unwrap_or("")
+}
+
+fn oracle_shift(at: Option<&oracle::AtModifier>, offset: Option<&oracle::Offset>) -> String {
+    let at = match at {
+        Some(oracle::AtModifier::Start) => "Start".to_owned(),
+        Some(oracle::AtModifier::End) => "End".to_owned(),
+        Some(oracle::AtModifier::At(time)) => {
+            let since = time.duration_since(std::time::UNIX_EPOCH).unwrap();
+            format!("Time({})", since.as_millis())
+        }
+        None => String::new(),
+    };
+    let offset = match offset {
+        Some(oracle::Offset::Pos(duration)) => duration.as_millis() as i64,
+        Some(oracle::Offset::Neg(duration)) => -(duration.as_millis() as i64),
+        None => 0,
+    };
+    format!("{at}+{offset}")
+}
+
+fn oracle_selector(selector: &oracle::VectorSelector) -> String {
+    use promql_parser::label::MatchOp as M;
+    let mut matchers: Vec<String> = selector
+        .matchers
+        .matchers
+        .iter()
+        .map(|matcher| {
+            let op = match matcher.op {
+                M::Equal => "=",
+                M::NotEqual => "!=",
+                M::Re(_) => "=~",
+                M::NotRe(_) => "!~",
+            };
+            format!("{}{op}{:?}", matcher.name, matcher.value)
+        })
+        .collect();
+    matchers.extend(selector.name.as_ref().map(|name| format!("__name__={name:?}")));
+    matchers.sort();
+    format!("{{{}}}{}", matchers.join(","), oracle_shift(selector.at.as_ref(), selector.offset.as_ref()))
+}
+
+fn scalar() -> BoxedStrategy<String> {
+    prop_oneof![Just("1"), Just("2.5"), Just("time()"), Just("(3)"), Just("-4")].prop_map(str::to_owned).boxed()
+}
+
+fn selector() -> BoxedStrategy<String> {
+    let name = prop_oneof![Just("m"), Just("a:b"), Just("sum"), Just("offset"), Just("on"), Just("by")];
+    let matchers =
+        prop_oneof![Just(""), Just("{}"), Just(r#"{a="1"}"#), Just(r#"{a!="1",b=~"x.*",}"#), Just(r#"{c!~'y|z'}"#)];
+    (name, matchers).prop_map(|(name, matchers)| format!("{name}{matchers}")).boxed()
+}
+
+fn shift() -> BoxedStrategy<String> {
+    prop_oneof![
+        4 => Just(""), 1 => Just(" offset 5m"), 1 => Just(" offset -1h30m"), 1 => Just(" @ 100"), 1 => Just(" @ start()"),
+        1 => Just(" @ 1.5 offset 2s"),
+    ]
+    .prop_map(str::to_owned)
+    .boxed()
+}
+
+/// Queries that should parse, of type instant vector.
+fn vector() -> impl Strategy<Value = String> {
+    let leaf = (selector(), shift()).prop_map(|(selector, shift)| selector + &shift);
+    leaf.prop_recursive(4, 40, 3, |inner| {
+        let op = prop_oneof![
+            Just("+"),
+            Just("-"),
+            Just("*"),
+            Just("/"),
+            Just("%"),
+            Just("^"),
+            Just("=="),
+            Just("!="),
+            Just("<"),
+            Just(">="),
+            Just("> bool"),
+            Just("and"),
+            Just("or"),
+            Just("unless"),
+            Just("atan2"),
+            Just("+ on(a)"),
+            Just("* ignoring(a, b)"),
+            Just("/ on(a) group_left(b)"),
+            Just("< bool ignoring(c) group_right"),
+            Just("and on()"),
+        ];
+        let arithmetic =
+            prop_oneof![Just("+"), Just("-"), Just("*"), Just("^"), Just("% "), Just("> "), Just("<= bool")];
+        let aggregation =
+            prop_oneof![Just("sum"), Just("avg by (a)"), Just("COUNT WITHOUT (a, b)"), Just("group by ()")];
+        prop_oneof![
+            (inner.clone(), op, inner.clone()).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+            (inner.clone(), arithmetic, scalar()).prop_map(|(a, op, b)| format!("{b} {op} {a} {op} {b}")),
+            (aggregation, inner.clone()).prop_map(|(of, inner)| format!("{of}({inner})")),
+            inner.clone().prop_map(|inner| format!("topk(2, {inner}) by (x)")),
+            inner.clone().prop_map(|inner| format!("({inner})")),
+            inner.clone().prop_map(|inner| format!("-{inner}")),
+            inner.clone().prop_map(|inner| format!("abs({inner})")),
+            (inner, shift()).prop_map(|(inner, shift)| format!("max_over_time(({inner})[5m:30s]{shift})")),
+            (selector(), shift()).prop_map(|(selector, shift)| format!("rate({selector}[5m]{shift})")),
+        ]
+    })
+}
+
+proptest! {
+    /// Where both parsers take a query, they see the same tree.
+    #[test]
+    fn trees_agree_with_the_library(query in vector()) {
+        let ours = parse(&query);
+        match oracle::parse(&query) {
+            Ok(theirs) => prop_assert_eq!(ours.map(|parsed| shape(&parsed.expr)).map_err(|e| e.to_string()), Ok(oracle_shape(&theirs)), "{}", query),
+            Err(_) => prop_assert!(ours.is_err(), "{}", query),
+        }
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(query in "[a-z0-9(){}\\[\\]\"=~!<>+*/^%@:,. -]{0,40}") {
+        let _ = parse(&query);
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_place() {
+    for (query, what) in [
+        ("", "expected an expression, found the end, at=1:1"),
+        ("sum(", "expected an expression, found the end, at=1:5"),
+        ("m + \n  )", "expected an expression, found `)`, at=2:3"),
+        ("m{a}", "expected a matching operator (`=` `!=` `=~` `!~`), found `}`, at=1:4"),
+        ("m{a=1}", "expected a string, found number 1, at=1:5"),
+        ("m n", "expected an operator or the end, found `n`, at=1:3"),
+        ("rate(m)", "`rate` needs a range vector here, found an instant vector, at=1:6"),
+        ("rate(m[5m], 1)", "wrong number of arguments, function=rate, wanted=1, got=2, at=1:1"),
+        ("round()", "wrong number of arguments, function=round, wanted=1 to 2, got=0, at=1:1"),
+        ("nothing(m)", "unknown function, name=nothing, at=1:1"),
+        ("m[5]m", "expected an operator or the end, found `m`, at=1:5"),
+        ("m[0s]", "a range must be longer than zero, at=1:3"),
+        ("(m)[5m]", "a range needs a selector; a subquery has a colon, as in `[1h:]`, at=1:4"),
+        ("m offset 5m[5m]", "a range stands before `offset` and `@`, at=1:12"),
+        ("m offset 1m offset 2m", "`offset` is given twice, at=1:13"),
+        ("sum(m) offset 1m", "`offset` must follow a selector or a subquery, at=1:8"),
+        ("{a=~\".*\"}", "a selector needs at least one matcher that does not match the empty text, at=1:1"),
+        ("m{__name__=\"n\"}", "the metric's name is given twice, at=1:3"),
+        ("1 == 2", "a comparison between scalars needs `bool`, at=1:3"),
+        ("'a' + 1", "an operator needs scalars or instant vectors, found a string, at=1:1"),
+        ("topk(m)", "wrong number of arguments, aggregation=topk, wanted=2, got=1, at=1:1"),
+        ("count_values(1, m)", "`count_values` needs a string here, found a scalar, at=1:14"),
+        ("sum(m[5m])", "`sum` needs an instant vector here, found a range vector, at=1:5"),
+        ("on + 1", "expected an expression, found `on`, at=1:1"),
+        ("-'a'", "a sign needs a scalar or an instant vector, found a string, at=1:2"),
+    ] {
+        let message = parse(query).unwrap_err().message().to_owned();
+        assert_eq!(message, format!("query does not parse: {what}"), "{query}");
+    }
+    let deep = format!("{}1{}", "(".repeat(100_000), ")".repeat(100_000));
+    assert!(parse(&deep).unwrap_err().message().contains("nested too deep"));
+    assert!(parse("m{a=~\"(\"}").unwrap_err().message().ends_with("at=1:6"));
+}
+
+#[test]
+fn keywords_can_be_names() {
+    for query in [
+        "sum",
+        "by",
+        "offset",
+        "and{on=\"1\"}",
+        "m{sum=\"1\", by=\"2\", inf=\"3\"}",
+        "sum by (on, offset, nan) (avg)",
+        "start + end",
+    ] {
+        assert!(parse(query).is_ok(), "{query}");
+    }
+}
