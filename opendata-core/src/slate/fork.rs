@@ -74,6 +74,18 @@ impl SlateReader {
     /// `Invalid` if this is not a reader of a checkpoint: what a writer has not yet flushed, only the writer can
     /// fork. `Conflict` if there is something at the new path; what the store returned.
     pub async fn fork(&self, to: &str) -> Result<Position> {
+        self.fork_part(to, None).await
+    }
+
+    /// Forks one instance as it stood at this reader's checkpoint, with its cursors, into a slate of its own.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such instance, and those of [`fork`](Self::fork).
+    pub async fn fork_instance(&self, instance: &str, to: &str) -> Result<Position> {
+        self.fork_part(to, Some(instance)).await
+    }
+
+    async fn fork_part(&self, to: &str, instance: Option<&str>) -> Result<Position> {
         let (store, path, router, at) = self.parts();
         let At::Checkpoint(name) = at else {
             return Err(Error::invalid(
@@ -82,7 +94,7 @@ impl SlateReader {
         };
         let Checkpoint { id, position, .. } = checkpoint::find(store, path, name).await?;
         let source = Source { store, path, checkpoint: id, position };
-        source.fork(to, None, router, &Env::system()).await?;
+        source.fork(to, instance, router, &Env::system()).await?;
         Ok(position)
     }
 }
