@@ -13,6 +13,7 @@
 //! 0x12 |                                         -> trim point of the whole log
 //! 0x13 | name                                    -> cursor
 //! 0x14 | id                                      -> producer
+//! 0x15 | stream, terminated                      -> mark: trimmed chunks of the stream are still there
 //! ```
 //!
 //! A chunk is keyed by its *last* position, so that one seek to `(stream, p)` lands on the chunk that
@@ -33,6 +34,7 @@ const STREAM_TRIM: Tag = Tag(0x11);
 const TRIM: Tag = Tag(0x12);
 const CURSOR: Tag = Tag(0x13);
 const PRODUCER: Tag = Tag(0x14);
+const UNPRUNED: Tag = Tag(0x15);
 
 /// A key of a log, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +49,7 @@ pub(crate) enum Key {
     Trim,
     Cursor(Bytes),
     Producer(Bytes),
+    Unpruned(Bytes),
 }
 
 impl Key {
@@ -67,6 +70,7 @@ impl Key {
             (true, TRIM) => Self::Trim,
             (true, CURSOR) => return Ok(Self::Cursor(Bytes::copy_from_slice(fields.rest()))),
             (true, PRODUCER) => return Ok(Self::Producer(Bytes::copy_from_slice(fields.rest()))),
+            (true, UNPRUNED) => Self::Unpruned(fields.terminated()?.into()),
             _ => return Err(Error::corrupt_at(key, "unknown tag of a log")),
         };
         fields.finish()?;
@@ -161,6 +165,14 @@ pub(crate) fn producer(control: Prefix, id: &[u8]) -> Bytes {
 
 pub(crate) fn producers(control: Prefix) -> KeyRange {
     control.key(PRODUCER).range()
+}
+
+pub(crate) fn unpruned(control: Prefix, stream: &[u8]) -> Bytes {
+    control.key(UNPRUNED).terminated(stream).build()
+}
+
+pub(crate) fn all_unpruned(control: Prefix) -> KeyRange {
+    control.key(UNPRUNED).range()
 }
 
 /// Chunks are filtered by (segment, stream): a scan of one stream skips every file that does not hold it.

@@ -15,7 +15,10 @@ fn hex(key: &[u8]) -> String {
 fn golden_bytes() {
     let data = prefix(2);
     let control = prefix(0);
-    assert_eq!(hex(&chunk(data, b"a\0b", Position(258))), "030100070000000210 6100ff620000 0000000000000102".replace(' ', ""));
+    assert_eq!(
+        hex(&chunk(data, b"a\0b", Position(258))),
+        "030100070000000210 6100ff620000 0000000000000102".replace(' ', "")
+    );
     assert_eq!(hex(&control_chunk(data, Position(1))), "030100070000000211 0000000000000001".replace(' ', ""));
     assert_eq!(hex(&group(data, Position(1))), "030100070000000218 0000000000000001".replace(' ', ""));
     assert_eq!(hex(&time(data, Timestamp(-1))), "030100070000000219 7fffffffffffffff".replace(' ', ""));
@@ -25,6 +28,7 @@ fn golden_bytes() {
     assert_eq!(hex(&trim(control)), "030100070000000012");
     assert_eq!(hex(&cursor(control, b"c")), "030100070000000013 63".replace(' ', ""));
     assert_eq!(hex(&producer(control, b"p")), "030100070000000014 70".replace(' ', ""));
+    assert_eq!(hex(&unpruned(control, b"s")), "030100070000000015 730000".replace(' ', ""));
 }
 
 #[test]
@@ -58,20 +62,22 @@ proptest! {
         let stream = Bytes::from(stream);
         let last = Position(position);
         let ingest = Timestamp(time_ms);
-        let check = |bytes: Bytes, key: Key| prop_assert_eq!(Key::decode(&bytes).unwrap(), key);
-        let in_chunk = Key::Chunk { segment: segment_id, stream: stream.clone(), last };
-        let _ = (
-            check(chunk(data, &stream, last), in_chunk),
-            check(control_chunk(data, last), Key::ControlChunk { segment: segment_id, last }),
-            check(group(data, last), Key::Group { segment: segment_id, last }),
-            check(time(data, ingest), Key::Time { segment: segment_id, ingest }),
-            check(page(data, &stream), Key::Page { segment: segment_id, first: stream.clone() }),
-            check(segment(control, segment_id), Key::Segment(segment_id)),
-            check(stream_trim(control, &stream), Key::StreamTrim(stream.clone())),
-            check(trim(control), Key::Trim),
-            check(cursor(control, &stream), Key::Cursor(stream.clone())),
-            check(producer(control, &stream), Key::Producer(stream.clone())),
-        );
+        let cases = [
+            (chunk(data, &stream, last), Key::Chunk { segment: segment_id, stream: stream.clone(), last }),
+            (control_chunk(data, last), Key::ControlChunk { segment: segment_id, last }),
+            (group(data, last), Key::Group { segment: segment_id, last }),
+            (time(data, ingest), Key::Time { segment: segment_id, ingest }),
+            (page(data, &stream), Key::Page { segment: segment_id, first: stream.clone() }),
+            (segment(control, segment_id), Key::Segment(segment_id)),
+            (stream_trim(control, &stream), Key::StreamTrim(stream.clone())),
+            (trim(control), Key::Trim),
+            (cursor(control, &stream), Key::Cursor(stream.clone())),
+            (producer(control, &stream), Key::Producer(stream.clone())),
+            (unpruned(control, &stream), Key::Unpruned(stream.clone())),
+        ];
+        for (bytes, key) in cases {
+            prop_assert_eq!(Key::decode(&bytes).unwrap(), key);
+        }
     }
 
     #[test]

@@ -1,0 +1,178 @@
+//! Order of position over many streams: the chunks of one segment are read in key order, in one sequential
+//! run, and sorted in memory. A segment is of bounded size, so this is as well.
+//!
+//! Chunks of one batch overlap in their positions, chunks of different batches never do. So the sorted
+//! chunks fall into clusters, and only the records inside a cluster need sorting.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use bytes::Bytes;
+use opendata_core::key::{KeyRange, Prefix};
+use opendata_core::slate::{Access, InstanceView, Order};
+use opendata_core::{Position, Result, Timestamp};
+
+use super::{ControlRecords, Streams};
+use crate::chunk::Chunk;
+use crate::entry::{Control, Record};
+use crate::record::{Segment, at_key};
+use crate::system::Log;
+use crate::{key, layout};
+
+/// Which records of a segment are wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) streams: Streams,
+    pub(crate) positions: Range<Position>,
+    /// Only what was ingested at this time or later.
+    pub(crate) ingested: Option<Timestamp>,
+    /// Only what happened at this time or later.
+    pub(crate) happened: Option<Timestamp>,
+    pub(crate) control: ControlRecords,
+    /// Trim points of single streams.
+    pub(crate) trims: BTreeMap<Bytes, Position>,
+}
+
+impl Wanted {
+    fn wants(&self, chunk: &Chunk) -> bool {
+        chunk.last >= self.positions.start
+            && chunk.first < self.positions.end
+            && self.ingested.is_none_or(|time| chunk.ingest_time >= time)
+            && self.happened.is_none_or(|time| chunk.event_times.1 >= time)
+    }
+
+    /// Appends the wanted records of a chunk.
+    pub(crate) fn read(&self, prefix: Prefix, chunk: &Chunk, out: &mut Vec<Record>) -> Result<()> {
+        if !self.wants(chunk) {
+            return Ok(());
+        }
+        let trim = self.trims.get(&chunk.stream).copied().unwrap_or_default();
+        let positions = self.positions.start.max(trim)..self.positions.end;
+        let already = out.len();
+        chunk.read(positions, out).map_err(|error| at_key(error, &key::chunk(prefix, &chunk.stream, chunk.last)))?;
+        if let Some(time) = self.happened {
+            let mut index = 0;
+            out.retain(|record| {
+                index += 1;
+                index <= already || record.event_time >= time
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Appends the records of a chunk of control records.
+pub(crate) fn read_controls(
+    prefix: Prefix,
+    chunk: &Chunk,
+    positions: Range<Position>,
+    out: &mut Vec<Record>,
+) -> Result<()> {
+    let already = out.len();
+    chunk
+        .read(positions, out)
+        .and_then(|()| {
+            for record in out.iter_mut().skip(already) {
+                record.control = Some(Control::decode(&record.payload)?);
+                record.payload = Bytes::new();
+            }
+            Ok(())
+        })
+        .map_err(|error| at_key(error, &key::control_chunk(prefix, chunk.last)))
+}
+
+/// A chunk, and whether it holds control records.
+#[derive(Debug)]
+struct Piece {
+    chunk: Chunk,
+    control: bool,
+}
+
+/// The wanted chunks of one segment, sorted.
+#[derive(Debug)]
+pub(crate) struct Assembled {
+    prefix: Prefix,
+    wanted: Wanted,
+    order: Order,
+    /// The next one last.
+    pieces: Vec<Piece>,
+}
+
+impl Assembled {
+    /// Reads a segment.
+    pub(crate) async fn load(view: InstanceView<Log>, segment: Segment, wanted: Wanted, order: Order) -> Result<Self> {
+        let prefix = view.prefix(segment.id);
+        let mut pieces = Vec::new();
+        if let Streams::One(stream) = &wanted.streams {
+            let from = wanted.positions.start;
+            let mut rows = layout::stream_rows(view.view(), prefix, stream, from, Access::Bulk).await?;
+            while let Some(row) = rows.next().await? {
+                let chunk = layout::chunk(&row)?;
+                if chunk.first >= wanted.positions.end {
+                    break;
+                }
+                pieces.push(Piece { chunk, control: false });
+            }
+        } else {
+            let beginning: &[u8] = if let Streams::Prefix(beginning) = &wanted.streams { beginning } else { &[] };
+            read_range(&view, key::chunks(prefix, beginning), &wanted, false, &mut pieces).await?;
+        }
+        if wanted.control == ControlRecords::Shown {
+            let range = key::control_chunks(prefix, wanted.positions.start);
+            read_range(&view, range, &wanted, true, &mut pieces).await?;
+        }
+        match order {
+            Order::Ascending => pieces.sort_unstable_by_key(|piece| std::cmp::Reverse(piece.chunk.first)),
+            Order::Descending => pieces.sort_unstable_by_key(|piece| piece.chunk.last),
+        }
+        Ok(Self { prefix, wanted, order, pieces })
+    }
+
+    /// The records of the next cluster; none at the end of the segment.
+    pub(crate) fn next(&mut self) -> Result<Option<Vec<Record>>> {
+        let Some(first) = self.pieces.pop() else { return Ok(None) };
+        let (mut low, mut high) = (first.chunk.first, first.chunk.last);
+        let mut records = Vec::with_capacity(first.chunk.count);
+        self.read(&first, &mut records)?;
+        let mut mixed = false;
+        while let Some(next) = self.pieces.pop_if(|next| next.chunk.first <= high && next.chunk.last >= low) {
+            low = low.min(next.chunk.first);
+            high = high.max(next.chunk.last);
+            self.read(&next, &mut records)?;
+            mixed = true;
+        }
+        match self.order {
+            Order::Ascending if mixed => records.sort_unstable_by_key(|record| record.position),
+            Order::Ascending => {}
+            Order::Descending if mixed => {
+                records.sort_unstable_by_key(|record| std::cmp::Reverse(record.position));
+            }
+            Order::Descending => records.reverse(),
+        }
+        Ok(Some(records))
+    }
+
+    fn read(&self, piece: &Piece, out: &mut Vec<Record>) -> Result<()> {
+        if piece.control {
+            return read_controls(self.prefix, &piece.chunk, self.wanted.positions.clone(), out);
+        }
+        self.wanted.read(self.prefix, &piece.chunk, out)
+    }
+}
+
+async fn read_range(
+    view: &InstanceView<Log>,
+    range: KeyRange,
+    wanted: &Wanted,
+    control: bool,
+    pieces: &mut Vec<Piece>,
+) -> Result<()> {
+    let mut rows = view.scan(range, Access::Bulk).await?;
+    while let Some(row) = rows.next().await? {
+        let chunk = layout::chunk(&row)?;
+        if wanted.wants(&chunk) {
+            pieces.push(Piece { chunk, control });
+        }
+    }
+    Ok(())
+}
