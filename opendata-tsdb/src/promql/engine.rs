@@ -1,14 +1,14 @@
 //! The engine: parse, plan, read, evaluate.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use opendata_core::{Error, Result, Timestamp};
 
 use super::ast::{Expr, Type};
 use super::column::{Grid, Row};
-use super::eval::{Eval, Merged};
-use super::parse::{Parsed, parse};
+use super::eval::{Budget, Eval, Merged};
+use super::parse::{Parsed, QueryTime, parse};
 use super::plan::plan;
 use super::storage::{Series, Storage};
 use super::value::{Annotations, Answer, Sample, Value};
@@ -29,6 +29,8 @@ pub struct EngineConfig {
     pub max_samples: usize,
     /// The most values that a query may compute: series times steps, over all parts of the query. 1 billion.
     pub max_computed: usize,
+    /// The most values that a query may keep in memory: series times steps of its result, of joins, of `topk`, of accumulators. 50 million.
+    pub max_held: usize,
     /// How many selectors are read at the same time. 8.
     pub concurrent_reads: usize,
 }
@@ -42,6 +44,7 @@ impl Default for EngineConfig {
             max_subquery_points: 1_000_000,
             max_samples: 50_000_000,
             max_computed: 1_000_000_000,
+            max_held: 50_000_000,
             concurrent_reads: 8,
         }
     }
@@ -65,7 +68,8 @@ impl Engine {
     /// # Errors
     /// `Invalid`, with the place in the query as `line:column`.
     pub fn check(&self, query: &str) -> Result<()> {
-        parse(query).map(|_| ())
+        // Any step will do, as long as it is one.
+        parse(query, QueryTime { step_ms: 60_000, range_ms: 3_600_000 }).map(|_| ())
     }
 
     /// The value of a query at one time.
@@ -74,7 +78,7 @@ impl Engine {
     /// `Invalid` when the query does not parse, does not evaluate (two series with the same labels, an ambiguous match), or exceeds a
     /// limit; and whatever the storage fails with.
     pub async fn instant(&self, storage: &dyn Storage, query: &str, at: Timestamp) -> Result<Answer> {
-        let parsed = parse(query)?;
+        let parsed = parse(query, QueryTime::default())?;
         let grid = Grid { start_ms: at.0, step_ms: 1, count: 1 };
         let (raw, annotations) = self.run(storage, query, &parsed, &grid).await?;
         let value = match raw {
@@ -106,8 +110,8 @@ impl Engine {
         end: Timestamp,
         step_ms: i64,
     ) -> Result<Answer> {
-        let parsed = parse(query)?;
         let grid = self.range_grid(start, end, step_ms)?;
+        let parsed = parse(query, QueryTime { step_ms, range_ms: end.0.saturating_sub(start.0) })?;
         if !matches!(parsed.expr.ty(), Type::Scalar | Type::Vector) {
             let ty = parsed.expr.ty();
             return Err(Error::invalid(format!("a range query needs a scalar or an instant vector, found {ty}")));
@@ -173,7 +177,7 @@ impl Engine {
             start_ms: grid.start_ms,
             end_ms: grid.end_ms(),
             series: &by_selector,
-            computed: Cell::new(0),
+            budget: Budget::new(self.config.max_computed, self.config.max_held),
             annotations: RefCell::default(),
         };
         let raw = top(&eval, &parsed.expr, grid)?;
@@ -195,7 +199,7 @@ fn top(eval: &Eval<'_>, expr: &Expr, grid: &Grid) -> Result<Raw> {
         Type::Text => Raw::Text(eval.text(expr)?.to_owned()),
         Type::Matrix => Raw::Matrix(eval.matrix(expr, grid)?),
         Type::Vector => {
-            let mut merged = Merged::default();
+            let mut merged = Merged::new(&eval.budget);
             eval.rows(expr, grid, &mut |row| merged.push(row))?;
             let mut rows = merged.into_rows();
             if grid.count != 1 || !expr.is_ordered() {

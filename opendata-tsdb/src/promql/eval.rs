@@ -6,7 +6,7 @@
 //!
 //! All samples were fetched before ([`super::plan`]); nothing here waits.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use opendata_core::{Error, Result};
@@ -24,10 +24,13 @@ use crate::labels::Labels;
 
 mod aggregate;
 mod binary;
+mod budget;
 mod call;
 mod histogram;
 mod labels;
 mod pick;
+
+pub(crate) use budget::Budget;
 
 /// Takes the rows of an expression.
 pub(crate) type Sink<'s> = dyn FnMut(Row) -> Result<()> + 's;
@@ -41,8 +44,7 @@ pub(crate) struct Eval<'a> {
     pub(crate) end_ms: i64,
     /// The series of each selector.
     pub(crate) series: &'a [&'a [Series]],
-    /// Values computed so far, over all rows.
-    pub(crate) computed: Cell<usize>,
+    pub(crate) budget: Budget,
     pub(crate) annotations: RefCell<Annotations>,
 }
 
@@ -95,6 +97,7 @@ impl Eval<'_> {
     pub(crate) fn gather(&self, expr: &Expr, grid: &Grid) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         self.rows(expr, grid, &mut |row| {
+            self.budget.hold(row.column.values.len())?;
             rows.push(row);
             Ok(())
         })?;
@@ -117,7 +120,7 @@ impl Eval<'_> {
         if inner.is_distinct_without_name() {
             return self.rows(inner, grid, &mut |row| pass(row, sink));
         }
-        let mut merged = Merged::default();
+        let mut merged = Merged::new(&self.budget);
         self.rows(inner, grid, &mut |row| pass(row, &mut |row| merged.push(row)))?;
         merged.emit(sink)
     }
@@ -127,19 +130,8 @@ impl Eval<'_> {
         if row.column.present.is_none() {
             return Ok(());
         }
-        self.count(row.column.values.len())?;
+        self.budget.compute(row.column.values.len())?;
         sink(row)
-    }
-
-    /// Counts values that are computed; refuses when there are too many.
-    pub(crate) fn count(&self, values: usize) -> Result<()> {
-        let computed = self.computed.get().saturating_add(values);
-        self.computed.set(computed);
-        if computed > self.config.max_computed {
-            let limit = self.config.max_computed;
-            return Err(Error::invalid(format!("query computes too many values, limit={limit}")));
-        }
-        Ok(())
     }
 
     /// A scalar at each step.
@@ -292,17 +284,22 @@ impl Eval<'_> {
 }
 
 /// Rows of which several may have the same labels, at different steps.
-#[derive(Default)]
-pub(crate) struct Merged {
+pub(crate) struct Merged<'a> {
     rows: Vec<Row>,
     places: HashMap<Labels, usize>,
+    budget: &'a Budget,
 }
 
-impl Merged {
+impl<'a> Merged<'a> {
+    pub(crate) fn new(budget: &'a Budget) -> Self {
+        Self { rows: Vec::new(), places: HashMap::new(), budget }
+    }
+
     /// Adds a row; refuses two values of one label set at one step.
     pub(crate) fn push(&mut self, row: Row) -> Result<()> {
         let place = self.places.get(&row.labels).and_then(|at| self.rows.get_mut(*at));
         let Some(first) = place else {
+            self.budget.hold(row.column.values.len())?;
             self.places.insert(row.labels.clone(), self.rows.len());
             self.rows.push(row);
             return Ok(());

@@ -13,6 +13,9 @@ use super::lex::{Span, Token, TokenKind, error_at, tokens};
 
 mod call;
 mod selector;
+mod span;
+
+pub(crate) use span::QueryTime;
 
 /// How deep a query may nest: the evaluator recurses as deep.
 const MAX_DEPTH: usize = 128;
@@ -26,8 +29,8 @@ pub(crate) struct Parsed {
 }
 
 /// Parses a query and checks its types.
-pub(crate) fn parse(source: &str) -> Result<Parsed> {
-    let mut parser = Parser { source, tokens: tokens(source)?, at: 0, selectors: 0, depth: 0 };
+pub(crate) fn parse(source: &str, time: QueryTime) -> Result<Parsed> {
+    let mut parser = Parser { source, tokens: tokens(source)?, at: 0, selectors: 0, depth: 0, time };
     if parser.peek() == &TokenKind::End {
         return Err(parser.unexpected("an expression"));
     }
@@ -44,6 +47,7 @@ struct Parser<'a> {
     at: usize,
     selectors: usize,
     depth: usize,
+    time: QueryTime,
 }
 
 static END: TokenKind = TokenKind::End;
@@ -132,11 +136,16 @@ impl<'a> Parser<'a> {
         self.error(self.span(), format_args!("expected {wanted}, found {}", self.peek()))
     }
 
-    fn expression(&mut self, loosest: u8) -> Result<Expr> {
+    fn deeper(&mut self) -> Result<()> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(self.error(self.span(), format_args!("nested too deep, limit={MAX_DEPTH}")));
         }
+        Ok(())
+    }
+
+    fn expression(&mut self, loosest: u8) -> Result<Expr> {
+        self.deeper()?;
         let mut left = self.unary()?;
         while let Some((op, tightness)) = operator(self.peek()) {
             if tightness < loosest {
@@ -303,7 +312,7 @@ impl<'a> Parser<'a> {
             } else if self.is_word("offset") {
                 let span = self.span();
                 self.at += 1;
-                let offset = self.signed_duration()?;
+                let offset = self.signed_span()?;
                 let shift = self.shift(&mut expr, bare, span, "offset")?;
                 if shift.offset_ms.replace(offset).is_some() {
                     return Err(self.error(span, "`offset` is given twice"));
@@ -335,7 +344,7 @@ impl<'a> Parser<'a> {
     fn range(&mut self, expr: Expr, bare: bool) -> Result<Expr> {
         let start = self.span();
         self.expect_sign("[")?;
-        let range_ms = self.positive_duration("a range")?;
+        let range_ms = self.positive_span("a range")?;
         if !self.take_sign(":") {
             self.expect_sign("]")?;
             return match expr.kind {
@@ -346,7 +355,7 @@ impl<'a> Parser<'a> {
                 _ => Err(self.error(start, "a range needs a selector; a subquery has a colon, as in `[1h:]`")),
             };
         }
-        let step_ms = if self.is_sign("]") { None } else { Some(self.positive_duration("a step")?) };
+        let step_ms = if self.is_sign("]") { None } else { Some(self.positive_span("a step")?) };
         self.expect_sign("]")?;
         if expr.ty() != Type::Vector {
             return Err(self.error(expr.span, format_args!("a subquery needs an instant vector, found {}", expr.ty())));
@@ -354,32 +363,6 @@ impl<'a> Parser<'a> {
         let span = expr.span;
         let subquery = Subquery { expr, range_ms, step_ms, shift: Shift::default() };
         Ok(Expr { kind: Kind::Subquery(Box::new(subquery)), span })
-    }
-
-    fn positive_duration(&mut self, what: &str) -> Result<i64> {
-        let span = self.span();
-        match self.signed_duration()? {
-            ms if ms > 0 => Ok(ms),
-            _ => Err(self.error(span, format_args!("{what} must be longer than zero"))),
-        }
-    }
-
-    /// A duration or a number of seconds, with a sign.
-    fn signed_duration(&mut self) -> Result<i64> {
-        let negative = self.take_sign("-");
-        if !negative {
-            self.take_sign("+");
-        }
-        let ms = match *self.peek() {
-            TokenKind::Duration(ms) => ms,
-            TokenKind::Number(seconds) => {
-                let ms = duration::from_seconds(seconds);
-                ms.ok_or_else(|| self.error(self.span(), "a duration is out of range"))?
-            }
-            _ => return Err(self.unexpected("a duration")),
-        };
-        self.at += 1;
-        Ok(if negative { -ms } else { ms })
     }
 
     fn at_time(&mut self) -> Result<At> {
@@ -390,7 +373,7 @@ impl<'a> Parser<'a> {
                 return Ok(at);
             }
         }
-        Ok(At::Time(self.signed_duration()?))
+        Ok(At::Time(self.signed_span()?))
     }
 
     fn primary(&mut self) -> Result<Expr> {

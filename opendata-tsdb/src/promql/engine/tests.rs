@@ -210,6 +210,7 @@ fn limits_refuse_a_query() {
         max_points: 10,
         max_samples: 50,
         max_computed: 100,
+        max_held: 15,
         max_subquery_points: 20,
         ..EngineConfig::default()
     };
@@ -232,7 +233,10 @@ fn limits_refuse_a_query() {
         range("max_over_time(m[20s:100ms])", 0, 1).unwrap_err(),
         "subquery has too many steps, limit=20, steps=200"
     );
-    let many = format!("m{}", " + m".repeat(12));
+    let held = "query keeps too many values in memory, limit=15";
+    assert_eq!(range("m + m", 9_000, 1_000).unwrap_err(), held);
+    assert_eq!(range("sum(topk(1, m)) + 1", 9_000, 1_000).unwrap_err(), held);
+    let many = format!("m{}", " + 1".repeat(12));
     assert_eq!(range(&many, 9_000, 1_000).unwrap_err(), "query computes too many values, limit=100");
 }
 
@@ -250,7 +254,7 @@ fn extreme_times_do_not_overflow() {
 
 #[test]
 fn selectors_that_read_the_same_are_read_once() {
-    let parsed = parse("rate(m[5m]) / rate(m[5m]) + m").unwrap();
+    let parsed = parse("rate(m[5m]) / rate(m[5m]) + m", QueryTime::default()).unwrap();
     let grid = Grid { start_ms: 0, step_ms: 1, count: 1 };
     let plan = plan(&parsed.expr, parsed.selectors, &grid, &EngineConfig::default()).unwrap();
     assert_eq!(plan.reads.len(), 1, "a range of five minutes and the lookback are the same: {:?}", plan.reads);

@@ -47,6 +47,11 @@ impl<T> Groups<T> {
         self.places.get(key).and_then(|place| self.all.get(*place)).map(|(_, group)| group)
     }
 
+    /// How many groups there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     /// Changes the group of a key, which is made if it is new.
     pub(super) fn update(&mut self, key: Labels, new: impl FnOnce() -> T, change: impl FnOnce(&mut T)) {
         let place = *self.places.entry(key.clone()).or_insert(self.all.len());
@@ -75,8 +80,9 @@ impl Eval<'_> {
         let key = Key::new(&aggregate.by);
         let mut groups: Groups<Fold> = Groups::new();
         self.rows(&aggregate.expr, grid, &mut |row| {
+            let before = groups.len();
             groups.update(key.of(&row.labels), || Fold::new(aggregate.op, grid.count), |fold| fold.add(&row.column));
-            Ok(())
+            self.budget.hold((groups.len() - before) * grid.count)
         })?;
         groups.into_iter().try_for_each(|(labels, fold)| self.emit(Row { labels, column: fold.finish() }, sink))
     }

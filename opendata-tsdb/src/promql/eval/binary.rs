@@ -109,7 +109,7 @@ impl Eval<'_> {
             Ok::<_, Error>(groups)
         };
         if binary.op == BinaryOp::Or {
-            let mut merged = Merged::default();
+            let mut merged = Merged::new(&self.budget);
             let left = presence(&binary.left, &mut |row| merged.push(row))?;
             self.rows(&binary.right, grid, &mut |mut row| {
                 if let Some(bits) = left.get(&key.of(&row.labels)) {
@@ -144,7 +144,8 @@ impl Eval<'_> {
         let mut out = Groups::new();
         let mut taken: Groups<Bits> = Groups::new();
         for row in many {
-            self.count(grid.count)?;
+            self.budget.compute(grid.count)?;
+            self.budget.hold(grid.count)?;
             join.many_row(row, &one, &mut taken, &mut out)?;
         }
         let fill_many = if many_is_left { fill.left } else { fill.right };

@@ -105,7 +105,7 @@ impl Eval<'_> {
         let scalar = |index: usize| scalars.get(index).map_or(&none, |(scalar, _)| scalar);
         let args = Arguments { first: scalar(0), second: scalar(1) };
         self.check_over(over, args, scalars.first().map(|(_, span)| *span), grid)?;
-        let mut merged = (!over.keeps_name() && !matrix.is_distinct_without_name()).then(Merged::default);
+        let mut merged = (!over.keeps_name() && !matrix.is_distinct_without_name()).then(|| Merged::new(&self.budget));
         self.windows(matrix, grid, |labels, samples, looks, range_ms| {
             let column = slide(over, samples, looks, range_ms, args);
             let labels = if over.keeps_name() { labels.clone() } else { labels.without_metric_name() };
@@ -195,7 +195,7 @@ impl Eval<'_> {
         let Kind::Instant(selector) = &expr.kind else {
             return self.mapped(expr, grid, |step, _| Some(seconds(grid.time(step))), sink);
         };
-        let mut merged = Merged::default();
+        let mut merged = Merged::new(&self.budget);
         self.instant(selector, grid, |time, _| seconds(time), &mut |row| {
             merged.push(Row { labels: row.labels.without_metric_name(), ..row })
         })?;

@@ -38,7 +38,7 @@ impl Eval<'_> {
             return Err(Error::invalid("the label of `histogram_quantiles` is empty"));
         }
         let histograms = self.histograms(vector, grid)?;
-        let mut merged = Merged::default();
+        let mut merged = Merged::new(&self.budget);
         for arg in call.args.iter().skip(2) {
             let phi = self.phi(arg, grid)?;
             let all: Vec<_> = histograms.iter().map(|(labels, buckets)| (labels.clone(), buckets.clone())).collect();
@@ -84,6 +84,7 @@ impl Eval<'_> {
             match bound.parse::<f64>() {
                 Ok(until) => {
                     let key = row.labels.without(&[UPPER_BOUND]);
+                    self.budget.hold(grid.count)?;
                     groups.update(key, Vec::new, |buckets| buckets.push((until, row.column)));
                 }
                 Err(_) => {
@@ -104,7 +105,7 @@ impl Eval<'_> {
         of: &dyn Fn(usize, &[Bucket]) -> f64,
         sink: &mut Sink<'_>,
     ) -> Result<()> {
-        let mut merged = Merged::default();
+        let mut merged = Merged::new(&self.budget);
         let mut buckets = Vec::new();
         for (labels, mut histogram) in histograms {
             histogram.sort_by(|(a, _), (b, _)| a.total_cmp(b));

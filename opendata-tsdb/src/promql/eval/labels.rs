@@ -58,7 +58,7 @@ impl Eval<'_> {
         change: &dyn Fn(&Labels) -> Result<Labels>,
         sink: &mut Sink<'_>,
     ) -> Result<()> {
-        let mut merged = Merged::default();
+        let mut merged = Merged::new(&self.budget);
         self.rows(call.arg(0)?, grid, &mut |mut row| {
             row.labels = change(&row.labels)?;
             self.emit(row, &mut |row| merged.push(row))

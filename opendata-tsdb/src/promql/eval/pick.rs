@@ -142,6 +142,7 @@ impl Eval<'_> {
                     _ => group.with(label, &text(value))?,
                 };
                 last = Some((value.to_bits(), labels.clone()));
+                let before = counts.len();
                 counts.update(
                     labels,
                     || Column::empty(grid.count),
@@ -149,6 +150,7 @@ impl Eval<'_> {
                         column.set(step, column.get(step).unwrap_or(0.0) + 1.0);
                     },
                 );
+                self.budget.hold((counts.len() - before) * grid.count)?;
             }
             Ok(())
         })?;

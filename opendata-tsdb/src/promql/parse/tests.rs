@@ -4,6 +4,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::promql::ast::{Aggregate, AggregateOp, Selector};
 
+fn parsed(query: &str) -> Result<Parsed> {
+    parse(query, QueryTime { step_ms: 10_000, range_ms: 60_000 })
+}
+
 /// The tree in prefix notation, without places.
 fn shape(expr: &Expr) -> String {
     match &expr.kind {
@@ -223,7 +227,7 @@ proptest! {
     /// Where both parsers take a query, they see the same tree.
     #[test]
     fn trees_agree_with_the_library(query in vector()) {
-        let ours = parse(&query);
+        let ours = parsed(&query);
         match oracle::parse(&query) {
             Ok(theirs) => prop_assert_eq!(ours.map(|parsed| shape(&parsed.expr)).map_err(|e| e.to_string()), Ok(oracle_shape(&theirs)), "{}", query),
             Err(_) => prop_assert!(ours.is_err(), "{}", query),
@@ -232,7 +236,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic(query in "[a-z0-9(){}\\[\\]\"=~!<>+*/^%@:,. -]{0,40}") {
-        let _ = parse(&query);
+        let _ = parsed(&query);
     }
 }
 
@@ -265,12 +269,12 @@ fn what_is_wrong_is_told_with_its_place() {
         ("on + 1", "expected an expression, found `on`, at=1:1"),
         ("-'a'", "a sign needs a scalar or an instant vector, found a string, at=1:2"),
     ] {
-        let message = parse(query).unwrap_err().message().to_owned();
+        let message = parsed(query).unwrap_err().message().to_owned();
         assert_eq!(message, format!("query does not parse: {what}"), "{query}");
     }
     let deep = format!("{}1{}", "(".repeat(100_000), ")".repeat(100_000));
-    assert!(parse(&deep).unwrap_err().message().contains("nested too deep"));
-    assert!(parse("m{a=~\"(\"}").unwrap_err().message().ends_with("at=1:6"));
+    assert!(parsed(&deep).unwrap_err().message().contains("nested too deep"));
+    assert!(parsed("m{a=~\"(\"}").unwrap_err().message().ends_with("at=1:6"));
 }
 
 #[test]
@@ -284,6 +288,42 @@ fn keywords_can_be_names() {
         "sum by (on, offset, nan) (avg)",
         "start + end",
     ] {
-        assert!(parse(query).is_ok(), "{query}");
+        assert!(parsed(query).is_ok(), "{query}");
     }
+}
+
+#[test]
+fn lengths_of_time_can_be_computed() {
+    for (query, range_ms) in [
+        ("m[5m]", 300_000),
+        ("m[90]", 90_000),
+        ("m[2 * 1m + 30]", 150_000),
+        ("m[-1m + 2m]", 60_000),
+        ("m[2 ^ 3 ^ 0 * 1s]", 2_000),
+        ("m[7m % 4m]", 180_000),
+        ("m[step() * 6]", 60_000),
+        ("m[range() / 4]", 15_000),
+        ("m[max(step(), 1m)]", 60_000),
+        ("m[min(step(), 1m)]", 10_000),
+        ("m[(1h - 59m)]", 60_000),
+    ] {
+        let Kind::Range(_, ms) = parsed(query).unwrap().expr.kind else { panic!("no range") };
+        assert_eq!(ms, range_ms, "{query}");
+    }
+    for (query, offset_ms) in
+        [("m offset -(1m / 2)", -30_000), ("m offset step()", 10_000), ("m offset 1m - 2", 60_000)]
+    {
+        let shape = shape(&parsed(query).unwrap().expr);
+        assert!(shape.contains(&format!("+{offset_ms}")), "{query}: {shape}");
+    }
+    for (query, what) in [
+        ("m[1m - 1m]", "a range must be longer than zero, at=1:3"),
+        ("m[1m / 0]", "a duration is divided by zero, at=1:6"),
+        ("m[2 ^ 1000]", "a duration is out of range, at=1:3"),
+        ("m[other()]", "expected a duration, found `other`, at=1:3"),
+        ("m[5m:0]", "a step must be longer than zero, at=1:6"),
+    ] {
+        assert_eq!(parsed(query).unwrap_err().message(), format!("query does not parse: {what}"), "{query}");
+    }
+    assert!(parsed(&format!("m[{}1]", "-".repeat(100_000))).unwrap_err().message().contains("nested too deep"));
 }
