@@ -21,7 +21,7 @@ use crate::slate::{ApplyContext, InstanceView, PrepareContext};
 use crate::time::Position;
 
 /// What one transaction asks of one instance: a builder with the system's own verbs.
-pub trait Operation: Default + Send + 'static {
+pub trait Operation: Default + Send + Sync + 'static {
     /// About how many bytes it holds; the committer's queue is bounded by their sum.
     fn size_bytes(&self) -> usize;
 

@@ -17,7 +17,7 @@ use crate::system::{DataSystem, Operation, SystemWriter};
 use crate::time::Position;
 
 /// An operation of some system.
-pub(crate) trait AnyOp: Send {
+pub(crate) trait AnyOp: Send + Sync {
     fn size_bytes(&self) -> usize;
     fn is_empty(&self) -> bool;
     fn as_any(&mut self) -> &mut dyn Any;
