@@ -4,6 +4,8 @@
 //! step to step, so sliding costs one pass over the samples; a step whose window is the one before is not computed again
 //! where the function looks at nothing but the samples.
 
+use std::collections::VecDeque;
+
 use super::column::{Column, Grid, Scalar};
 use super::duration::seconds;
 use super::function::Over;
@@ -15,6 +17,8 @@ mod regression;
 /// The samples of one window. Never empty.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window<'a> {
+    /// The place of the first sample among all of the series.
+    pub(crate) from: usize,
     pub(crate) times: &'a [i64],
     pub(crate) values: &'a [f64],
     /// The left bound; not included.
@@ -62,9 +66,15 @@ pub(crate) struct Arguments<'a> {
 pub(crate) fn slide(over: Over, samples: Samples<'_>, looks: &Looks, range_ms: i64, args: Arguments<'_>) -> Column {
     let run = Slide { samples, looks, range_ms };
     match over {
-        Over::Rate => run.same(|w| rate::extrapolated(w, rate::Of::Counter).map(|x| x / seconds(range_ms))),
-        Over::Increase => run.same(|w| rate::extrapolated(w, rate::Of::Counter)),
-        Over::Delta => run.same(|w| rate::extrapolated(w, rate::Of::Gauge)),
+        Over::Rate => {
+            let resets = rate::Resets::of(samples.values);
+            run.same(|w| rate::extrapolated(w, Some(&resets)).map(|x| x / seconds(range_ms)))
+        }
+        Over::Increase => {
+            let resets = rate::Resets::of(samples.values);
+            run.same(|w| rate::extrapolated(w, Some(&resets)))
+        }
+        Over::Delta => run.same(|w| rate::extrapolated(w, None)),
         Over::Irate => run.same(rate::last_rate),
         Over::Idelta => run.same(rate::last_delta),
         Over::Resets => run.same(|w| Some(count_pairs(w, |a, b| b < a))),
@@ -82,10 +92,10 @@ pub(crate) fn slide(over: Over, samples: Samples<'_>, looks: &Looks, range_ms: i
         }
         Over::Avg => run.same(|w| Some(w.values.iter().copied().collect::<Mean>().value())),
         Over::Sum => run.same(|w| Some(w.values.iter().copied().collect::<Kahan>().value())),
-        Over::Min => run.same(|w| extreme(w, |new, best| new < best).map(|(_, value)| value)),
-        Over::Max => run.same(|w| extreme(w, |new, best| new > best).map(|(_, value)| value)),
-        Over::TimeOfMin => run.same(|w| extreme(w, |new, best| new <= best).map(|(time, _)| seconds(time))),
-        Over::TimeOfMax => run.same(|w| extreme(w, |new, best| new >= best).map(|(time, _)| seconds(time))),
+        Over::Min => run.best(|new, best| new < best, |_, value| value),
+        Over::Max => run.best(|new, best| new > best, |_, value| value),
+        Over::TimeOfMin => run.best(|new, best| new <= best, |time, _| seconds(time)),
+        Over::TimeOfMax => run.best(|new, best| new >= best, |time, _| seconds(time)),
         #[expect(clippy::cast_precision_loss, reason = "no window holds 2^53 samples")]
         Over::Count => run.same(|w| Some(w.values.len() as f64)),
         Over::First => run.same(|w| w.values.first().copied()),
@@ -114,7 +124,8 @@ impl Slide<'_> {
     /// A function of the window alone.
     fn same(&self, f: impl Fn(Window<'_>) -> Option<f64>) -> Column {
         let mut last: Option<((usize, usize, i64), Option<f64>)> = None;
-        self.windows(|_, key, window| {
+        self.windows(|_, window| {
+            let key = (window.from, window.values.len(), window.until_ms);
             if let Some((last_key, value)) = last
                 && last_key == key
             {
@@ -128,10 +139,35 @@ impl Slide<'_> {
 
     /// A function of the window and the step.
     fn each(&self, f: impl Fn(usize, Window<'_>) -> Option<f64>) -> Column {
-        self.windows(|step, _, window| f(step, window))
+        self.windows(f)
     }
 
-    fn windows(&self, mut f: impl FnMut(usize, (usize, usize, i64), Window<'_>) -> Option<f64>) -> Column {
+    /// The sample of each window that is better than all others. Any number is better than NaN.
+    ///
+    /// A queue holds the samples that may still become the best of a window: each is worse than the one before it and stands behind
+    /// it. Every sample enters and leaves it once, however long the window is.
+    fn best(&self, better: impl Fn(f64, f64) -> bool, of: impl Fn(i64, f64) -> f64) -> Column {
+        let mut queue: VecDeque<(usize, i64, f64)> = VecDeque::new();
+        let mut entered = 0;
+        self.windows(|_, window| {
+            while queue.front().is_some_and(|(at, _, _)| *at < window.from) {
+                queue.pop_front();
+            }
+            let skip = entered.max(window.from) - window.from;
+            let samples = window.times.iter().zip(window.values).enumerate().skip(skip);
+            for (at, (time, value)) in samples.filter(|(_, (_, value))| !value.is_nan()) {
+                while queue.back().is_some_and(|(_, _, worse)| better(*value, *worse)) {
+                    queue.pop_back();
+                }
+                queue.push_back((window.from + at, *time, *value));
+            }
+            entered = window.from + window.values.len();
+            let (_, time, value) = *queue.front().or(Some(&(0, *window.times.last()?, f64::NAN)))?;
+            Some(of(time, value))
+        })
+    }
+
+    fn windows(&self, mut f: impl FnMut(usize, Window<'_>) -> Option<f64>) -> Column {
         let Samples { times, values } = self.samples;
         let mut column = Column::empty(self.looks.grid.count);
         let (mut from, mut to) = (0, 0);
@@ -145,8 +181,8 @@ impl Slide<'_> {
             if times.is_empty() {
                 continue;
             }
-            let window = Window { times, values, after_ms, until_ms, step_ms: self.looks.grid.time(step) };
-            if let Some(value) = f(step, (from, to, until_ms), window) {
+            let window = Window { from, times, values, after_ms, until_ms, step_ms: self.looks.grid.time(step) };
+            if let Some(value) = f(step, window) {
                 column.set(step, value);
             }
         }
@@ -163,12 +199,6 @@ pub(crate) fn leading(times: &[i64], from: usize, wanted: impl Fn(i64) -> bool) 
 #[expect(clippy::cast_precision_loss, reason = "no window holds 2^53 samples")]
 fn count_pairs(window: Window<'_>, wanted: impl Fn(f64, f64) -> bool) -> f64 {
     window.values.array_windows().filter(|[a, b]| wanted(*a, *b)).count() as f64
-}
-
-/// The sample that is better than all others; any number is better than NaN.
-fn extreme(window: Window<'_>, better: impl Fn(f64, f64) -> bool) -> Option<(i64, f64)> {
-    let samples = window.times.iter().copied().zip(window.values.iter().copied());
-    samples.reduce(|best, new| if better(new.1, best.1) || best.1.is_nan() { new } else { best })
 }
 
 #[cfg(test)]

@@ -92,13 +92,19 @@ fn plain(function: &str, w: &[(f64, f64)], after: f64, until: f64) -> Option<f64
         "count_over_time" => Some(n),
         "first_over_time" => Some(first.1),
         "last_over_time" => Some(last.1),
+        "ts_of_min_over_time" => {
+            w.iter().rev().copied().reduce(|best, new| if new.1 < best.1 { new } else { best }).map(|s| s.0)
+        }
+        "ts_of_max_over_time" => {
+            w.iter().rev().copied().reduce(|best, new| if new.1 > best.1 { new } else { best }).map(|s| s.0)
+        }
         "stdvar_over_time" => Some(variance),
         "stddev_over_time" => Some(variance.sqrt()),
         _ => panic!("unknown function {function}"),
     }
 }
 
-const FUNCTIONS: [&str; 17] = [
+const FUNCTIONS: [&str; 19] = [
     "rate",
     "increase",
     "delta",
@@ -116,6 +122,8 @@ const FUNCTIONS: [&str; 17] = [
     "last_over_time",
     "stdvar_over_time",
     "stddev_over_time",
+    "ts_of_min_over_time",
+    "ts_of_max_over_time",
 ];
 
 fn close(a: f64, b: f64) -> bool {
@@ -242,9 +250,19 @@ fn limits_refuse_a_query() {
 
 #[test]
 fn extreme_times_do_not_overflow() {
-    let storage = one(&[(0, 1.0)]);
+    let storage = one(&[(i64::MIN, 1.0), (i64::MIN + 1, 2.0), (0, 1.0), (i64::MAX, 3.0)]);
     for at in [i64::MIN, i64::MAX, 0] {
-        for query in ["m", "rate(m[5m])", "sum_over_time(m[1d:1h])", "m offset 1y", "m @ 9e14", "year()"] {
+        for query in [
+            "m",
+            "rate(m[5m])",
+            "rate(m[99999y])",
+            "deriv(m[99999y])",
+            "irate(m[99999y])",
+            "sum_over_time(m[1d:1h])",
+            "m offset 1y",
+            "m @ 9e14",
+            "year()",
+        ] {
             let _ = block_on(Engine::default().instant(&storage, query, Timestamp(at)));
         }
         let _ = block_on(Engine::default().range(&storage, "m", Timestamp(i64::MIN), Timestamp(at), i64::MAX));

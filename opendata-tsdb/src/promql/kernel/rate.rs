@@ -3,35 +3,44 @@
 use super::{Window, seconds};
 use crate::promql::number::count;
 
-/// What the samples are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Of {
-    /// A value that only grows, or starts again from zero.
-    Counter,
-    Gauge,
+/// The places at which a counter started again: the value fell.
+#[derive(Debug)]
+pub(crate) struct Resets(Vec<(usize, f64)>);
+
+impl Resets {
+    /// Looks through all samples of a series once; most counters never start again, and their windows then need no look inside.
+    pub(crate) fn of(values: &[f64]) -> Self {
+        let falls = values.array_windows().enumerate().filter(|(_, [before, after])| after < before);
+        Self(falls.map(|(at, [before, _])| (at + 1, *before)).collect())
+    }
+
+    /// What the counter had reached before each reset inside a window, together.
+    fn lost(&self, window: Window<'_>) -> f64 {
+        let start = self.0.partition_point(|(at, _)| *at <= window.from);
+        let end = window.from + window.values.len();
+        self.0.get(start..).unwrap_or_default().iter().take_while(|(at, _)| *at < end).map(|(_, before)| before).sum()
+    }
 }
 
 /// The difference over the whole window, extrapolated from the first and last sample to its bounds.
 ///
 /// Samples do not stand on the bounds. Where the gap to a bound is at most 1.1 times the average distance of samples, the series is
 /// taken to go on up to the bound; where it is larger, the series is taken to begin or end half such a distance from its sample.
-/// A counter is never extrapolated below zero.
-pub(crate) fn extrapolated(window: Window<'_>, of: Of) -> Option<f64> {
+/// A counter (something with resets) is never extrapolated below zero.
+pub(crate) fn extrapolated(window: Window<'_>, resets: Option<&Resets>) -> Option<f64> {
     let (first_ms, last_ms) = (*window.times.first()?, *window.times.last()?);
     let (first, last) = (*window.values.first()?, *window.values.last()?);
     if window.times.len() < 2 {
         return None;
     }
     let mut difference = last - first;
-    if of == Of::Counter {
-        difference += window.values.array_windows().filter(|[a, b]| b < a).map(|[a, _]| a).sum::<f64>();
-    }
-    let sampled = seconds(last_ms - first_ms);
+    difference += resets.map_or(0.0, |resets| resets.lost(window));
+    let sampled = seconds(last_ms.saturating_sub(first_ms));
     let average = sampled / count(window.times.len() - 1);
     let reach = |gap: f64| if gap >= average * 1.1 { average / 2.0 } else { gap };
-    let mut before = reach(seconds(first_ms - window.after_ms));
-    let after = reach(seconds(window.until_ms - last_ms));
-    if of == Of::Counter && difference > 0.0 && first >= 0.0 {
+    let mut before = reach(seconds(first_ms.saturating_sub(window.after_ms)));
+    let after = reach(seconds(window.until_ms.saturating_sub(last_ms)));
+    if resets.is_some() && difference > 0.0 && first >= 0.0 {
         before = before.min(sampled * (first / difference));
     }
     Some(difference * ((sampled + before + after) / sampled))
@@ -41,7 +50,7 @@ pub(crate) fn extrapolated(window: Window<'_>, of: Of) -> Option<f64> {
 fn last_two(window: Window<'_>) -> Option<(f64, f64, f64)> {
     let [.., before_ms, last_ms] = window.times else { return None };
     let [.., before, last] = window.values else { return None };
-    Some((*before, *last, seconds(last_ms - before_ms)))
+    Some((*before, *last, seconds(last_ms.saturating_sub(*before_ms))))
 }
 
 /// The rate between the last two samples of a counter, a second.

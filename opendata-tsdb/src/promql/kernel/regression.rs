@@ -29,7 +29,7 @@ pub(crate) fn line(window: Window<'_>, zero_ms: i64) -> Option<Line> {
     let n = count(window.values.len());
     let (mut x, mut y, mut xy, mut xx) = (Kahan::default(), Kahan::default(), Kahan::default(), Kahan::default());
     for (time, value) in window.times.iter().zip(window.values) {
-        let at = seconds(time - zero_ms);
+        let at = seconds(time.saturating_sub(zero_ms));
         x.add(at);
         y.add(*value);
         xy.add(at * value);
