@@ -33,6 +33,8 @@ pub struct Config {
     pub seal_slabs: u64,
     /// How long samples may wait before their bucket is sealed, in milliseconds.
     pub seal_after_ms: u64,
+    /// About how many bytes of chunks one commit of sealing writes: others wait that long for their turn.
+    pub seal_step_bytes: u64,
 }
 
 impl Default for Config {
@@ -47,6 +49,7 @@ impl Default for Config {
             seal_samples: 8_000_000,
             seal_slabs: 4096,
             seal_after_ms: HOUR_MS / 2,
+            seal_step_bytes: 2 << 20,
         }
     }
 }
@@ -61,7 +64,8 @@ impl Config {
         check(self.retention_ms.is_none_or(|ms| ms >= self.bucket_ms), "retention_ms must be at least bucket_ms")?;
         check(self.max_series > 0, "max_series must be at least 1")?;
         check(self.seal_samples > 0, "seal_samples must be at least 1")?;
-        check(self.seal_slabs > 0, "seal_slabs must be at least 1")
+        check(self.seal_slabs > 0, "seal_slabs must be at least 1")?;
+        check((1..=16 << 20).contains(&self.seal_step_bytes), "seal_step_bytes must be 1 to 16 MiB")
     }
 
     pub(crate) fn reconfigure(old: &Self, new: &Self) -> Result<()> {
@@ -127,6 +131,10 @@ impl Calendar {
     /// How many windows a bucket has, less one.
     pub(crate) fn last_window(self) -> u8 {
         self.window(self.bucket_ms - 1)
+    }
+
+    pub(crate) fn window_ms(self) -> i64 {
+        self.window_ms
     }
 
     /// The first time after a window.

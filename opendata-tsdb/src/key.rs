@@ -7,7 +7,8 @@
 //!   0x12 SEALING   bucket segment u32                      how far the sealing of a bucket has come
 //!   0x13 LIVE                                              the first bucket that retention has left
 //!   0x14 TOTAL     (name, value terminated)*               the newest bucket with adds to this series
-//!   0x15 - 0x1f    reserved: source watermarks, metric metadata, rules
+//!   0x15 SAMPLED   metric name raw                         series of this metric were created by samples, not adds
+//!   0x16 - 0x1f    reserved: source watermarks, metric metadata, rules
 //! a bucket's segment
 //!   0x20 FORWARD   block u32                               labels of 128 series
 //!   0x21 POSTING   name terminated · value raw             the series with this label
@@ -35,6 +36,8 @@ pub(crate) const SEALING: Tag = Tag(0x12);
 pub(crate) const LIVE: Tag = Tag(0x13);
 /// The newest bucket with adds to a series.
 pub(crate) const TOTAL: Tag = Tag(0x14);
+/// Series of this metric were created by samples.
+pub(crate) const SAMPLED: Tag = Tag(0x15);
 /// Labels of a block of series.
 pub(crate) const FORWARD: Tag = Tag(0x20);
 /// The series with a label.
@@ -103,6 +106,14 @@ impl Keys {
         self.control().key(TOTAL).range()
     }
 
+    pub(crate) fn sampled(self, metric: &str) -> Bytes {
+        self.control().key(SAMPLED).raw(metric.as_bytes()).build()
+    }
+
+    pub(crate) fn all_sampled(self) -> KeyRange {
+        self.control().key(SAMPLED).range()
+    }
+
     pub(crate) fn forward(self, bucket: SegmentId, block: u32) -> Bytes {
         self.0.in_segment(bucket).key(FORWARD).u32(block).build()
     }
@@ -149,6 +160,7 @@ pub(crate) enum Key {
     Sealing { bucket: SegmentId },
     Live,
     Total { labels: Labels },
+    Sampled { metric: String },
     Forward { bucket: SegmentId, block: u32 },
     Posting { bucket: SegmentId, name: String, value: String },
     Name { bucket: SegmentId, name: String },
@@ -176,6 +188,7 @@ impl Key {
                 }
                 Self::Total { labels: Labels::new(pairs)? }
             }
+            (SAMPLED, true) => return Ok(Self::Sampled { metric: text(fields.rest().to_vec())? }),
             (FORWARD, false) => Self::Forward { bucket, block: fields.u32()? },
             (POSTING, false) => {
                 let name = text(fields.terminated()?)?;

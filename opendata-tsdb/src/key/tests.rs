@@ -23,6 +23,7 @@ fn golden_bytes() {
     golden(&keys.sealing(bucket), CONTROL, &[0x12, 0, 0, 0, 3]);
     golden(&keys.live(), CONTROL, &[0x13]);
     golden(&keys.total(&labels! { "b" => "2", "a" => "1" }), CONTROL, b"\x14a\0\x001\0\0b\0\x002\0\0");
+    golden(&keys.sampled("up"), CONTROL, b"\x15up");
     golden(&keys.forward(bucket, 5), BUCKET_3, &[0x20, 0, 0, 0, 5]);
     golden(&keys.posting(bucket, "job", "a\0b"), BUCKET_3, b"\x21job\0\0a\0b");
     golden(&keys.name(bucket, "job"), BUCKET_3, b"\x22job");
@@ -39,6 +40,7 @@ fn every_key_is_read_back() {
         (keys.sealing(bucket), Key::Sealing { bucket }),
         (keys.live(), Key::Live),
         (keys.total(&labels), Key::Total { labels }),
+        (keys.sampled("up"), Key::Sampled { metric: "up".into() }),
         (keys.forward(bucket, 1), Key::Forward { bucket, block: 1 }),
         (keys.posting(bucket, "a", "b"), Key::Posting { bucket, name: "a".into(), value: "b".into() }),
         (keys.name(bucket, "a"), Key::Name { bucket, name: "a".into() }),

@@ -32,6 +32,10 @@ impl Sketch {
         }
     }
 
+    pub(crate) fn unite(&mut self, other: &Self) {
+        other.0.iter().for_each(|hash| self.insert_hash(*hash));
+    }
+
     /// About how many different texts there are.
     pub(crate) fn estimate(&self) -> u64 {
         let Some(largest) = self.0.get(KEPT - 1) else { return self.0.len() as u64 };
@@ -79,9 +83,7 @@ fn hash(bytes: &[u8]) -> u64 {
 pub(crate) fn merge<'a>(values: impl Iterator<Item = &'a [u8]>) -> Result<Bytes> {
     let mut union = Sketch::default();
     for value in values {
-        for hash in Sketch::decode(value)?.0 {
-            union.insert_hash(hash);
-        }
+        union.unite(&Sketch::decode(value)?);
     }
     Ok(union.encode())
 }

@@ -1,0 +1,198 @@
+//! The dictionary: from labels to ids, in the writer's memory.
+//!
+//! A series is looked up once by the hash of its labels and gets a *slot*; each bucket in memory maps slots to the ids
+//! of its own. So a sample costs one hash whatever bucket it falls into, and labels stand in memory once. Slots are
+//! memory only: they are never stored, and forgetting one is always right.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::key::BLOCK_SERIES;
+use crate::labels::{FingerprintHasher, Labels, METRIC_NAME};
+use crate::record::forward::Entry;
+
+/// A series in the writer's memory.
+pub(crate) type Slot = u32;
+
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct Known {
+    labels: Labels,
+    hash: u64,
+    /// The next series with the same hash.
+    next: Slot,
+}
+
+/// All series that the writer has in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Dictionary {
+    by_hash: HashMap<u64, Slot, FingerprintHasher>,
+    known: Vec<Known>,
+}
+
+impl Dictionary {
+    /// The slot of a series; a new one if it has none.
+    pub(crate) fn intern(&mut self, labels: &Labels) -> Slot {
+        self.intern_hashed(labels, labels.fingerprint())
+    }
+
+    fn intern_hashed(&mut self, labels: &Labels, hash: u64) -> Slot {
+        let first = self.by_hash.get(&hash).copied().unwrap_or(NONE);
+        let mut slot = first;
+        while let Some(known) = self.known.get(slot as usize) {
+            if known.labels == *labels {
+                return slot;
+            }
+            slot = known.next;
+        }
+        let slot = Slot::try_from(self.known.len()).unwrap_or(NONE);
+        self.known.push(Known { labels: labels.clone(), hash, next: first });
+        self.by_hash.insert(hash, slot);
+        slot
+    }
+
+    pub(crate) fn labels(&self, slot: Slot) -> Option<&Labels> {
+        self.known.get(slot as usize).map(|known| &known.labels)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Forgets all slots but those `keep` names, and returns the new slot of each old one.
+    pub(crate) fn shrink(&mut self, keep: impl Fn(Slot) -> bool) -> Vec<Slot> {
+        let old = std::mem::take(self);
+        let mut moved = Vec::with_capacity(old.known.len());
+        for (slot, known) in (0..).zip(old.known) {
+            moved.push(if keep(slot) { self.intern_hashed(&known.labels, known.hash) } else { NONE });
+        }
+        moved
+    }
+}
+
+/// The series of a bucket by id, as views share them: full blocks are never copied.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SeriesById {
+    blocks: Arc<Vec<Arc<Vec<Entry>>>>,
+    len: u32,
+}
+
+impl SeriesById {
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub(crate) fn get(&self, id: u32) -> Option<&Entry> {
+        self.blocks.get((id / BLOCK_SERIES) as usize)?.get((id % BLOCK_SERIES) as usize)
+    }
+
+    /// Appends series; those who hold a copy do not see them.
+    pub(crate) fn extend(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        let blocks = Arc::make_mut(&mut self.blocks);
+        for entry in entries {
+            if self.len.is_multiple_of(BLOCK_SERIES) {
+                blocks.push(Arc::new(Vec::with_capacity(BLOCK_SERIES as usize)));
+            }
+            if let Some(block) = blocks.last_mut() {
+                Arc::make_mut(block).push(entry);
+                self.len += 1;
+            }
+        }
+    }
+}
+
+/// The series of one bucket, as the writer sees them.
+#[derive(Debug, Default)]
+pub(crate) struct Bucket {
+    ids: Vec<u32>,
+    slots: Vec<Slot>,
+    metrics: HashMap<Arc<str>, u32>,
+    pub(crate) series: SeriesById,
+    /// Entries that are not in `series` yet: those of the group under way.
+    pub(crate) fresh: Vec<Entry>,
+}
+
+impl Bucket {
+    #[inline]
+    pub(crate) fn id(&self, slot: Slot) -> Option<u32> {
+        self.ids.get(slot as usize).copied().filter(|id| *id != NONE)
+    }
+
+    /// How many series there are, which is also the next id.
+    pub(crate) fn len(&self) -> u32 {
+        self.series.len() + u32::try_from(self.fresh.len()).unwrap_or(0)
+    }
+
+    /// A series of the bucket, one of the group under way included.
+    pub(crate) fn entry(&self, id: u32) -> Option<&Entry> {
+        match id.checked_sub(self.series.len()) {
+            None => self.series.get(id),
+            Some(fresh) => self.fresh.get(fresh as usize),
+        }
+    }
+
+    pub(crate) fn contains(&self, slot: Slot) -> bool {
+        self.id(slot).is_some()
+    }
+
+    /// Gives a series the next id and returns it. It must have none yet.
+    pub(crate) fn assign(&mut self, slot: Slot, labels: &Labels) -> u32 {
+        let id = self.len();
+        let name = labels.get(METRIC_NAME).unwrap_or_default();
+        let metric = match self.metrics.get(name) {
+            Some(metric) => *metric,
+            None => {
+                self.metrics.insert(name.into(), id);
+                id
+            }
+        };
+        self.remember(slot, id);
+        self.fresh.push(Entry { metric, labels: labels.clone() });
+        id
+    }
+
+    /// Takes over a series that is stored already. They must come in the order of their ids.
+    pub(crate) fn load(&mut self, slot: Slot, entry: Entry) {
+        let id = self.series.len();
+        let name = entry.labels.get(METRIC_NAME).unwrap_or_default();
+        if !self.metrics.contains_key(name) {
+            self.metrics.insert(name.into(), entry.metric);
+        }
+        self.remember(slot, id);
+        self.series.extend([entry]);
+    }
+
+    fn remember(&mut self, slot: Slot, id: u32) {
+        self.slots.push(slot);
+        if slot == NONE {
+            return;
+        }
+        let place = slot as usize;
+        if place >= self.ids.len() {
+            self.ids.resize(place + 1, NONE);
+        }
+        if let Some(known) = self.ids.get_mut(place) {
+            *known = id;
+        }
+    }
+
+    /// Makes the fresh series part of what views see.
+    pub(crate) fn publish(&mut self) {
+        if !self.fresh.is_empty() {
+            self.series.extend(self.fresh.drain(..));
+        }
+    }
+
+    /// Follows [`Dictionary::shrink`].
+    pub(crate) fn moved(&mut self, moved: &[Slot]) {
+        let slots = std::mem::take(&mut self.slots);
+        self.ids.clear();
+        for (id, slot) in (0..).zip(slots) {
+            self.remember(moved.get(slot as usize).copied().unwrap_or(NONE), id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! The head: samples that were committed and are not sealed yet, in memory, by bucket and series.
+//!
+//! A head is a short list of immutable [`Block`]s, oldest first. Each group of commits adds one; eight of about the
+//! same size are merged into one, so that the list stays short and a sample is moved a few times at most. Heads are
+//! shared with views: whoever holds one sees exactly what it held when the view was published.
+
+use std::sync::Arc;
+
+use crate::columns::Columns;
+use crate::record::slab::Rows;
+
+/// Samples by series: for each id a run that is in strictly ascending time order.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Block {
+    ids: Vec<u32>,
+    /// Where each run begins; one more than ids.
+    starts: Vec<u32>,
+    samples: Columns,
+}
+
+impl Block {
+    /// Sorts rows, which stand in the order they were applied, by series and time.
+    pub(crate) fn of(rows: Rows) -> Self {
+        if rows.ids.is_sorted_by(|a, b| a < b) {
+            let starts = (0..=u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
+            return Self { ids: rows.ids, starts, samples: rows.samples };
+        }
+        let mut sorted: Vec<(u32, i64, f64)> = rows.iter().collect();
+        sorted.sort_by_key(|(id, time, _)| (*id, *time));
+        let mut builder = Builder::default();
+        for of_one in sorted.chunk_by(|a, b| a.0 == b.0) {
+            let Some((id, ..)) = of_one.first() else { continue };
+            let mut run = Columns::default();
+            for (at, (_, time, value)) in of_one.iter().enumerate() {
+                // The sort is stable: of equal times the last one applied stands last.
+                if of_one.get(at + 1).is_none_or(|next| next.1 != *time) {
+                    run.extend(&[*time], &[*value]);
+                }
+            }
+            builder.push(*id, &run);
+        }
+        builder.finish()
+    }
+
+    /// Merges blocks, oldest first.
+    pub(crate) fn merge(blocks: &[Arc<Self>]) -> Self {
+        let mut ids: Vec<u32> = blocks.iter().flat_map(|block| block.ids.iter().copied()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut builder = Builder::default();
+        let mut places = vec![0usize; blocks.len()];
+        let mut run = Columns::default();
+        for id in ids {
+            run.times.clear();
+            run.values.clear();
+            for (block, place) in blocks.iter().zip(&mut places) {
+                if block.ids.get(*place) == Some(&id) {
+                    let (times, values) = block.run(*place);
+                    run.extend(times, values);
+                    *place += 1;
+                }
+            }
+            run.settle();
+            builder.push(id, &run);
+        }
+        builder.finish()
+    }
+
+    fn run(&self, place: usize) -> (&[i64], &[f64]) {
+        let bound = |place: usize| self.starts.get(place).map_or(0, |start| *start as usize);
+        let range = bound(place)..bound(place + 1);
+        (self.samples.times.get(range.clone()).unwrap_or_default(), self.samples.values.get(range).unwrap_or_default())
+    }
+
+    fn place(&self, id: u32) -> Option<usize> {
+        let first = *self.ids.first()?;
+        // Most blocks hold every series of a range: then the place follows from the id.
+        let guess = id.checked_sub(first)? as usize;
+        if self.ids.get(guess) == Some(&id) {
+            return Some(guess);
+        }
+        self.ids.binary_search(&id).ok()
+    }
+
+    /// The samples of a series, in time order.
+    pub(crate) fn get(&self, id: u32) -> Option<(&[i64], &[f64])> {
+        self.place(id).map(|place| self.run(place))
+    }
+
+    /// All series with their samples, from an id on.
+    pub(crate) fn series_from(&self, id: u32) -> impl Iterator<Item = (u32, (&[i64], &[f64]))> {
+        let begin = self.ids.partition_point(|other| *other < id);
+        self.ids.iter().enumerate().skip(begin).map(|(place, id)| (*id, self.run(place)))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.samples.len()
+    }
+}
+
+#[derive(Default)]
+struct Builder(Block);
+
+impl Builder {
+    fn push(&mut self, id: u32, run: &Columns) {
+        self.0.ids.push(id);
+        self.0.starts.push(u32::try_from(self.0.samples.len()).unwrap_or(u32::MAX));
+        self.0.samples.extend(&run.times, &run.values);
+    }
+
+    fn finish(mut self) -> Block {
+        self.0.starts.push(u32::try_from(self.0.samples.len()).unwrap_or(u32::MAX));
+        self.0
+    }
+}
+
+/// How many blocks of one size are merged at a time.
+const FAN_IN: usize = 8;
+/// Blocks of this many samples are not merged any more.
+const LARGEST_MERGED: usize = 1 << 21;
+
+/// The unsealed samples of a bucket.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Head {
+    blocks: Vec<Arc<Block>>,
+    /// The slabs they came from.
+    pub(crate) slabs: Option<Slabs>,
+    /// How many samples the slabs hold, those that were overwritten included.
+    pub(crate) samples: u64,
+}
+
+/// The slabs of a bucket that are not sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slabs {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) count: u64,
+    /// When the first of them was written.
+    pub(crate) oldest_ms: i64,
+}
+
+impl Head {
+    /// Adds the samples of slabs that were written after all the others.
+    pub(crate) fn push(&mut self, rows: Rows, slabs: Slabs) {
+        self.samples += rows.len() as u64;
+        self.slabs = Some(match self.slabs {
+            None => slabs,
+            Some(old) => Slabs { last: slabs.last, count: old.count + slabs.count, ..old },
+        });
+        if !rows.is_empty() {
+            self.blocks.push(Arc::new(Block::of(rows)));
+            self.compact();
+        }
+    }
+
+    fn compact(&mut self) {
+        let tier = |block: &Arc<Block>| block.len().max(1).ilog2() / 3;
+        while let Some(from) = self.blocks.len().checked_sub(FAN_IN) {
+            let newest = self.blocks.get(from..).unwrap_or_default();
+            let Some(last) = newest.last() else { return };
+            let total: usize = newest.iter().map(|block| block.len()).sum();
+            if total > LARGEST_MERGED || newest.iter().any(|block| tier(block) > tier(last)) {
+                return;
+            }
+            let merged = Block::merge(newest);
+            self.blocks.truncate(from);
+            self.blocks.push(Arc::new(merged));
+        }
+    }
+
+    /// The blocks, oldest first: on equal times the later one wins.
+    pub(crate) fn blocks(&self) -> &[Arc<Block>] {
+        &self.blocks
+    }
+
+    /// Appends the samples of a series in `start_ms ..= end_ms`, in the order they were applied, which need not be the
+    /// order of their times.
+    pub(crate) fn collect(&self, id: u32, (start_ms, end_ms): (i64, i64), out: &mut Columns) {
+        for (times, values) in self.blocks.iter().filter_map(|block| block.get(id)) {
+            let begin = times.partition_point(|time| *time < start_ms);
+            let end = times.partition_point(|time| *time <= end_ms).max(begin);
+            out.extend(times.get(begin..end).unwrap_or_default(), values.get(begin..end).unwrap_or_default());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! Reads what a bucket's index and control records say, from anything that can read rows.
+//!
+//! The writer reads the slate as it was before its group, a reader reads its view: [`Rows`](RowSource) is what both
+//! have in common.
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use opendata_core::key::{KeyRange, SegmentId};
+use opendata_core::slate::{Access, Order, View};
+use opendata_core::{Error, Result};
+use roaring::RoaringBitmap;
+
+use crate::chunk::Scratch;
+use crate::head::{Head, Slabs};
+use crate::key::{BLOCK_SERIES, Key, Keys};
+use crate::labels::Labels;
+use crate::record::forward::{self, Entry};
+use crate::record::slab::Rows;
+use crate::record::{self, Sealing, posting, slab};
+
+/// One instance's rows at one view.
+#[derive(Clone)]
+pub(crate) struct Index {
+    pub(crate) view: View,
+    pub(crate) keys: Keys,
+}
+
+impl Index {
+    pub(crate) async fn rows(&self, range: KeyRange, access: Access) -> Result<opendata_core::slate::Rows> {
+        self.view.scan(range, access, Order::Ascending).await
+    }
+
+    /// Calls `each` for every row of a range.
+    pub(crate) async fn for_each(
+        &self,
+        range: KeyRange,
+        mut each: impl FnMut(Key, &Bytes) -> Result<()> + Send,
+    ) -> Result<()> {
+        let mut rows = self.rows(range, Access::Bulk).await?;
+        while let Some(row) = rows.next().await? {
+            each(Key::decode(&row.key)?, &row.value).map_err(|error| at(&row.key, error))?;
+        }
+        Ok(())
+    }
+
+    /// All buckets, ascending.
+    pub(crate) async fn buckets(&self) -> Result<Vec<SegmentId>> {
+        let mut buckets = Vec::new();
+        self.for_each(self.keys.buckets(), |key, _| {
+            if let Key::Bucket { bucket } = key {
+                buckets.push(bucket);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(buckets)
+    }
+
+    /// The first bucket that retention has left.
+    pub(crate) async fn live(&self) -> Result<SegmentId> {
+        let key = self.keys.live();
+        match self.view.get(&key).await? {
+            Some(value) => record::decode_segment(&value).map_err(|error| at(&key, error)),
+            None => Ok(SegmentId::FIRST_DATA),
+        }
+    }
+
+    /// How far the sealing of buckets has come, where one is under way.
+    pub(crate) async fn sealings(&self) -> Result<Vec<(SegmentId, Sealing)>> {
+        let mut sealings = Vec::new();
+        self.for_each(self.keys.sealings(), |key, value| {
+            if let Key::Sealing { bucket } = key {
+                sealings.push((bucket, Sealing::decode(value)?));
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(sealings)
+    }
+
+    /// The heads that the slabs of a range hold, by bucket.
+    pub(crate) async fn heads(&self, range: KeyRange) -> Result<Vec<(SegmentId, Head)>> {
+        let mut heads = Vec::new();
+        let mut open: Option<Loading> = None;
+        let mut scratch = Scratch::default();
+        self.for_each(range, |key, value| {
+            let Key::Slab { bucket, slab } = key else { return Ok(()) };
+            if open.as_ref().is_none_or(|loading| loading.bucket != bucket) {
+                heads.extend(open.take().map(Loading::finish));
+            }
+            let loading = open.get_or_insert_with(|| Loading::new(bucket));
+            let head = slab::decode_into(value, &mut scratch, &mut loading.rows)?;
+            loading.add(slab, head.written_ms);
+            Ok(())
+        })
+        .await?;
+        heads.extend(open.map(Loading::finish));
+        Ok(heads)
+    }
+
+    /// The unsealed samples of one bucket.
+    pub(crate) async fn head(&self, bucket: SegmentId) -> Result<Head> {
+        let mut heads = self.heads(self.keys.slabs_of(bucket)).await?;
+        Ok(heads.pop().map(|(_, head)| head).unwrap_or_default())
+    }
+
+    /// All series of a bucket, in the order of their ids.
+    pub(crate) async fn series(&self, bucket: SegmentId) -> Result<Vec<Entry>> {
+        let mut series = Vec::new();
+        self.for_each(self.keys.forwards(bucket), |key, value| {
+            let Key::Forward { block, .. } = key else { return Ok(()) };
+            for (id, entry) in forward::decode(block, value)? {
+                // Ids are dense: a gap would give an id to two series.
+                if id as usize != series.len() {
+                    return Err(Error::corrupt(format!("series are missing before id {id}")));
+                }
+                series.push(entry);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(series)
+    }
+
+    /// How many series a bucket has.
+    pub(crate) async fn count(&self, bucket: SegmentId) -> Result<u32> {
+        let mut rows = self.view.scan(self.keys.forwards(bucket), Access::Point, Order::Descending).await?;
+        let Some(row) = rows.next().await? else { return Ok(0) };
+        let Key::Forward { block, .. } = Key::decode(&row.key)? else { return Ok(0) };
+        let series = forward::decode(block, &row.value).map_err(|error| at(&row.key, error))?;
+        Ok(series.last().map_or(0, |(id, _)| id.saturating_add(1)))
+    }
+
+    /// The series in one block.
+    pub(crate) async fn block(&self, bucket: SegmentId, block: u32) -> Result<Vec<(u32, Entry)>> {
+        let key = self.keys.forward(bucket, block);
+        match self.view.get(&key).await? {
+            Some(value) => forward::decode(block, &value).map_err(|error| at(&key, error)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The series that carry a label.
+    pub(crate) async fn posting(&self, bucket: SegmentId, name: &str, value: &str) -> Result<RoaringBitmap> {
+        let key = self.keys.posting(bucket, name, value);
+        match self.view.get(&key).await? {
+            Some(value) => posting::decode(&value).map_err(|error| at(&key, error)),
+            None => Ok(RoaringBitmap::new()),
+        }
+    }
+
+    /// One series of a bucket, by all its labels.
+    pub(crate) async fn find(&self, bucket: SegmentId, labels: &Labels) -> Result<Option<(u32, Entry)>> {
+        let postings = labels.iter().map(|label| self.posting(bucket, label.name(), label.value()));
+        let candidates = match try_join_all(postings).await?.into_iter().reduce(|all, one| all & one) {
+            Some(candidates) => candidates,
+            None => (0..self.count(bucket).await?).collect(),
+        };
+        for id in candidates {
+            let block = self.block(bucket, id / BLOCK_SERIES).await?;
+            let found = block.into_iter().find(|(other, entry)| *other == id && entry.labels == *labels);
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The chunks of one series in one window.
+    pub(crate) async fn chunks(&self, bucket: SegmentId, metric: u32, window: u8, series: u32) -> Result<Option<Bytes>> {
+        self.view.get(&self.keys.data(bucket, metric, window, series)).await
+    }
+}
+
+/// Says at which key corrupt bytes were found.
+pub(crate) fn at(key: &[u8], error: Error) -> Error {
+    error.context(format_args!("record at key {}", opendata_core::Hex(key)))
+}
+
+struct Loading {
+    bucket: SegmentId,
+    rows: Rows,
+    head: Head,
+    slabs: Option<Slabs>,
+}
+
+/// Slabs are turned into blocks in pieces of this many samples.
+const PIECE: usize = 1 << 20;
+
+impl Loading {
+    fn new(bucket: SegmentId) -> Self {
+        Self { bucket, rows: Rows::default(), head: Head::default(), slabs: None }
+    }
+
+    fn add(&mut self, slab: u64, written_ms: i64) {
+        let slabs = self.slabs.get_or_insert(Slabs { first: slab, last: slab, count: 0, oldest_ms: written_ms });
+        slabs.last = slab;
+        slabs.count += 1;
+        if self.rows.len() >= PIECE {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        if let Some(slabs) = self.slabs.take() {
+            self.head.push(std::mem::take(&mut self.rows), slabs);
+        }
+    }
+
+    fn finish(mut self) -> (SegmentId, Head) {
+        self.settle();
+        (self.bucket, self.head)
+    }
+}

@@ -1,0 +1,171 @@
+//! Background work: sealing slabs into chunks, and letting go of expired buckets.
+//!
+//! Sealing takes the oldest slabs of a bucket, sorts their samples by series and writes them as merge operands of the
+//! chunks, in steps of bounded size, a range of series a step. The last step deletes the slabs, in the same commit.
+//! Until then they stand beside the chunks that were written from them, and reading both gives the same samples. After
+//! a crash the steps go on behind the last one that was written.
+//!
+//! Everything is planned on a view; what is planned is checked again when it is committed (see `writer/upkeep.rs`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use opendata_core::Result;
+use opendata_core::key::SegmentId;
+use opendata_core::slate::{Access, InstanceView};
+
+use crate::Tsdb;
+use crate::chunk::{Scratch, encode_row};
+use crate::config::Config;
+use crate::head::Block;
+use crate::index::{Index, at};
+use crate::key::{Key, Keys};
+use crate::op::{Expire, Op, Seal, SealEnd, Upkeep};
+use crate::record::slab::{self, Rows};
+use crate::record;
+use crate::state::{Bench, State};
+use crate::writer::slabs_below;
+
+/// Samples sealed at a time: what is decoded in memory.
+const BENCH_SAMPLES: usize = 4 << 20;
+/// Samples sorted at a time.
+const PIECE: usize = 1 << 20;
+/// The most rows that one expiry deletes of a kind.
+const EXPIRE_ROWS: usize = 50_000;
+
+/// Looks for the next thing to do.
+///
+/// # Errors
+/// What reading returned.
+pub(crate) async fn plan(view: InstanceView<Tsdb>) -> Result<Option<Op>> {
+    // Without the writer's state this is not the writer's process, and there is nobody to commit.
+    let Some(state) = view.state().cloned() else { return Ok(None) };
+    let index = Index { view: view.view().clone(), keys: Keys::new(view.prefix(SegmentId::CONTROL)) };
+    if let Some(expire) = plan_expire(&view, &state, &index).await? {
+        return Ok(Some(Op::upkeep(Upkeep::Expire(expire))));
+    }
+    match plan_seal(&view, &state, &index).await? {
+        Some(seal) => Ok(Some(Op::upkeep(Upkeep::Seal(seal)))),
+        None => Ok(None),
+    }
+}
+
+async fn plan_expire(view: &InstanceView<Tsdb>, state: &State, index: &Index) -> Result<Option<Expire>> {
+    let Some(retention_ms) = view.config().retention_ms else { return Ok(None) };
+    let oldest_ms = state.env.now().0.saturating_sub_unsigned(retention_ms);
+    let live = view.config().calendar().nearest_segment(oldest_ms).max(state.live);
+    let expired: Vec<_> = state.buckets.iter().copied().filter(|bucket| *bucket < live).collect();
+    if expired.is_empty() && state.heads.range(..live).next().is_none() {
+        return Ok(None);
+    }
+    let mut totals = Vec::new();
+    let mut rows = index.rows(index.keys.totals(), Access::Bulk).await?;
+    while let Some(row) = rows.next().await?
+        && totals.len() < EXPIRE_ROWS
+    {
+        if record::decode_segment(&row.value).map_err(|error| at(&row.key, error))? < live {
+            totals.push(row.key);
+        }
+    }
+    let slabs = slabs_below(index, index.keys, live, EXPIRE_ROWS).await?;
+    Ok(Some(Expire { live, buckets: expired, slabs, totals }))
+}
+
+async fn plan_seal(view: &InstanceView<Tsdb>, state: &State, index: &Index) -> Result<Option<Seal>> {
+    let Some(bucket) = pick(view, state) else { return Ok(None) };
+    let Some(slabs) = state.heads.get(&bucket).and_then(|head| head.slabs) else { return Ok(None) };
+    let after = state.sealing.get(&bucket).copied();
+    let through = after.map(|sealing| sealing.through);
+    let bench = match state.bench.get(bucket, slabs.first, through) {
+        Some(bench) => bench,
+        None => {
+            let bench = set_up(state, index, bucket, through).await?;
+            state.bench.set(Some(bench.clone()));
+            bench
+        }
+    };
+    let from = after.map_or(0, |sealing| sealing.next_series);
+    let (chunks, next) = step(&bench, index.keys, view.config(), from);
+    let end = next.map_or_else(|| SealEnd::Done(bench.slabs.to_vec()), SealEnd::Next);
+    let (first_slab, through) = (bench.first_slab, bench.through);
+    Ok(Some(Seal { bucket, first_slab, through, after, chunks, end }))
+}
+
+/// The bucket to seal: one that was begun, the fullest if memory is full, or one whose samples wait for too long.
+fn pick(view: &InstanceView<Tsdb>, state: &State) -> Option<SegmentId> {
+    if let Some(begun) = state.sealing.keys().find(|bucket| state.heads.contains_key(bucket)) {
+        return Some(*begun);
+    }
+    let config = view.config();
+    let waiting: u64 = state.heads.values().map(|head| head.samples).sum();
+    if waiting >= config.seal_samples {
+        return state.heads.iter().max_by_key(|(_, head)| head.samples).map(|(bucket, _)| *bucket);
+    }
+    let due_ms = state.env.now().0.saturating_sub_unsigned(config.seal_after_ms);
+    let is_due = |head: &crate::head::Head| {
+        head.slabs.is_some_and(|slabs| slabs.count >= config.seal_slabs || slabs.oldest_ms <= due_ms)
+    };
+    state.heads.iter().find(|(_, head)| is_due(head)).map(|(bucket, _)| *bucket)
+}
+
+/// Decodes and sorts the oldest slabs of a bucket.
+async fn set_up(state: &State, index: &Index, bucket: SegmentId, through: Option<u64>) -> Result<Bench> {
+    let mut slabs = Vec::new();
+    let mut rows = Rows::default();
+    let mut blocks = Vec::new();
+    let mut count = 0;
+    let mut scratch = Scratch::default();
+    let mut stored = index.rows(index.keys.slabs_of(bucket), Access::Bulk).await?;
+    while let Some(row) = stored.next().await? {
+        let Key::Slab { slab, .. } = Key::decode(&row.key)? else { break };
+        if through.is_some_and(|through| slab > through) || (through.is_none() && count >= BENCH_SAMPLES) {
+            break;
+        }
+        let head = slab::decode_into(&row.value, &mut scratch, &mut rows).map_err(|error| at(&row.key, error))?;
+        count += head.count;
+        slabs.push(slab);
+        if rows.len() >= PIECE {
+            blocks.push(Arc::new(Block::of(std::mem::take(&mut rows))));
+        }
+    }
+    blocks.push(Arc::new(Block::of(rows)));
+    let metrics = match state.series.get(&bucket) {
+        Some(series) => (0..series.len()).filter_map(|id| series.get(id)).map(|entry| entry.metric).collect(),
+        None => index.series(bucket).await?.into_iter().map(|entry| entry.metric).collect(),
+    };
+    Ok(Bench {
+        bucket,
+        first_slab: slabs.first().copied().unwrap_or(0),
+        through: slabs.last().copied().unwrap_or(0),
+        slabs: Arc::new(slabs),
+        block: Arc::new(Block::merge(&blocks)),
+        metrics: Arc::new(metrics),
+    })
+}
+
+/// The chunks of as many series as fit a step, and the series to go on with.
+fn step(bench: &Bench, keys: Keys, config: &Config, from: u32) -> (Vec<(Bytes, Bytes)>, Option<u32>) {
+    let calendar = config.calendar();
+    let mut chunks = Vec::new();
+    let mut size_bytes = 0u64;
+    for (id, (mut times, mut values)) in bench.block.series_from(from) {
+        if size_bytes >= config.seal_step_bytes {
+            return (chunks, Some(id));
+        }
+        let Some(metric) = bench.metrics.get(id as usize) else { continue };
+        while let Some(first_ms) = times.first() {
+            let window = calendar.window(*first_ms);
+            let end_ms = calendar.window_end_ms(bench.bucket, window);
+            let count = times.partition_point(|time| *time < end_ms).max(1);
+            let (Some((now, later)), Some((with, rest))) = (times.split_at_checked(count), values.split_at_checked(count))
+            else {
+                break;
+            };
+            let row = (keys.data(bench.bucket, *metric, window, id), encode_row(now, with));
+            size_bytes += (row.0.len() + row.1.len()) as u64;
+            chunks.push(row);
+            (times, values) = (later, rest);
+        }
+    }
+    (chunks, None)
+}

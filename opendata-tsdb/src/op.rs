@@ -1,0 +1,207 @@
+//! What a transaction asks of a TSDB instance.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use opendata_core::key::SegmentId;
+use opendata_core::{Operation, Timestamp};
+
+use crate::labels::Labels;
+use crate::record::Sealing;
+
+/// Samples to write, collected by its verbs: `tx.on(&usage).sample(labels, at, 1.5)`.
+///
+/// Of two samples with the same series and time the one written last wins, across transactions and inside one, in the
+/// order of the calls; so a write that is repeated changes nothing. Any `f64` is taken and comes back bit for bit, NaN
+/// payloads and stale markers included. Samples may come in any order and late, within the limits of [`Config`](crate::Config).
+#[derive(Debug, Default)]
+pub struct Op {
+    pub(crate) runs: Vec<Run>,
+    pub(crate) times: Vec<i64>,
+    pub(crate) values: Vec<f64>,
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) upkeep: Option<Upkeep>,
+    size_bytes: usize,
+}
+
+/// Samples of one series, the next `len` of the columns.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) labels: Labels,
+    pub(crate) len: usize,
+    pub(crate) verb: Verb,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Set,
+    Add,
+    /// The run is a [`Batch`], the next one of the operation.
+    Batch,
+}
+
+/// One sample for each of a list of series, at one time.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) series: SeriesList,
+    pub(crate) time_ms: i64,
+    pub(crate) values: Vec<f64>,
+}
+
+/// A list of series that is written again and again, as by a scrape: their ids are looked up once, not for each write.
+///
+/// Cloning shares it; keep one and write with [`Op::batch`].
+#[derive(Clone, Debug)]
+pub struct SeriesList(pub(crate) Arc<[Labels]>);
+
+impl SeriesList {
+    /// A list of these series.
+    #[must_use]
+    pub fn new(series: impl IntoIterator<Item = Labels>) -> Self {
+        Self(series.into_iter().collect())
+    }
+
+    /// How many series there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The series, in their order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Labels> {
+        self.0.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a SeriesList {
+    type Item = &'a Labels;
+    type IntoIter = std::slice::Iter<'a, Labels>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// What maintenance asks for. It is committed like any other operation.
+#[derive(Debug)]
+pub(crate) enum Upkeep {
+    Seal(Seal),
+    Expire(Expire),
+}
+
+/// One step of sealing a bucket: chunks of the series from `from` on, out of the slabs up to `through`.
+#[derive(Debug)]
+pub(crate) struct Seal {
+    pub(crate) bucket: SegmentId,
+    /// The first slab there was when this was planned.
+    pub(crate) first_slab: u64,
+    pub(crate) through: u64,
+    /// How far earlier steps had come when this was planned.
+    pub(crate) after: Option<Sealing>,
+    pub(crate) chunks: Vec<(Bytes, Bytes)>,
+    pub(crate) end: SealEnd,
+}
+
+#[derive(Debug)]
+pub(crate) enum SealEnd {
+    /// There is more to do, from this series on.
+    Next(u32),
+    /// All series are done: these slabs are deleted.
+    Done(Vec<u64>),
+}
+
+/// Lets go of buckets.
+#[derive(Debug)]
+pub(crate) struct Expire {
+    /// The first bucket that stays.
+    pub(crate) live: SegmentId,
+    pub(crate) buckets: Vec<SegmentId>,
+    pub(crate) slabs: Vec<(SegmentId, u64)>,
+    pub(crate) totals: Vec<Bytes>,
+}
+
+impl Op {
+    /// Writes one sample.
+    pub fn sample(&mut self, labels: Labels, at: Timestamp, value: f64) -> &mut Self {
+        self.run(labels, &[(at, value)], Verb::Set)
+    }
+
+    /// Writes samples of one series: one look-up for all of them.
+    pub fn samples(&mut self, labels: Labels, samples: &[(Timestamp, f64)]) -> &mut Self {
+        self.run(labels, samples, Verb::Set)
+    }
+
+    /// Writes one sample of each series of a list, at one time: the fastest way in. `values` stand in the order of the
+    /// list; the transaction is refused if they are not as many.
+    pub fn batch(&mut self, series: &SeriesList, at: Timestamp, values: impl Into<Vec<f64>>) -> &mut Self {
+        let values = values.into();
+        self.size_bytes += 64 + 16 * values.len();
+        self.batches.push(Batch { series: series.clone(), time_ms: at.0, values });
+        self.runs.push(Run { labels: Labels::empty(), len: 0, verb: Verb::Batch });
+        self
+    }
+
+    /// Adds to a counter: the series' newest value plus `delta` becomes its newest value.
+    ///
+    /// The running total is kept in the committer's turn, so adds accumulate exactly, within a transaction, within a
+    /// group and across reopening; with the exactly-once of an edge this counts each event once. A series that does
+    /// not exist begins at zero. NaN and stale markers are no values: the total goes on from the last number.
+    ///
+    /// An event may come late. Its amount is never lost and never changes the past: an add at a time before the
+    /// series' newest sample goes to the running total and is stored at that newest sample's time. So the counter
+    /// never falls between two reads, a period that was closed and billed stays as it was, and the late amount shows
+    /// up in the period in which it arrived.
+    ///
+    /// `delta` must be finite. It may be negative, for a credit or a gauge; `rate` and `increase` take a falling
+    /// counter for one that restarted. The total lives as long as the series' newest sample: where retention drops
+    /// that, the counter begins at zero again.
+    pub fn add(&mut self, labels: Labels, at: Timestamp, delta: f64) -> &mut Self {
+        self.run(labels, &[(at, delta)], Verb::Add)
+    }
+
+    fn run(&mut self, labels: Labels, samples: &[(Timestamp, f64)], verb: Verb) -> &mut Self {
+        if samples.is_empty() {
+            return self;
+        }
+        self.size_bytes += 32 + 16 * samples.len();
+        self.times.extend(samples.iter().map(|(at, _)| at.0));
+        self.values.extend(samples.iter().map(|(_, value)| *value));
+        self.runs.push(Run { labels, len: samples.len(), verb });
+        self
+    }
+
+    pub(crate) fn upkeep(upkeep: Upkeep) -> Self {
+        let size_bytes = match &upkeep {
+            Upkeep::Seal(seal) => seal.chunks.iter().map(|(key, value)| key.len() + value.len()).sum(),
+            Upkeep::Expire(expire) => 32 * (expire.slabs.len() + expire.totals.len()),
+        };
+        Self { upkeep: Some(upkeep), size_bytes, ..Self::default() }
+    }
+}
+
+impl Operation for Op {
+    fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+
+    fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.upkeep.is_none()
+    }
+}
+
+/// What a transaction learns of its effect on a TSDB instance.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Receipt {
+    /// How many samples were written.
+    pub samples: u64,
+    /// How many series were new in their bucket.
+    pub new_series: u64,
+    /// The total that each `add` led to, in the order of the calls.
+    pub totals: Vec<f64>,
+}

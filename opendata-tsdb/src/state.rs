@@ -1,0 +1,62 @@
+//! What the writer's process knows without reading the store.
+//!
+//! It is published with each group and immutable. Every answer is the same without it: heads can be decoded from the
+//! slabs, series from the index.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use opendata_core::env::Env;
+use opendata_core::key::SegmentId;
+
+use crate::dictionary::SeriesById;
+use crate::head::{Block, Head};
+use crate::record::Sealing;
+
+/// The writer's memory at one position.
+#[derive(Clone)]
+pub struct State {
+    pub(crate) env: Env,
+    /// All buckets, ascending.
+    pub(crate) buckets: Arc<Vec<SegmentId>>,
+    /// The first bucket that retention has left.
+    pub(crate) live: SegmentId,
+    pub(crate) heads: Arc<BTreeMap<SegmentId, Arc<Head>>>,
+    /// The series of the buckets that are written to.
+    pub(crate) series: Arc<BTreeMap<SegmentId, SeriesById>>,
+    pub(crate) sealing: Arc<BTreeMap<SegmentId, Sealing>>,
+    pub(crate) bench: SealingBench,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("buckets", &self.buckets.len()).finish_non_exhaustive()
+    }
+}
+
+/// The slabs that are being sealed, decoded and sorted, so that the steps of one sealing do not each begin anew.
+#[derive(Clone, Default)]
+pub(crate) struct SealingBench(Arc<Mutex<Option<Bench>>>);
+
+#[derive(Clone)]
+pub(crate) struct Bench {
+    pub(crate) bucket: SegmentId,
+    pub(crate) first_slab: u64,
+    pub(crate) through: u64,
+    pub(crate) slabs: Arc<Vec<u64>>,
+    pub(crate) block: Arc<Block>,
+    /// The metric of each series of the bucket.
+    pub(crate) metrics: Arc<Vec<u32>>,
+}
+
+impl SealingBench {
+    pub(crate) fn get(&self, bucket: SegmentId, first_slab: u64, through: Option<u64>) -> Option<Bench> {
+        let bench = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let fits = bench.bucket == bucket && bench.first_slab == first_slab;
+        (fits && through.is_none_or(|through| through == bench.through)).then_some(bench)
+    }
+
+    pub(crate) fn set(&self, bench: Option<Bench>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = bench;
+    }
+}

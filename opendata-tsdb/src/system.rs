@@ -1,0 +1,119 @@
+//! The TSDB as a system that lives in a slate.
+
+use bytes::Bytes;
+use opendata_core::env::Env;
+use opendata_core::key::{SegmentId, SystemId};
+use opendata_core::slate::InstanceView;
+use opendata_core::{DataSystem, Error, Result};
+
+use crate::chunk;
+use crate::config::Config;
+use crate::index::{Index, at};
+use crate::key::{Key, Keys};
+use crate::maintain;
+use crate::op::Op;
+use crate::reader::Reader;
+use crate::record::name::{self, Sketch};
+use crate::record::{self, Bucket, Sealing, forward, posting, slab};
+use crate::writer::Writer;
+
+/// The time series database: series of samples in Prometheus's model, queried with PromQL.
+#[derive(Clone, Copy, Debug)]
+pub struct Tsdb;
+
+impl DataSystem for Tsdb {
+    const ID: SystemId = SystemId::TSDB;
+    const NAME: &'static str = "tsdb";
+    const VERSION: u8 = 1;
+
+    type Config = Config;
+    type Writer = Writer;
+    type Reader = Reader;
+
+    fn validate(config: &Config) -> Result<()> {
+        config.validate()
+    }
+
+    fn reconfigure(old: &Config, new: &Config) -> Result<()> {
+        Config::reconfigure(old, new)
+    }
+
+    async fn recover(view: InstanceView<Self>, env: Env) -> Result<Writer> {
+        Writer::recover(&view, env).await
+    }
+
+    fn reader(view: InstanceView<Self>) -> Reader {
+        Reader::new(view)
+    }
+
+    fn merge(key: &[u8], existing: Option<&[u8]>, operands: &[Bytes]) -> Result<Bytes> {
+        let values = existing.into_iter().chain(operands.iter().map(AsRef::as_ref));
+        let merged = match Key::decode(key)? {
+            Key::Data { .. } => chunk::merge_rows(values),
+            Key::Forward { block, .. } => forward::merge(block, values),
+            Key::Posting { .. } => posting::merge(values),
+            Key::Name { .. } => name::merge(values),
+            _ => Err(Error::corrupt("this record is never merged")),
+        };
+        merged.map_err(|error| at(key, error))
+    }
+
+    async fn maintain(view: InstanceView<Self>) -> Result<Option<Op>> {
+        maintain::plan(view).await
+    }
+
+    async fn first_live_segment(view: InstanceView<Self>) -> Result<SegmentId> {
+        Index { view: view.view().clone(), keys: Keys::new(view.prefix(SegmentId::CONTROL)) }.live().await
+    }
+
+    fn describe(key: &[u8], value: &[u8]) -> Result<String> {
+        describe(Key::decode(key)?, value).map_err(|error| at(key, error))
+    }
+}
+
+fn describe(key: Key, value: &[u8]) -> Result<String> {
+    Ok(match key {
+        Key::Slab { bucket, slab } => {
+            let slab::Head { written_ms, count } = slab::decode_head(value)?;
+            format!("slab {slab} of bucket {}: {count} samples, written at {written_ms} ms", bucket.0)
+        }
+        Key::Bucket { bucket } => {
+            let Bucket { start_ms, length_ms } = Bucket::decode(value)?;
+            format!("bucket {}: {length_ms} ms from {start_ms} ms on", bucket.0)
+        }
+        Key::Sealing { bucket } => {
+            let Sealing { through, next_series } = Sealing::decode(value)?;
+            format!("sealing of bucket {}: slabs up to {through}, next is series {next_series}", bucket.0)
+        }
+        Key::Live => format!("first live bucket: {}", record::decode_segment(value)?.0),
+        Key::Total { labels } => format!("counter {labels}: stands in bucket {}", record::decode_segment(value)?.0),
+        Key::Sampled { metric } => format!("metric {metric}: has series created by samples"),
+        Key::Forward { bucket, block } => {
+            let series = forward::decode(block, value)?;
+            let mut text = format!("series of bucket {}, block {block}:", bucket.0);
+            for (id, entry) in series {
+                text.push_str(&format!(" {id}={}", entry.labels));
+            }
+            text
+        }
+        Key::Posting { bucket, name, value: of } => {
+            let ids = posting::decode(value)?;
+            format!("series of bucket {} with {name}={of:?}: {}", bucket.0, ids.len())
+        }
+        Key::Name { bucket, name } => {
+            let values = Sketch::decode(value)?.estimate();
+            format!("label {name} of bucket {}: about {values} values", bucket.0)
+        }
+        Key::Data { bucket, metric, window, series } => {
+            let mut text = format!("series {series} of metric {metric}, bucket {}, window {window}:", bucket.0);
+            for chunk in chunk::chunks(value)? {
+                let chunk = chunk?;
+                text.push_str(&format!(" {} samples from {} to {} ms;", chunk.count, chunk.first_ms, chunk.last_ms));
+            }
+            text
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

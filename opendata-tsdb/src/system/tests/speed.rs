@@ -1,0 +1,1 @@
+//! Figures, for orientation: run with `--run-ignored all --no-capture`, in release.

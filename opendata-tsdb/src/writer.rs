@@ -1,0 +1,269 @@
+//! The one writer of an instance.
+//!
+//! A transaction is prepared into a [`Draft`](draft::Draft): which samples go to which series of which bucket, which
+//! series are new, and what counters come to. Applying it gathers the samples of the group; at the end of the group
+//! each bucket that was touched gets one slab and, for new series, merge operands of its index.
+//!
+//! Invariants:
+//! - The writer is the only one that gives out ids: the next id of a bucket is the number of series it holds.
+//! - A slab is never changed. Sealing turns a prefix of a bucket's slabs into chunks and deletes them in the same
+//!   commit, so samples in slabs are newer than those in chunks, wherever both exist.
+//! - Memory follows the rows: everything here can be rebuilt by [`recover`](Writer::recover).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use opendata_core::env::Env;
+use opendata_core::key::SegmentId;
+use opendata_core::slate::{ApplyContext, InstanceView, PrepareContext};
+use opendata_core::{Position, Result, SystemWriter};
+
+use crate::Tsdb;
+use crate::config::{Calendar, Config};
+use crate::dictionary::{Bucket, Dictionary, Slot};
+use crate::head::{Head, Slabs};
+use crate::index::Index;
+use crate::key::Keys;
+use crate::op::{Op, Receipt, SeriesList, Upkeep};
+use crate::record::slab::Rows;
+use crate::record::{Sealing, slab};
+use crate::state::{SealingBench, State};
+
+mod draft;
+mod rows;
+mod totals;
+mod upkeep;
+
+use draft::Draft;
+use totals::Total;
+pub(crate) use upkeep::slabs_below;
+
+/// How many buckets keep their dictionary in memory when they are not written to.
+const IDLE_BUCKETS: usize = 4;
+
+/// How many counters are remembered.
+const MOST_TOTALS: usize = 1_000_000;
+
+/// Writes one TSDB instance. It lives in the slate's committer.
+pub struct Writer {
+    env: Env,
+    config: Config,
+    calendar: Calendar,
+    keys: Keys,
+    dictionary: Dictionary,
+    buckets: BTreeMap<SegmentId, Loaded>,
+    totals: HashMap<Slot, Total>,
+    /// Metrics of which series were created by samples.
+    sampled: HashSet<Arc<str>>,
+    lists: Vec<KnownList>,
+    existing: Arc<Vec<SegmentId>>,
+    live: SegmentId,
+    heads: Arc<BTreeMap<SegmentId, Arc<Head>>>,
+    sealing: Arc<BTreeMap<SegmentId, Sealing>>,
+    bench: SealingBench,
+    group: Group,
+    groups: u64,
+    last_slab: u64,
+}
+
+struct Loaded {
+    bucket: Bucket,
+    /// The group that used it last.
+    used: u64,
+}
+
+/// A list of series whose ids in one bucket are known.
+struct KnownList {
+    list: SeriesList,
+    bucket: SegmentId,
+    ids: Vec<u32>,
+}
+
+/// What the transactions of the group under way have applied.
+#[derive(Default)]
+struct Group {
+    /// The least number its first slab may have.
+    first_slab: u64,
+    rows: BTreeMap<SegmentId, Rows>,
+    slabs: BTreeMap<SegmentId, Slabs>,
+}
+
+/// A checked operation.
+pub struct Plan(Checked);
+
+enum Checked {
+    Write(Box<Draft>),
+    Upkeep(upkeep::Checked),
+}
+
+impl Writer {
+    /// Builds the writer from what is stored: the heads from their slabs. Dictionaries are read when they are needed.
+    ///
+    /// # Errors
+    /// `Corrupt` if a record cannot be read, or what the store returned.
+    pub(crate) async fn recover(view: &InstanceView<Tsdb>, env: Env) -> Result<Self> {
+        let keys = Keys::new(view.prefix(SegmentId::CONTROL));
+        let index = Index { view: view.view().clone(), keys };
+        let mut sampled = HashSet::new();
+        index
+            .for_each(keys.all_sampled(), |key, _| {
+                if let crate::key::Key::Sampled { metric } = key {
+                    sampled.insert(Arc::from(metric));
+                }
+                Ok(())
+            })
+            .await?;
+        let live = index.live().await?;
+        let heads = index.heads(keys.slabs()).await?;
+        let last_slab = heads.iter().filter_map(|(_, head)| head.slabs).map(|slabs| slabs.last).max().unwrap_or(0);
+        Ok(Self {
+            env,
+            config: view.config().clone(),
+            calendar: view.config().calendar(),
+            keys,
+            dictionary: Dictionary::default(),
+            buckets: BTreeMap::new(),
+            totals: HashMap::new(),
+            sampled,
+            lists: Vec::new(),
+            existing: Arc::new(index.buckets().await?),
+            live,
+            heads: Arc::new(heads.into_iter().map(|(bucket, head)| (bucket, Arc::new(head))).collect()),
+            sealing: Arc::new(index.sealings().await?.into_iter().collect()),
+            bench: SealingBench::default(),
+            group: Group::default(),
+            groups: 0,
+            last_slab,
+        })
+    }
+
+    fn index(&self, cx: &PrepareContext<'_>) -> Index {
+        Index { view: cx.view().clone(), keys: self.keys }
+    }
+
+    /// Reads the dictionary of a bucket unless it is in memory.
+    async fn load(&mut self, bucket: SegmentId, cx: &PrepareContext<'_>) -> Result<()> {
+        if let Some(loaded) = self.buckets.get_mut(&bucket) {
+            loaded.used = self.groups;
+            return Ok(());
+        }
+        let mut loaded = Loaded { bucket: Bucket::default(), used: self.groups };
+        if self.existing.binary_search(&bucket).is_ok() {
+            for entry in self.index(cx).series(bucket).await? {
+                let slot = self.dictionary.intern(&entry.labels);
+                loaded.bucket.load(slot, entry);
+            }
+        }
+        self.buckets.insert(bucket, loaded);
+        Ok(())
+    }
+
+    /// Lets go of dictionaries that were not used for long. Never inside a group.
+    fn unload(&mut self) {
+        // The totals are a cache of what is stored, so forgetting all of them is right, if not cheap.
+        if self.totals.len() > MOST_TOTALS {
+            self.totals = HashMap::new();
+        }
+        let current = self.groups;
+        let mut idle: Vec<_> =
+            self.buckets.iter().map(|(id, loaded)| (loaded.used, *id)).filter(|(used, _)| *used != current).collect();
+        let Some(surplus) = idle.len().checked_sub(IDLE_BUCKETS) else { return self.shrink() };
+        idle.sort_unstable();
+        for (_, bucket) in idle.into_iter().take(surplus) {
+            self.buckets.remove(&bucket);
+        }
+        self.shrink();
+    }
+
+    /// Forgets series that are in no bucket in memory, once they are the larger part.
+    fn shrink(&mut self) {
+        let in_buckets = self.buckets.values().map(|loaded| loaded.bucket.len() as usize).max().unwrap_or(0);
+        if self.dictionary.len() < 2 * in_buckets + 100_000 {
+            return;
+        }
+        let buckets = &self.buckets;
+        let moved = self.dictionary.shrink(|slot| buckets.values().any(|loaded| loaded.bucket.contains(slot)));
+        for loaded in self.buckets.values_mut() {
+            loaded.bucket.moved(&moved);
+        }
+        let totals = std::mem::take(&mut self.totals);
+        let kept = |slot: Slot| moved.get(slot as usize).copied().filter(|slot| *slot != Slot::MAX);
+        self.totals = totals.into_iter().filter_map(|(slot, total)| Some((kept(slot)?, total))).collect();
+        self.lists.clear();
+    }
+
+    fn state(&self) -> State {
+        let series = self.buckets.iter().map(|(bucket, loaded)| (*bucket, loaded.bucket.series.clone())).collect();
+        State {
+            env: self.env.clone(),
+            buckets: Arc::clone(&self.existing),
+            live: self.live,
+            heads: Arc::clone(&self.heads),
+            series: Arc::new(series),
+            sealing: Arc::clone(&self.sealing),
+            bench: self.bench.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl SystemWriter for Writer {
+    type Op = Op;
+    type Plan = Plan;
+    type Receipt = Receipt;
+    type State = State;
+
+    async fn prepare(&mut self, op: Op, cx: &PrepareContext<'_>) -> Result<Plan> {
+        match op.upkeep {
+            Some(Upkeep::Seal(seal)) => Ok(Plan(Checked::Upkeep(self.check_seal(seal, cx).await?))),
+            Some(Upkeep::Expire(expire)) => Ok(Plan(Checked::Upkeep(self.check_expire(expire, cx).await?))),
+            None => Ok(Plan(Checked::Write(Box::new(self.draft(op, cx).await?)))),
+        }
+    }
+
+    fn apply(&mut self, plan: Plan, cx: &mut ApplyContext<'_>) -> Receipt {
+        match plan.0 {
+            Checked::Write(draft) => self.apply_draft(*draft, cx),
+            Checked::Upkeep(upkeep) => self.apply_upkeep(upkeep, cx),
+        }
+    }
+
+    fn finish(&mut self, cx: &mut ApplyContext<'_>) {
+        let written_ms = cx.now().0;
+        let mut next = self.group.first_slab.max(self.last_slab + 1);
+        for (bucket, rows) in &self.group.rows {
+            let values = slab::encode(written_ms, rows);
+            let count = values.len() as u64;
+            for (number, value) in (next..).zip(values) {
+                cx.put(self.keys.slab(*bucket, number), value);
+            }
+            let slabs = Slabs { first: next, last: next + count - 1, count, oldest_ms: written_ms };
+            self.group.slabs.insert(*bucket, slabs);
+            next += count;
+            self.last_slab = slabs.last;
+            if let Some(loaded) = self.buckets.get(bucket) {
+                rows::write_index(self.keys, *bucket, &loaded.bucket, cx);
+            }
+        }
+    }
+
+    fn publish(&mut self, _position: Position) -> Arc<State> {
+        let group = std::mem::take(&mut self.group);
+        if !group.rows.is_empty() {
+            let heads = Arc::make_mut(&mut self.heads);
+            for (bucket, rows) in group.rows {
+                if let Some(loaded) = self.buckets.get_mut(&bucket) {
+                    loaded.bucket.publish();
+                    loaded.used = self.groups;
+                }
+                if let Some(slabs) = group.slabs.get(&bucket) {
+                    Arc::make_mut(heads.entry(bucket).or_default()).push(rows, *slabs);
+                }
+            }
+        }
+        self.unload();
+        self.groups += 1;
+        Arc::new(self.state())
+    }
+}
