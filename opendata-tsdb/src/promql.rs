@@ -18,6 +18,8 @@ mod lex;
 mod number;
 mod parse;
 mod plan;
+#[cfg(test)]
+mod queries;
 mod storage;
 mod value;
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::labels;
 use crate::matcher::Matcher;
+use crate::promql::queries::vector;
 use crate::promql::{STALE_NAN, is_stale};
 
 /// Series in memory.
@@ -206,6 +207,55 @@ proptest! {
                 Some((series.labels.clone(), series.values[place].to_bits()))
             }).collect();
             prop_assert_eq!(instant, ranged, "{} at {}", query, at);
+        }
+    }
+}
+
+fn bits(labels: &Labels, value: f64) -> (String, u64) {
+    // One NaN is like another: which one an operation yields is the processor's choice.
+    (labels.to_string(), if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() })
+}
+
+proptest! {
+    /// The same for any query: it fails where one of its steps fails, and else agrees with all of them.
+    #[test]
+    fn any_range_query_is_its_instant_queries(
+        query in vector(), columns in prop::collection::vec(samples(), 6), start in 0_i64..100, step in 1_i64..60,
+    ) {
+        prop_assume!(!query.contains("start()"));
+        let labels = [
+            labels! { "__name__" => "m", "a" => "1", "b" => "xy", "c" => "q" }, labels! { "__name__" => "m", "a" => "1", "c" => "z" },
+            labels! { "__name__" => "a:b", "a" => "1" }, labels! { "__name__" => "sum", "a" => "1", "b" => "x" },
+            labels! { "__name__" => "offset", "a" => "2" }, labels! { "__name__" => "by" },
+        ];
+        let series = labels.into_iter().zip(&columns).map(|(labels, samples)| {
+            let (times, values) = samples.iter().copied().unzip();
+            Series::floats(labels, times, values)
+        });
+        let storage = Memory(series.collect());
+        let engine = Engine::new(EngineConfig { lookback_ms: 20_000, ..EngineConfig::default() });
+        let (start, step) = (start * 1000, step * 500);
+        let ranged = block_on(engine.range(&storage, &query, Timestamp(start), Timestamp(start + 4 * step), step));
+        let steps: Vec<Result<Answer>> = (0..5)
+            .map(|index| block_on(engine.instant(&storage, &query, Timestamp(start + index * step))))
+            .collect();
+        let Ok(ranged) = ranged else {
+            prop_assert!(steps.iter().any(Result::is_err), "{}: only the range query fails: {:?}", query, ranged.err());
+            return Ok(());
+        };
+        let Value::Matrix(matrix) = ranged.value else { panic!("no matrix") };
+        for (at, answer) in (0..).map(|index| start + index * step).zip(steps) {
+            let Value::Vector(vector) = answer.map_err(|e| TestCaseError::fail(format!("{query}: only a step fails: {e}")))?.value else {
+                panic!("no vector")
+            };
+            let mut instant: Vec<(String, u64)> = vector.iter().map(|s| bits(&s.labels, s.value)).collect();
+            let mut at_step: Vec<(String, u64)> = matrix.iter().filter_map(|series| {
+                let place = series.timestamps.iter().position(|time| *time == at)?;
+                Some(bits(&series.labels, series.values[place]))
+            }).collect();
+            instant.sort();
+            at_step.sort();
+            prop_assert_eq!(instant, at_step, "{} at {}", query, at);
         }
     }
 }
