@@ -5,6 +5,43 @@
 //!
 //! Windows are open on the left: a range of 5 minutes at 12:00 holds samples after 11:55 up to 12:00, both for range
 //! selectors and for the lookback of instant ones.
+//!
+//! ```
+//! use async_trait::async_trait;
+//! use opendata_core::{Result, Timestamp};
+//! use opendata_tsdb::promql::{Engine, Series, Storage, Value};
+//! use opendata_tsdb::{Matcher, labels};
+//!
+//! /// 60 tokens a minute, for ever.
+//! struct Steady;
+//!
+//! #[async_trait]
+//! impl Storage for Steady {
+//!     async fn select(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Series>> {
+//!         let labels = labels! { "__name__" => "tokens_total", "tenant" => "7" };
+//!         if !matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or_default())) {
+//!             return Ok(Vec::new());
+//!         }
+//!         let minutes = (start_ms + 59_999).div_euclid(60_000)..=end_ms.div_euclid(60_000);
+//!         let samples = minutes.map(|minute| (minute * 60_000, 60.0 * minute as f64));
+//!         let (times, values) = samples.unzip();
+//!         Ok(vec![Series::floats(labels, times, values)])
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<()> {
+//! let noon = Timestamp(12 * 3_600_000);
+//! let answer = Engine::default().instant(&Steady, "sum by (tenant) (rate(tokens_total[5m]))", noon).await?;
+//! let Value::Vector(samples) = answer.value else { unreachable!("a sum is a vector") };
+//! assert_eq!(samples[0].labels, labels! { "tenant" => "7" });
+//! assert_eq!(samples[0].value, 1.0);
+//!
+//! let error = Engine::default().check("sum(rate(tokens_total))").unwrap_err();
+//! assert!(error.message().ends_with("`rate` needs a range vector here, found an instant vector, at=1:10"));
+//! # Ok(())
+//! # }
+//! ```
 
 mod ast;
 mod calendar;
