@@ -1,2 +1,20 @@
-//! placeholder
-fn main() {}
+//! The `opendata` program: a command line and a server over a composition file.
+//!
+//! It is thin: what it does is done by `opendata-compose`, and each command is one file below [`cli`]. Answers go to
+//! standard output, everything else to standard error, and exit codes mean something ([`failure::EXIT_CODES`]).
+
+mod api;
+mod cli;
+mod client;
+mod composition;
+mod exposition;
+mod failure;
+mod http;
+mod output;
+mod times;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

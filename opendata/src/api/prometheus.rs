@@ -1,0 +1,130 @@
+//! Answers to queries, in the shape of Prometheus's HTTP API (<https://prometheus.io/docs/prometheus/latest/querying/api/>).
+
+use std::collections::BTreeMap;
+
+use opendata_core::{ErrorKind, Timestamp};
+use opendata_tsdb::Labels;
+use opendata_tsdb::promql::{Answer, Series, Value};
+use serde::{Deserialize, Serialize};
+
+/// A whole answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+pub(crate) enum Response<T> {
+    Success {
+        data: T,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        infos: Vec<String>,
+    },
+    #[serde(rename_all = "camelCase")]
+    Error { error_type: String, error: String },
+}
+
+/// What a query gave.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+pub(crate) enum QueryData {
+    Scalar(Point),
+    String((Seconds, String)),
+    Vector(Vec<VectorSample>),
+    Matrix(Vec<MatrixSeries>),
+}
+
+/// A time in seconds, and a value as text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Point(pub(crate) Seconds, pub(crate) String);
+
+/// Unix seconds, with milliseconds behind the point.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Seconds(f64);
+
+/// One series at one time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct VectorSample {
+    pub(crate) metric: BTreeMap<String, String>,
+    pub(crate) value: Point,
+}
+
+/// One series over time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct MatrixSeries {
+    pub(crate) metric: BTreeMap<String, String>,
+    pub(crate) values: Vec<Point>,
+}
+
+impl Seconds {
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of this age are far below 2^53")]
+    fn of(time: Timestamp) -> Self {
+        Self(time.0 as f64 / 1000.0)
+    }
+
+    /// The time.
+    #[expect(clippy::cast_possible_truncation, reason = "casting saturates, and times of that size are shown as they are")]
+    pub(crate) fn time(self) -> Timestamp {
+        Timestamp((self.0 * 1000.0).round() as i64)
+    }
+}
+
+impl Point {
+    fn new(at: Timestamp, value: f64) -> Self {
+        Self(Seconds::of(at), value_text(value))
+    }
+}
+
+/// A value as Prometheus writes it: the shortest text that reads as the same number.
+pub(crate) fn value_text(value: f64) -> String {
+    match value {
+        value if value.is_nan() => "NaN".to_owned(),
+        f64::INFINITY => "+Inf".to_owned(),
+        f64::NEG_INFINITY => "-Inf".to_owned(),
+        value => value.to_string(),
+    }
+}
+
+fn metric(labels: &Labels) -> BTreeMap<String, String> {
+    labels.iter().map(|label| (label.name().to_owned(), label.value().to_owned())).collect()
+}
+
+fn matrix_series(series: Series) -> MatrixSeries {
+    let points = series.timestamps.iter().zip(&series.values);
+    let values = points.map(|(at, value)| Point::new(Timestamp(*at), *value)).collect();
+    MatrixSeries { metric: metric(&series.labels), values }
+}
+
+impl From<Answer> for Response<QueryData> {
+    fn from(answer: Answer) -> Self {
+        let data = match answer.value {
+            Value::Scalar { at, value } => QueryData::Scalar(Point::new(at, value)),
+            Value::String { at, value } => QueryData::String((Seconds::of(at), value)),
+            Value::Vector(samples) => {
+                let samples = samples.into_iter().map(|sample| VectorSample {
+                    metric: metric(&sample.labels),
+                    value: Point::new(sample.at, sample.value),
+                });
+                QueryData::Vector(samples.collect())
+            }
+            Value::Matrix(series) => QueryData::Matrix(series.into_iter().map(matrix_series).collect()),
+        };
+        let warnings = answer.annotations.warnings().map(str::to_owned).collect();
+        let infos = answer.annotations.infos().map(str::to_owned).collect();
+        Self::Success { data, warnings, infos }
+    }
+}
+
+/// The type of error that Prometheus would give, and its HTTP status.
+pub(crate) fn error_type(kind: ErrorKind) -> (&'static str, u16) {
+    match kind {
+        ErrorKind::Invalid => ("bad_data", 400),
+        ErrorKind::NotFound => ("not_found", 404),
+        ErrorKind::Backpressure | ErrorKind::Unavailable | ErrorKind::Fenced | ErrorKind::Closed => ("unavailable", 503),
+        _ => ("internal", 500),
+    }
+}
+
+/// A label set for people.
+pub(crate) fn show_metric(metric: &BTreeMap<String, String>) -> String {
+    Labels::last_wins(metric.iter().map(|(name, value)| (name.as_str(), value.as_str()))).to_string()
+}

@@ -1,0 +1,146 @@
+//! The command line: what can be said, and who does it.
+
+mod checkpoint;
+mod context;
+mod fork;
+mod init;
+mod inspect;
+mod lines;
+mod log;
+mod run;
+mod stats;
+mod tsdb;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
+
+pub(crate) use self::context::{instance_in, instance_of};
+use self::context::Context;
+use crate::failure::{EXIT_CODES, Failure};
+use crate::output::{self, Format, Output, When};
+
+const EXAMPLES: &str = "\
+Examples:
+  opendata init                                    write ./opendata.yaml and make its slate
+  opendata log append tenant-7 '42 tokens'         one durable record
+  cat events.txt | opendata log append tenant-7    a record a line
+  opendata log scan --all --since 1h               what every stream got in the last hour
+  echo 'up{job=\"api\"} 1' | opendata tsdb write     samples, as Prometheus writes them
+  opendata tsdb query 'sum by (job) (up)'
+  opendata checkpoint create before-migration --lifetime 7d
+  opendata log scan tenant-7 --at before-migration the past
+  opendata fork what-if --at before-migration      a copy that shares every file
+  opendata --path what-if log append tenant-7 x    the fork goes its own way
+  opendata run                                     serve it over HTTP
+  opendata --server http://127.0.0.1:8080 log append tenant-7 'through the server'
+
+Who writes: a slate has one writer at a time. A command that writes takes the slate over, also from a running `opendata run`,
+which then ends. To write beside a server, go through it with --server (or OPENDATA_SERVER). Commands that read disturb nobody.
+
+";
+
+/// Event log and metrics in one slate on object storage: one commit, one view, one checkpoint, one fork.
+#[derive(Debug, Parser)]
+#[command(name = "opendata", version, about, after_long_help = format!("{EXAMPLES}{EXIT_CODES}"), subcommand_required = true)]
+#[command(after_help = "`opendata --help` shows examples and exit codes; `opendata <command> --help` those of a command.")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The composition file.
+    #[arg(short, long, global = true, env = "OPENDATA_FILE", default_value = crate::composition::DEFAULT_FILE, value_name = "FILE")]
+    file: std::path::PathBuf,
+    /// Another store than the file's, such as file:./copy or s3://bucket/prefix.
+    #[arg(long, global = true, env = "OPENDATA_STORE", value_name = "URL")]
+    store: Option<String>,
+    /// Which node of the composition; the only one by default.
+    #[arg(long, global = true, env = "OPENDATA_NODE", value_name = "NAME")]
+    node: Option<String>,
+    /// Another path in the store than the node's: a fork.
+    #[arg(long, global = true, value_name = "PATH")]
+    path: Option<String>,
+    /// Go through a running `opendata run` instead of to the store.
+    #[arg(long, global = true, env = "OPENDATA_SERVER", value_name = "URL")]
+    server: Option<String>,
+    /// JSON for programs; errors too.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Show how far long work is.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
+    progress: When,
+    /// What to log to standard error, such as `info` or `warn,opendata_core=debug`.
+    #[arg(long, global = true, env = "OPENDATA_LOG", value_name = "FILTER")]
+    log: Option<Targets>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Init),
+    Run(run::Run),
+    #[command(subcommand)]
+    Log(log::Log),
+    #[command(subcommand)]
+    Tsdb(tsdb::Tsdb),
+    #[command(subcommand)]
+    Checkpoint(checkpoint::Checkpoint),
+    Fork(fork::Fork),
+    Inspect(inspect::Inspect),
+    Stats(stats::Stats),
+}
+
+/// Reads the command line, does what it says, and tells how it went.
+pub(crate) fn run() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    let format = if global.json { Format::Json } else { Format::Table };
+    let default = if matches!(command, Command::Run(_)) { tracing::Level::INFO } else { tracing::Level::ERROR };
+    log_to_stderr(global.log.clone().unwrap_or_else(|| Targets::new().with_default(default)));
+    match execute(global, command, format) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::report(&failure, format);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn log_to_stderr(filter: Targets) {
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(layer).with(filter).init();
+}
+
+fn execute(global: Global, command: Command, format: Format) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Machine("threads cannot be started".to_owned(), error))?;
+    let out = Output::new(format, global.progress);
+    let mut cx = Context::new(global, out);
+    let done = runtime.block_on(async {
+        match command {
+            Command::Init(init) => init.execute(&mut cx).await,
+            Command::Run(run) => run.execute(&mut cx).await,
+            Command::Log(log) => log.execute(&mut cx).await,
+            Command::Tsdb(tsdb) => tsdb.execute(&mut cx).await,
+            Command::Checkpoint(checkpoint) => checkpoint.execute(&mut cx).await,
+            Command::Fork(fork) => fork.execute(&mut cx).await,
+            Command::Inspect(inspect) => inspect.execute(&mut cx).await,
+            Command::Stats(stats) => stats.execute(&mut cx).await,
+        }
+    });
+    let flushed = cx.out.flush();
+    // A thread may still wait for a line of standard input that nobody will type.
+    runtime.shutdown_background();
+    done.and(flushed)
+}
+
+#[cfg(test)]
+mod tests;

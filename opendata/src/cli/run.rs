@@ -1,0 +1,70 @@
+//! `opendata run`.
+
+use clap::Args;
+use opendata_core::Error;
+use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::context::Context;
+use crate::composition::Creation;
+use crate::failure::Failure;
+use crate::http::Serve;
+
+const EXAMPLES: &str = "\
+Examples:
+  opendata run
+  opendata run --listen 127.0.0.1:0 --json             any free port; the first line says which
+  opendata --server http://127.0.0.1:8080 log append tenant-7 'through the server'
+  curl -s http://127.0.0.1:8080/v1/commit -d '{\"operations\": [
+      {\"instance\": \"events\", \"append\": {\"stream\": \"tenant-7\", \"payload\": \"42 tokens\"}},
+      {\"instance\": \"metrics\", \"add\": {\"labels\": {\"__name__\": \"tokens_total\", \"tenant\": \"7\"}, \"value\": 42}}]}'
+  curl -s 'http://127.0.0.1:8080/v1/log/events/streams/tenant-7?limit=10'
+  curl -sN http://127.0.0.1:8080/v1/log/events/streams/tenant-7/tail
+  curl -s --data-urlencode 'query=tokens_total' http://127.0.0.1:8080/api/v1/query
+  curl -s http://127.0.0.1:8080/metrics";
+
+/// Serve the slate over HTTP, as its writer.
+///
+/// The slate, and the instances that the composition names, are made if they are not there. SIGINT and SIGTERM end the
+/// server in order: requests are answered and the slate is closed. If another writer takes the slate over, the server
+/// ends with exit code 7. There are no passwords: who can reach the address can read and write.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Run {
+    /// Address and port to listen at [default: the composition's, else 127.0.0.1:8080].
+    #[arg(long, env = "OPENDATA_LISTEN", value_name = "ADDRESS")]
+    listen: Option<String>,
+}
+
+impl Run {
+    pub(super) async fn execute(self, cx: &mut Context) -> Result<(), Failure> {
+        if cx.global.server.is_some() {
+            return Err(Error::invalid("run is the server: leave out --server").into());
+        }
+        let composition = cx.composition()?;
+        let listen = self.listen.or(composition.server.listen).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+        let node = cx.node()?;
+        // First the address: a second server on it must not fence the first.
+        let serve = Serve::listen(&listen).await?;
+        let failed = |error| Failure::Machine("signals cannot be received".to_owned(), error);
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?);
+        let composite = node.write(Creation::Create).await?;
+        let (address, position) = (serve.address(), composite.view().position());
+        let said = cx.out.say(&json!({"listening": format!("http://{address}"), "position": position}), || {
+            format!("serving `{}` at http://{address}, position {position}", node.node.name)
+        });
+        // Nobody need read what we say; that is no reason not to serve.
+        if !matches!(said, Ok(()) | Err(Failure::OutputClosed)) {
+            composite.close().await?;
+            return said;
+        }
+        let stop = async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        serve.run(composite, node.node.settings.transaction_bytes, stop).await
+    }
+}

@@ -1,0 +1,161 @@
+//! Composition files: which slates there are, where they lie, and what lives in them.
+//!
+//! ```yaml
+//! version: 1
+//! store: file:./data          # or {url: .., local_durability: .., cache_bytes: ..}
+//! nodes:
+//!   billing:                  # a node is a slate
+//!     path: billing           # where in the store; the node's name by default
+//!     settings: {}            # of the slate, see `opendata_core::slate::Settings`
+//!     instances:
+//!       events: log           # or {system: log, config: {..}}
+//!       usage: tsdb
+//! server: {listen: 127.0.0.1:8080}
+//! ```
+//!
+//! One node is what there can be now; several, and the edges between them, will stand beside it in the same file.
+//! Unknown fields are errors that say where they stand and what was probably meant. A relative `file:` URL is
+//! relative to the folder of the file.
+
+mod instance;
+mod located;
+mod open;
+mod store;
+pub(crate) mod template;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use opendata_core::slate::Settings;
+use opendata_core::{Error, Result};
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+pub(crate) use self::instance::{InstanceSpec, SystemConfig};
+use self::located::Source;
+pub(crate) use self::open::{Creation, OpenNode};
+pub(crate) use self::store::StoreSpec;
+
+/// Where a composition file is looked for by default.
+pub(crate) const DEFAULT_FILE: &str = "opendata.yaml";
+
+/// The version of the file's own format.
+const VERSION: u32 = 1;
+
+/// A whole composition file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    version: Spanned<u32>,
+    store: Spanned<StoreSpec>,
+    nodes: Spanned<BTreeMap<String, Spanned<NodeSpec>>>,
+    #[serde(default)]
+    server: ServerSpec,
+}
+
+/// A slate of the composition.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NodeSpec {
+    path: Option<String>,
+    #[serde(default)]
+    settings: Settings,
+    #[serde(default)]
+    instances: BTreeMap<String, Spanned<InstanceSpec>>,
+}
+
+/// How `opendata run` listens.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServerSpec {
+    /// Address and port.
+    pub(crate) listen: Option<String>,
+}
+
+/// A composition that was read and found to be in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Composition {
+    folder: PathBuf,
+    store: StoreSpec,
+    nodes: BTreeMap<String, Node>,
+    /// How `opendata run` listens.
+    pub(crate) server: ServerSpec,
+}
+
+/// A slate of the composition, with every default filled in.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) path: String,
+    pub(crate) settings: Settings,
+    pub(crate) instances: BTreeMap<String, InstanceSpec>,
+}
+
+impl Composition {
+    /// Reads a file.
+    pub(crate) fn read(file: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(file).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::not_found(format!(
+                "there is no composition file; write one with `opendata init`, or name it with --file, file={}",
+                file.display()
+            )),
+            _ => Error::invalid(format!("composition file cannot be read, file={}", file.display())).with_source(error),
+        })?;
+        let folder = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::parse(&text, &file.display().to_string(), folder)
+    }
+
+    /// Reads the text of a file. `name` is what messages call it.
+    pub(crate) fn parse(text: &str, name: &str, folder: &Path) -> Result<Self> {
+        let source = Source { name, text };
+        let document: Document = source.parse()?;
+        let version = document.version.value;
+        if version != VERSION {
+            let at = &document.version.referenced;
+            return Err(source.wrong(at, &format!("this program reads version {VERSION}, and the file is of {version}")));
+        }
+        document.store.value.check().map_err(|why| source.wrong(&document.store.referenced, &why))?;
+        if document.nodes.value.len() != 1 {
+            let count = document.nodes.value.len();
+            let why = format!("a composition has one node in this version, and here are {count}");
+            return Err(source.wrong(&document.nodes.referenced, &why));
+        }
+        let nodes = document.nodes.value.into_iter().map(|(name, node)| {
+            let node = node_of(&source, &name, node)?;
+            Ok((name, node))
+        });
+        let nodes = nodes.collect::<Result<_>>()?;
+        Ok(Self { folder: folder.to_owned(), store: document.store.value, nodes, server: document.server })
+    }
+
+    /// A node by its name, or the only one.
+    pub(crate) fn node(&self, name: Option<&str>) -> Result<&Node> {
+        let names = || self.nodes.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        match name {
+            Some(name) => self
+                .nodes
+                .get(name)
+                .ok_or_else(|| Error::not_found(format!("no such node, name={name}, nodes=[{}]", names()))),
+            None => self.nodes.values().next().ok_or_else(|| Error::invalid("the composition has no node")),
+        }
+    }
+}
+
+fn node_of(source: &Source<'_>, name: &str, node: Spanned<NodeSpec>) -> Result<Node> {
+    let at = &node.referenced;
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
+        let why = format!("a node's name is made of letters, digits, `-` and `_`, and here is `{name}`");
+        return Err(source.wrong(at, &why));
+    }
+    let NodeSpec { path, settings, instances } = node.value;
+    let instances = instances.into_iter().map(|(name, instance)| {
+        let why = |error: Error| source.wrong(&instance.referenced, &format!("instance {name}: {}", error.message()));
+        instance.value.validate().map_err(why)?;
+        Ok((name, instance.value))
+    });
+    let instances = instances.collect::<Result<_>>()?;
+    Ok(Node { name: name.to_owned(), path: path.unwrap_or_else(|| name.to_owned()), settings, instances })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! An instance in a composition file: `events: log`, or `events: {system: log, config: {..}}`.
+//!
+//! The settings are of the system's own type, so that a wrong one is found at its line. That needs the system to be
+//! known first; a file that was sorted by a program has `config` before `system`, and is read as well, with
+//! errors that name the instance only.
+
+use std::fmt;
+
+use opendata_compose::{Log, Tsdb};
+use opendata_core::{DataSystem, Result};
+use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+/// An instance: its system and its settings.
+#[derive(Clone, Debug)]
+pub(crate) struct InstanceSpec {
+    pub(crate) config: SystemConfig,
+}
+
+/// The settings of an instance of any system.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum SystemConfig {
+    Log(<Log as DataSystem>::Config),
+    Tsdb(<Tsdb as DataSystem>::Config),
+}
+
+/// The systems there are, as composition files call them.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum System {
+    Log,
+    Tsdb,
+}
+
+/// The fields of the full form.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Field {
+    System,
+    Config,
+}
+
+impl InstanceSpec {
+    fn new(system: System) -> Self {
+        let config = match system {
+            System::Log => SystemConfig::Log(Default::default()),
+            System::Tsdb => SystemConfig::Tsdb(Default::default()),
+        };
+        Self { config }
+    }
+
+    /// The name of its system.
+    pub(crate) fn system(&self) -> &'static str {
+        match &self.config {
+            SystemConfig::Log(_) => Log::NAME,
+            SystemConfig::Tsdb(_) => Tsdb::NAME,
+        }
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        match &self.config {
+            SystemConfig::Log(config) => Log::validate(config),
+            SystemConfig::Tsdb(config) => Tsdb::validate(config),
+        }
+    }
+
+    /// Reads the settings of the system that this is of.
+    fn read<'de, D: Deserializer<'de>>(&mut self, deserializer: D) -> Result<(), D::Error> {
+        match &mut self.config {
+            SystemConfig::Log(config) => *config = Deserialize::deserialize(deserializer)?,
+            SystemConfig::Tsdb(config) => *config = Deserialize::deserialize(deserializer)?,
+        }
+        Ok(())
+    }
+}
+
+impl<'de> de::DeserializeSeed<'de> for &mut InstanceSpec {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.read(deserializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for InstanceSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ShortOrFull;
+
+        impl<'de> Visitor<'de> for ShortOrFull {
+            type Value = InstanceSpec;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a system, or an instance with its `system`")
+            }
+
+            fn visit_str<E: de::Error>(self, system: &str) -> Result<InstanceSpec, E> {
+                System::deserialize(system.into_deserializer()).map(InstanceSpec::new)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<InstanceSpec, A::Error> {
+                full(map)
+            }
+        }
+
+        deserializer.deserialize_any(ShortOrFull)
+    }
+}
+
+fn full<'de, A: MapAccess<'de>>(mut map: A) -> Result<InstanceSpec, A::Error> {
+    let mut instance: Option<InstanceSpec> = None;
+    let mut early: Option<serde_json::Value> = None;
+    while let Some(field) = map.next_key()? {
+        match (field, &mut instance) {
+            (Field::System, _) => instance = Some(InstanceSpec::new(map.next_value()?)),
+            (Field::Config, Some(instance)) => map.next_value_seed(instance)?,
+            (Field::Config, None) => early = Some(map.next_value()?),
+        }
+    }
+    let mut instance = instance.ok_or_else(|| de::Error::missing_field("system"))?;
+    if let Some(config) = early {
+        instance.read(config).map_err(|error| de::Error::custom(format!("in `config`: {error}")))?;
+    }
+    Ok(instance)
+}

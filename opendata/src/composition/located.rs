@@ -1,0 +1,78 @@
+//! Errors of a composition file: where, what, the line itself, and what was probably meant.
+
+use std::fmt::Write as _;
+
+use opendata_core::{Error, Result};
+use serde::de::DeserializeOwned;
+use serde_saphyr::{Error as Yaml, Location};
+
+/// How different a word may be and still be taken for a slip (Jaro-Winkler similarity).
+const SIMILAR: f64 = 0.75;
+
+/// The text of a file, and what to call it.
+pub(super) struct Source<'a> {
+    pub(super) name: &'a str,
+    pub(super) text: &'a str,
+}
+
+impl Source<'_> {
+    /// Reads the whole file.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_saphyr::from_str(self.text).map_err(|error| {
+            let error = error.without_snippet();
+            let at = error.location();
+            self.wrong(&at.unwrap_or(Location::UNKNOWN), &explain(error))
+        })
+    }
+
+    /// An error at a place of the file.
+    pub(super) fn wrong(&self, at: &Location, why: &str) -> Error {
+        let (line, column) = (at.line(), at.column());
+        if line == 0 {
+            return Error::invalid(format!("{}: {why}", self.name));
+        }
+        let mut message = format!("{}:{line}:{column}: {why}", self.name);
+        let index = usize::try_from(line - 1).unwrap_or(usize::MAX);
+        if let Some(text) = self.text.lines().nth(index) {
+            let gutter = " ".repeat(line.to_string().len());
+            let indent = " ".repeat(usize::try_from(column.saturating_sub(1)).unwrap_or(0));
+            // Writing to a string cannot fail.
+            let _ = write!(message, "\n {gutter} |\n {line} | {text}\n {gutter} | {indent}^");
+        }
+        Error::invalid(message)
+    }
+}
+
+/// An error in our words where we can do better than the reader of YAML.
+fn explain(error: &Yaml) -> String {
+    match error {
+        Yaml::SerdeUnknownField { field, expected, .. } => unknown("field", field, expected),
+        Yaml::SerdeUnknownVariant { variant, expected, .. } => unknown("value", variant, expected),
+        Yaml::SerdeMissingField { field, .. } => format!("field `{field}` is missing"),
+        Yaml::DuplicateMappingKey { key: Some(key), .. } => format!("`{key}` stands here twice"),
+        Yaml::SerdeInvalidType { unexpected, expected, .. } | Yaml::SerdeInvalidValue { unexpected, expected, .. } => {
+            format!("expected {expected}, found {unexpected}")
+        }
+        Yaml::Message { msg, .. } => msg.clone(),
+        other => {
+            let text = other.to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text);
+            text.lines().next().unwrap_or(text).to_owned()
+        }
+    }
+}
+
+/// What to say about a word that is none of those there are.
+pub(super) fn unknown(what: &str, found: &str, known: &[&str]) -> String {
+    let best = known
+        .iter()
+        .map(|word| (strsim::jaro_winkler(word, found), word))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .filter(|(similarity, _)| *similarity >= SIMILAR);
+    let list = known.join(", ");
+    match best {
+        Some((_, word)) => format!("unknown {what} `{found}`, did you mean `{word}`? (there are: {list})"),
+        None if known.is_empty() => format!("unknown {what} `{found}`: there are none here"),
+        None => format!("unknown {what} `{found}` (there are: {list})"),
+    }
+}

@@ -1,0 +1,94 @@
+//! The HTTP interface of a slate whose writer runs here.
+//!
+//! | | |
+//! |---|---|
+//! | `GET /-/healthy`, `GET /-/ready` | the process lives; the slate can be written |
+//! | `GET /metrics` | counters, in Prometheus's text format |
+//! | `POST /v1/commit` | one atomic transaction over several instances, see [`crate::api::commit`] |
+//! | `GET`, `POST /v1/checkpoints`, `DELETE /v1/checkpoints/{name}` | |
+//! | `POST /v1/forks`, `GET /v1/stats` | |
+//! | `GET /v1/log/{instance}/streams` | names: `prefix`, `after` (JSON of the last name), `limit` |
+//! | `GET`, `POST /v1/log/{instance}/streams/{stream}` | scan, append |
+//! | `GET /v1/log/{instance}/records` | scan of all streams, or of a `prefix` |
+//! | `GET .../streams/{stream}/tail`, `GET /v1/log/{instance}/tail` | follow, as JSON lines or server-sent events |
+//! | `POST /v1/tsdb/{instance}/write` | samples as text; `mode=add` adds them to counters |
+//! | `GET`, `POST /v1/tsdb/{instance}/api/v1/query`, `query_range` | Prometheus's; without `/v1/tsdb/{instance}` if there is one |
+//!
+//! What is read is durable. Errors are `{"error": {"kind": .., "message": ..}}`, below `/api/v1` they have Prometheus's shape.
+//! Handlers take requests apart and put answers together; what happens between is done by the slate.
+
+mod answer;
+mod feed;
+mod log;
+mod metrics;
+mod request;
+mod serve;
+mod slate;
+mod tsdb;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{delete, get, post};
+use opendata_compose::{InternalComposite, View};
+use opendata_core::Error;
+use tokio::sync::watch;
+
+pub(crate) use self::serve::Serve;
+
+use self::answer::Failed;
+
+/// What all handlers share.
+#[derive(Clone)]
+struct Server(Arc<Shared>);
+
+struct Shared {
+    composite: InternalComposite,
+    /// Becomes true when the server begins to end: what would go on for ever ends then.
+    ending: watch::Receiver<bool>,
+}
+
+impl Server {
+    fn composite(&self) -> &InternalComposite {
+        &self.0.composite
+    }
+
+    /// What leaves this process is read from what is durable.
+    fn view(&self) -> View {
+        self.0.composite.durable_view()
+    }
+
+    fn ending(&self) -> watch::Receiver<bool> {
+        self.0.ending.clone()
+    }
+}
+
+fn router(server: Server, body_limit: usize) -> Router {
+    let query = get(tsdb::query).post(tsdb::query);
+    let query_range = get(tsdb::query_range).post(tsdb::query_range);
+    Router::new()
+        .route("/-/healthy", get(metrics::healthy))
+        .route("/-/ready", get(metrics::ready))
+        .route("/metrics", get(metrics::metrics))
+        .route("/v1/commit", post(slate::commit))
+        .route("/v1/checkpoints", get(slate::checkpoints).post(slate::checkpoint))
+        .route("/v1/checkpoints/{name}", delete(slate::release))
+        .route("/v1/forks", post(slate::fork))
+        .route("/v1/stats", get(slate::stats))
+        .route("/v1/log/{instance}/streams", get(log::streams))
+        .route("/v1/log/{instance}/streams/{stream}", get(log::scan_stream).post(log::append))
+        .route("/v1/log/{instance}/streams/{stream}/tail", get(log::tail_stream))
+        .route("/v1/log/{instance}/records", get(log::scan_all))
+        .route("/v1/log/{instance}/tail", get(log::tail_all))
+        .route("/v1/tsdb/{instance}/write", post(tsdb::write))
+        .route("/v1/tsdb/{instance}/api/v1/query", query.clone())
+        .route("/v1/tsdb/{instance}/api/v1/query_range", query_range.clone())
+        .route("/api/v1/query", query)
+        .route("/api/v1/query_range", query_range)
+        .fallback(async || Failed::from(Error::not_found("there is nothing at this path")))
+        .method_not_allowed_fallback(async || Failed::method_not_allowed())
+        .layer(DefaultBodyLimit::max(body_limit))
+        .layer(axum::middleware::from_fn(request::same_origin))
+        .with_state(server)
+}

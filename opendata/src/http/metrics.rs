@@ -1,0 +1,73 @@
+//! Whether the server is well, and its counters as Prometheus reads them.
+
+use std::fmt::Write as _;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use opendata_compose::Log;
+use opendata_core::{DataSystem, Error};
+
+use super::Server;
+use super::answer::Answer;
+
+/// The process lives.
+pub(super) async fn healthy() -> &'static str {
+    "healthy\n"
+}
+
+/// The slate can be written.
+pub(super) async fn ready(State(server): State<Server>) -> Answer<&'static str> {
+    if let Some(failure) = server.composite().slate().failure() {
+        return Err(failure.into());
+    }
+    if *server.ending().borrow() {
+        return Err(Error::closed("the server is ending").into());
+    }
+    Ok("ready\n")
+}
+
+pub(super) async fn metrics(State(server): State<Server>) -> Answer<Response> {
+    let slate = server.composite().slate();
+    let mut text = String::new();
+    for (name, value) in slate.stats().iter() {
+        metric(&mut text, "counter", &format!("opendata_slate_{name}_total"));
+        // Writing to a string cannot fail; so below.
+        let _ = writeln!(text, "opendata_slate_{name}_total {value}");
+    }
+    let (written, durable) = (slate.view().position(), slate.durable_view().position());
+    for (name, position) in [("opendata_slate_position", written), ("opendata_slate_durable_position", durable)] {
+        metric(&mut text, "gauge", name);
+        let _ = writeln!(text, "{name} {position}");
+    }
+    logs(&server, &mut text)?;
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+/// The counters of all logs. A metric's samples stand together, below its one heading.
+fn logs(server: &Server, text: &mut String) -> Answer<()> {
+    let view = server.composite().view();
+    let mut counters: Vec<(&'static str, Vec<(String, u64)>)> = Vec::new();
+    for instance in view.instances().filter(|instance| instance.system == Log::ID) {
+        let reader = view.get_reader::<Log>(&instance.name)?;
+        let Some(stats) = reader.stats() else { continue };
+        for (name, value) in stats.iter() {
+            let sample = (instance.name.to_string(), value);
+            match counters.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, samples)) => samples.push(sample),
+                None => counters.push((name, vec![sample])),
+            }
+        }
+    }
+    for (name, samples) in counters {
+        metric(text, "counter", &format!("opendata_log_{name}_total"));
+        for (instance, value) in samples {
+            let _ = writeln!(text, "opendata_log_{name}_total{{instance={instance:?}}} {value}");
+        }
+    }
+    Ok(())
+}
+
+fn metric(text: &mut String, kind: &str, name: &str) {
+    let _ = writeln!(text, "# TYPE {name} {kind}");
+}

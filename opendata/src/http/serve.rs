@@ -1,0 +1,89 @@
+//! The server's life: it listens, serves until it is told to end or can no longer write, and closes the slate.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opendata_compose::InternalComposite;
+use opendata_core::{Error, Result};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::{Server, Shared, router};
+use crate::failure::Failure;
+
+/// How long requests that are under way may take once the server ends.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often the slate is asked whether it can still be written.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A server that listens and does not serve yet.
+pub(crate) struct Serve {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Serve {
+    /// Listens at an address and port; port 0 is any that is free.
+    pub(crate) async fn listen(address: &str) -> Result<Self, Failure> {
+        let failed = |error| Failure::Machine(format!("cannot listen, address={address}"), error);
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is done, or until the slate can no longer be written, and closes the slate.
+    ///
+    /// # Errors
+    /// Why the slate can no longer be written, or what closing it returned.
+    pub(crate) async fn run(
+        self,
+        composite: InternalComposite,
+        body_limit: usize,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
+        let (end, ending) = watch::channel(false);
+        let server = Server(Arc::new(Shared { composite: composite.clone(), ending: ending.clone() }));
+        let mut told = ending.clone();
+        let served = axum::serve(self.listener, router(server, body_limit)).with_graceful_shutdown(async move {
+            // An error means that nobody is left to tell, which is an end as well.
+            let _ = told.wait_for(|ending| *ending).await;
+        });
+        let mut serving = tokio::spawn(served.into_future());
+        let failure = tokio::select! {
+            () = stop => None,
+            failure = failed(&composite) => Some(failure),
+            _ = &mut serving => Some(Error::closed("the server ended by itself")),
+        };
+        match &failure {
+            None => tracing::info!("ending: told to"),
+            Some(error) => tracing::error!(?error, "ending: the slate can no longer be written"),
+        }
+        end.send_replace(true);
+        if !serving.is_finished() && tokio::time::timeout(GRACE, &mut serving).await.is_err() {
+            tracing::warn!("requests were still under way and are given up");
+            serving.abort();
+        }
+        let closed = composite.close().await;
+        match failure {
+            Some(error) => Err(error.into()),
+            None => Ok(closed?),
+        }
+    }
+}
+
+/// Waits until the slate can no longer be written.
+async fn failed(composite: &InternalComposite) -> Error {
+    loop {
+        if let Some(error) = composite.slate().failure() {
+            return error;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
