@@ -247,7 +247,7 @@ async fn open_engine(store: &Store, path: &str, router: &Router, mode: DbReaderM
         ..DbReaderOptions::default()
     };
     let (cache, cache_id) = store.cache();
-    DbReader::builder(store.slate_path(path)?, Arc::clone(store.object_store()))
+    let opened = DbReader::builder(store.slate_path(path)?, Arc::clone(store.object_store()))
         .with_reader_mode(mode)
         .with_segment_extractor(Arc::new(SegmentExtractor))
         .with_merge_operator(router.merge_operator())
@@ -255,6 +255,13 @@ async fn open_engine(store: &Store, path: &str, router: &Router, mode: DbReaderM
         .with_db_cache(cache, cache_id)
         .with_options(options)
         .build()
-        .await
-        .map_err(|error| Error::from(error).context(format_args!("open slate {path} for reading")))
+        .await;
+    match opened {
+        Ok(reader) => Ok(reader),
+        // To the engine, a slate that is not there is one whose manifest was lost.
+        Err(_) if matches!(store.admin(path)?.read_manifest(None).await, Ok(None)) => {
+            Err(Error::not_found(format!("there is no slate at this path, path={path}")))
+        }
+        Err(error) => Err(Error::from(error).context(format_args!("open slate {path} for reading"))),
+    }
 }
