@@ -3,9 +3,9 @@
 //! The writer is this program, started again. It prints a line for each event that was acknowledged as durable; the parent
 //! kills it with SIGKILL, which no program can catch, after so many lines. What was printed must be in the slate.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use opendata_compose::Position;
@@ -24,46 +24,48 @@ pub(crate) struct Killed {
     pub(crate) wrote_for: Duration,
 }
 
-/// The writer: never ends by itself before all events are written.
-pub(crate) async fn write_until_killed(folder: &Path) -> Outcome<()> {
+/// The writer: writes up to event `until`, and then waits to be killed, or for its parent to end.
+pub(crate) async fn write_until_killed(folder: &Path, until: usize) -> Outcome<()> {
     let events = data::events()?;
     let book = Book::open(folder).await?;
     let mut out = std::io::stdout().lock();
-    book.write(&events, events.len(), |event| {
+    book.write(&events, until, |event| {
         writeln!(out, "{} {}", event.number, event.position.0)?;
         Ok(out.flush()?)
     })
     .await?;
-    Ok(())
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Err("nobody killed the writer".into())
 }
 
-/// Starts the writer and kills it once it has reported `count` events.
-pub(crate) fn write_and_kill(folder: &Path, count: usize) -> Outcome<Killed> {
-    let mut writer = Command::new(std::env::current_exe()?)
-        .arg(ARGUMENT)
-        .arg(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut lines = BufReader::new(writer.stdout.take().ok_or("the writer has no output")?).lines();
+/// A process that does not outlive its owner.
+struct Writer(Child);
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // It may have ended already, and then there is nothing to end.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts the writer and kills it once it has reported `count` events. It writes none from `until` on.
+pub(crate) fn write_and_kill(folder: &Path, until: usize, count: usize) -> Outcome<Killed> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([ARGUMENT.as_ref(), folder.as_os_str(), until.to_string().as_ref()]);
+    let mut writer = Writer(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
+    let mut lines = BufReader::new(writer.0.stdout.take().ok_or("the writer has no output")?).lines();
     let mut acknowledged = Vec::new();
     let mut begun = None;
     while acknowledged.len() < count {
-        let Some(line) = lines.next() else { break };
-        acknowledged.push(parse(&line?)?);
+        let line = lines.next().ok_or("the writer ended before it was killed")??;
+        acknowledged.push(parse(&line)?);
         begun.get_or_insert_with(Instant::now);
     }
-    writer.kill()?;
+    writer.0.kill()?;
     let wrote_for = begun.map(|begun| begun.elapsed()).unwrap_or_default();
     // What it had printed before it died counts as well; a line that was cut off does not.
     acknowledged.extend(lines.map_while(Result::ok).filter_map(|line| parse(&line).ok()));
-    let status = writer.wait()?;
-    if status.success() {
-        return Err("the writer ended before it was killed".into());
-    }
-    if acknowledged.len() < count {
-        return Err(format!("the writer failed before it was killed: {status}").into());
-    }
     Ok(Killed { acknowledged, wrote_for })
 }
 
@@ -78,7 +80,8 @@ fn parse(line: &str) -> Outcome<Acknowledged> {
 /// # Errors
 /// What is missing, doubled or misplaced.
 pub(crate) fn check(killed: &Killed, agreed: &Agreed, next: usize, events: &[data::Event]) -> Outcome<()> {
-    let expected = (0..next).filter(|number| matches!(events.get(*number), Some(data::Event { what: data::What::Flight(_), .. })));
+    let expected =
+        (0..next).filter(|number| matches!(events.get(*number), Some(data::Event { what: data::What::Flight(_), .. })));
     let found: Vec<usize> = agreed.flights.iter().map(|flight| flight.number).collect();
     if !expected.eq(found.iter().copied()) {
         return Err(format!("the log is not the beginning of the events up to {next}: {} flights", found.len()).into());
@@ -91,7 +94,11 @@ pub(crate) fn check(killed: &Killed, agreed: &Agreed, next: usize, events: &[dat
         if let Some(flight) = flight.ok().and_then(|index| agreed.flights.get(index))
             && flight.position != event.position
         {
-            return Err(format!("event {} was acknowledged at {}, and stands at {}", event.number, event.position, flight.position).into());
+            return Err(format!(
+                "event {} was acknowledged at {}, and stands at {}",
+                event.number, event.position, flight.position
+            )
+            .into());
         }
     }
     Ok(())

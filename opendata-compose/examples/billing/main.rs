@@ -40,7 +40,7 @@ Usage: billing [--dir DIR]
 enum Task {
     Run(Option<PathBuf>),
     /// What the run starts and kills: see [`crash`].
-    Write(PathBuf),
+    Write(PathBuf, usize),
 }
 
 fn main() -> ExitCode {
@@ -52,7 +52,9 @@ fn main() -> ExitCode {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
         }
-        [crash::ARGUMENT, folder] => Task::Write(PathBuf::from(folder)),
+        [crash::ARGUMENT, folder, until] if until.parse::<usize>().is_ok() => {
+            Task::Write(PathBuf::from(folder), until.parse().unwrap_or_default())
+        }
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
         runtime.block_on(async {
             match task {
                 Task::Run(folder) => story::run(folder).await,
-                Task::Write(folder) => crash::write_until_killed(&folder).await,
+                Task::Write(folder, until) => crash::write_until_killed(&folder, until).await,
             }
         })
     });
