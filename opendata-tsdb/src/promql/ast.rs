@@ -33,6 +33,8 @@ impl std::fmt::Display for Type {
 pub(crate) struct Expr {
     pub(crate) kind: Kind,
     pub(crate) span: Span,
+    ty: Type,
+    height: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -242,19 +244,42 @@ impl Call {
 }
 
 impl Expr {
-    pub(crate) fn ty(&self) -> Type {
-        match &self.kind {
+    pub(crate) fn new(kind: Kind, span: Span) -> Self {
+        let ty = match &kind {
             Kind::Number(_) => Type::Scalar,
             Kind::Text(_) => Type::Text,
             Kind::Instant(_) | Kind::Aggregate(_) => Type::Vector,
             Kind::Range(..) | Kind::Subquery(_) => Type::Matrix,
-            Kind::Negate(expr) => expr.ty(),
-            Kind::Binary(binary) if binary.left.ty() == Type::Scalar && binary.right.ty() == Type::Scalar => {
-                Type::Scalar
-            }
+            Kind::Negate(expr) => expr.ty,
+            Kind::Binary(binary) if binary.left.ty == Type::Scalar && binary.right.ty == Type::Scalar => Type::Scalar,
             Kind::Binary(_) => Type::Vector,
             Kind::Call(call) => call.function.returns(),
-        }
+        };
+        let below = match &kind {
+            Kind::Number(_) | Kind::Text(_) | Kind::Instant(_) | Kind::Range(..) => 0,
+            Kind::Subquery(subquery) => subquery.expr.height,
+            Kind::Negate(expr) => expr.height,
+            Kind::Binary(binary) => binary.left.height.max(binary.right.height),
+            Kind::Aggregate(aggregate) => {
+                aggregate.expr.height.max(aggregate.parameter.as_ref().map_or(0, |parameter| parameter.height))
+            }
+            Kind::Call(call) => call.args.iter().map(|arg| arg.height).max().unwrap_or(0),
+        };
+        Self { kind, span, ty, height: below + 1 }
+    }
+
+    /// The same at a place that also holds a sign or parentheses.
+    pub(crate) fn at(self, span: Span) -> Self {
+        Self { span, ..self }
+    }
+
+    pub(crate) fn ty(&self) -> Type {
+        self.ty
+    }
+
+    /// How many expressions stand inside one another: what recursion over the tree costs in stack.
+    pub(crate) fn height(&self) -> usize {
+        self.height
     }
 
     /// Whether the series that the expression yields are still distinct when their metric's name is dropped.

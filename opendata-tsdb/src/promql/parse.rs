@@ -17,8 +17,11 @@ mod span;
 
 pub(crate) use span::QueryTime;
 
-/// How deep a query may nest: the evaluator recurses as deep.
-const MAX_DEPTH: usize = 128;
+/// How deep parentheses, calls and signs may nest: the parser recurses as deep.
+const MAX_DEPTH: usize = 100;
+
+/// How high the tree may be: the evaluator recurses as deep, and has the 2 MiB of a worker's stack.
+const MAX_HEIGHT: usize = 250;
 
 /// A query that parsed.
 #[derive(Clone, Debug)]
@@ -144,6 +147,15 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
+    /// An expression, if the tree below it is not too high. A long chain `a + b + c ...` is high without being nested.
+    fn node(&self, kind: Kind, span: Span) -> Result<Expr> {
+        let expr = Expr::new(kind, span);
+        if expr.height() > MAX_HEIGHT {
+            return Err(self.error(span, format_args!("too many operators and calls in a row, limit={MAX_HEIGHT}")));
+        }
+        Ok(expr)
+    }
+
     fn expression(&mut self, loosest: u8) -> Result<Expr> {
         self.deeper()?;
         let mut left = self.unary()?;
@@ -166,7 +178,8 @@ impl<'a> Parser<'a> {
         if self.take_sign("+") {
             let expr = self.expression(POWER)?;
             self.check_unary(&expr)?;
-            return Ok(Expr { span: start.to(expr.span), ..expr });
+            let span = start.to(expr.span);
+            return Ok(expr.at(span));
         }
         if self.take_sign("-") {
             let expr = self.expression(POWER)?;
@@ -176,7 +189,7 @@ impl<'a> Parser<'a> {
                 Kind::Number(number) => Kind::Number(-number),
                 _ => Kind::Negate(Box::new(expr)),
             };
-            return Ok(Expr { kind, span });
+            return self.node(kind, span);
         }
         self.postfix()
     }
@@ -296,7 +309,7 @@ impl<'a> Parser<'a> {
         }
         let span = left.span.to(right.span);
         let binary = Binary { op, left, right, matching, comparison };
-        Ok(Expr { kind: Kind::Binary(Box::new(binary)), span })
+        self.node(Kind::Binary(Box::new(binary)), span)
     }
 
     /// A primary expression and what stands behind it.
@@ -349,7 +362,7 @@ impl<'a> Parser<'a> {
             self.expect_sign("]")?;
             return match expr.kind {
                 Kind::Instant(selector) if bare && selector.shift == Shift::default() => {
-                    Ok(Expr { kind: Kind::Range(selector, range_ms), span: expr.span })
+                    self.node(Kind::Range(selector, range_ms), expr.span)
                 }
                 Kind::Instant(_) if bare => Err(self.error(start, "a range stands before `offset` and `@`")),
                 _ => Err(self.error(start, "a range needs a selector; a subquery has a colon, as in `[1h:]`")),
@@ -362,7 +375,7 @@ impl<'a> Parser<'a> {
         }
         let span = expr.span;
         let subquery = Subquery { expr, range_ms, step_ms, shift: Shift::default() };
-        Ok(Expr { kind: Kind::Subquery(Box::new(subquery)), span })
+        self.node(Kind::Subquery(Box::new(subquery)), span)
     }
 
     fn at_time(&mut self) -> Result<At> {
@@ -386,14 +399,14 @@ impl<'a> Parser<'a> {
                 self.at += 1;
                 let expr = self.expression(0)?;
                 self.expect_sign(")")?;
-                return Ok(Expr { span: start.to(self.last_span()), ..expr });
+                return Ok(expr.at(start.to(self.last_span())));
             }
             TokenKind::Sign("{") => return self.selector(None),
             TokenKind::Word(word) => return self.word(&word),
             _ => return Err(self.unexpected("an expression")),
         };
         self.at += 1;
-        Ok(Expr { kind, span: start })
+        self.node(kind, start)
     }
 }
 

@@ -339,3 +339,38 @@ fn a_query_can_be_asked_from_any_thread() {
     let answer = block_on(assert_send(engine.instant(&storage, "1 + 1", Timestamp(7)))).unwrap();
     assert!(matches!(answer.value, Value::Scalar { at: Timestamp(7), value } if value == 2.0));
 }
+
+/// The highest trees that parse are evaluated, and dropped, on the stack of a worker.
+#[test]
+fn the_highest_tree_fits_a_small_stack() {
+    let chain = |first: &str, more: &str| {
+        let longest = (0..400).rev().map(|n| format!("{first}{}", more.repeat(n))).find(|query| Engine::default().check(query).is_ok());
+        longest.unwrap()
+    };
+    let nest = |open: &str, inner: &str, close: &str| {
+        let nested = |n: usize| format!("{}{inner}{}", open.repeat(n), close.repeat(n));
+        (0..400).rev().map(nested).find(|query| Engine::default().check(query).is_ok()).unwrap()
+    };
+    let queries = [
+        chain("m", " + m"),
+        chain("m", " or m"),
+        chain("m", " > 0"),
+        chain("1", " + 1"),
+        nest("abs(", "m", ")"),
+        nest("sum(", "m", ")"),
+        nest("topk(1, ", "m", ")"),
+        nest("sum_over_time(", "m", "[1m:1m])"),
+        nest("label_replace(", "m", ", 'a', 'b', 'c', '')"),
+        nest("histogram_quantile(0.5, ", "m", ")"),
+        nest("vector(scalar(", "m", "))"),
+        nest("-(", "m", ")"),
+        nest("m + (", "m", ")"),
+    ];
+    let small = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
+        let storage = one(&[(0, 1.0)]);
+        for query in queries {
+            assert!(block_on(Engine::default().instant(&storage, &query, Timestamp(0))).is_ok(), "{query}");
+        }
+    });
+    small.unwrap().join().unwrap();
+}

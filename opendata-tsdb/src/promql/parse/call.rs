@@ -61,7 +61,7 @@ impl Parser<'_> {
         let span = start.to(self.last_span());
         self.check_arguments(&signature, &args, span)?;
         let call = Call { name: signature.name, function: signature.function, args };
-        Ok(Expr { kind: Kind::Call(call), span })
+        self.node(Kind::Call(call), span)
     }
 
     fn check_arguments(&self, signature: &Signature, args: &[Expr], span: Span) -> Result<()> {
@@ -128,6 +128,6 @@ impl Parser<'_> {
             self.check_type(parameter, ty, name)?;
         }
         let aggregate = Aggregate { op, by, parameter, expr };
-        Ok(Expr { kind: Kind::Aggregate(Box::new(aggregate)), span: start.to(self.last_span()) })
+        self.node(Kind::Aggregate(Box::new(aggregate)), start.to(self.last_span()))
     }
 }

@@ -33,7 +33,7 @@ impl Parser<'_> {
         }
         let id = self.selectors;
         self.selectors += 1;
-        Ok(Expr { kind: Kind::Instant(Selector { id, matchers, shift: Shift::default() }), span })
+        self.node(Kind::Instant(Selector { id, matchers, shift: Shift::default() }), span)
     }
 
     fn matcher(&mut self, before: &[Matcher]) -> Result<Matcher> {

@@ -211,6 +211,8 @@ fn what_is_wrong_is_told_with_its_place() {
     }
     let deep = format!("{}1{}", "(".repeat(100_000), ")".repeat(100_000));
     assert!(parsed(&deep).unwrap_err().message().contains("nested too deep"));
+    let long = format!("1{}", " + 1".repeat(100_000));
+    assert!(parsed(&long).unwrap_err().message().contains("too many operators and calls in a row"));
     assert!(parsed("m{a=~\"(\"}").unwrap_err().message().ends_with("at=1:6"));
 }
 
