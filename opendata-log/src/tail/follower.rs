@@ -190,8 +190,8 @@ impl Follower {
         }
         // In this order: what is visible was announced before.
         let frontier = self.feed.frontier();
-        let taken_all = || matches!(self.subscriber.read(self.next), Found::Groups(groups) if groups.is_empty());
-        let idle = self.catching_up.is_none() && !self.subscriber.is_pending() && (!self.dirty || taken_all());
+        let idle = self.catching_up.is_none()
+            && (!self.dirty && !self.subscriber.is_pending() || self.subscriber.has_nothing(self.next));
         if idle { self.next.max(frontier.next()) } else { self.next }
     }
 

@@ -257,6 +257,13 @@ impl Subscriber {
         self.ring.read(next)
     }
 
+    /// Whether the ring reaches back to `next` and holds nothing for this subscriber from there on.
+    pub(crate) fn has_nothing(&self, next: Position) -> bool {
+        let inner = self.ring.lock();
+        let from = inner.groups.partition_point(|group| group.end < next);
+        next > inner.base && !inner.groups.range(from..).any(|group| self.subscription.wants(group))
+    }
+
     /// Waits until something may have come. An error if nothing ever will.
     pub(crate) async fn woken(&self) -> Result<()> {
         if !self.is_pending()
