@@ -44,6 +44,7 @@
 //! ```
 
 mod ast;
+mod budget;
 mod calendar;
 mod column;
 mod duration;

@@ -6,8 +6,9 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use opendata_core::{Error, Result, Timestamp};
 
 use super::ast::{Expr, Type};
+use super::budget::Budget;
 use super::column::{Grid, Row};
-use super::eval::{Budget, Eval, Merged};
+use super::eval::{Eval, Merged};
 use super::parse::{Parsed, QueryTime, parse};
 use super::plan::plan;
 use super::storage::{Series, Storage};
@@ -27,7 +28,8 @@ pub struct EngineConfig {
     pub max_subquery_points: usize,
     /// The most samples that a query may read. 50 million.
     pub max_samples: usize,
-    /// The most values that a query may compute: series times steps, over all parts of the query. 1 billion.
+    /// The most values that a query may compute, and samples that it may look at to compute them: series times steps, times the samples
+    /// of a window for functions such as `sum_over_time`, over all parts of the query. 10 billion, which is the work of a minute.
     pub max_computed: usize,
     /// The most values that a query may keep in memory: series times steps of its result, of joins, of `topk`, of accumulators. 50 million.
     pub max_held: usize,
@@ -43,7 +45,7 @@ impl Default for EngineConfig {
             max_points: 11_000,
             max_subquery_points: 1_000_000,
             max_samples: 50_000_000,
-            max_computed: 1_000_000_000,
+            max_computed: 10_000_000_000,
             max_held: 50_000_000,
             concurrent_reads: 8,
         }

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use opendata_core::{Error, Result};
 
 use super::ast::{At, BinaryOp, Comparison, Expr, Kind, Selector, Shift, Subquery, Type};
+use super::budget::Budget;
 use super::column::{Bits, Column, Grid, Row, Scalar};
 use super::duration::seconds;
 use super::function::Function;
@@ -24,13 +25,10 @@ use crate::labels::Labels;
 
 mod aggregate;
 mod binary;
-mod budget;
 mod call;
 mod histogram;
 mod labels;
 mod pick;
-
-pub(crate) use budget::Budget;
 
 /// Takes the rows of an expression.
 pub(crate) type Sink<'s> = dyn FnMut(Row) -> Result<()> + 's;

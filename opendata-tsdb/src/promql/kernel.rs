@@ -6,6 +6,9 @@
 
 use std::collections::VecDeque;
 
+use opendata_core::Result;
+
+use super::budget::Budget;
 use super::column::{Column, Grid, Scalar};
 use super::duration::seconds;
 use super::function::Over;
@@ -63,8 +66,18 @@ pub(crate) struct Arguments<'a> {
 }
 
 /// The function's value at each step.
-pub(crate) fn slide(over: Over, samples: Samples<'_>, looks: &Looks, range_ms: i64, args: Arguments<'_>) -> Column {
-    let run = Slide { samples, looks, range_ms };
+///
+/// # Errors
+/// `Invalid` when the budget does not allow it.
+pub(crate) fn slide(
+    over: Over,
+    samples: Samples<'_>,
+    looks: &Looks,
+    range_ms: i64,
+    args: Arguments<'_>,
+    budget: &Budget,
+) -> Result<Column> {
+    let run = Slide { samples, looks, range_ms, budget };
     match over {
         Over::Rate => {
             let resets = rate::Resets::of(samples.values);
@@ -77,9 +90,9 @@ pub(crate) fn slide(over: Over, samples: Samples<'_>, looks: &Looks, range_ms: i
         Over::Delta => run.same(|w| rate::extrapolated(w, None)),
         Over::Irate => run.same(rate::last_rate),
         Over::Idelta => run.same(rate::last_delta),
-        Over::Resets => run.same(|w| Some(count_pairs(w, |a, b| b < a))),
-        Over::Changes => run.same(|w| Some(count_pairs(w, |a, b| a != b && !(a.is_nan() && b.is_nan())))),
-        Over::Deriv => run.same(|w| {
+        Over::Resets => run.all(|w| Some(count_pairs(w, |a, b| b < a))),
+        Over::Changes => run.all(|w| Some(count_pairs(w, |a, b| a != b && !(a.is_nan() && b.is_nan())))),
+        Over::Deriv => run.all(|w| {
             let first = *w.times.first()?;
             regression::line(w, first).map(|line| line.slope)
         }),
@@ -90,8 +103,8 @@ pub(crate) fn slide(over: Over, samples: Samples<'_>, looks: &Looks, range_ms: i
         Over::DoubleExponentialSmoothing => {
             run.each(|step, w| regression::smooth(w, args.first.at(step), args.second.at(step)))
         }
-        Over::Avg => run.same(|w| Some(w.values.iter().copied().collect::<Mean>().value())),
-        Over::Sum => run.same(|w| Some(w.values.iter().copied().collect::<Kahan>().value())),
+        Over::Avg => run.all(|w| Some(w.values.iter().copied().collect::<Mean>().value())),
+        Over::Sum => run.all(|w| Some(w.values.iter().copied().collect::<Kahan>().value())),
         Over::Min => run.best(|new, best| new < best, |_, value| value),
         Over::Max => run.best(|new, best| new > best, |_, value| value),
         Over::TimeOfMin => run.best(|new, best| new <= best, |time, _| seconds(time)),
@@ -103,9 +116,9 @@ pub(crate) fn slide(over: Over, samples: Samples<'_>, looks: &Looks, range_ms: i
         Over::TimeOfFirst => run.same(|w| w.times.first().map(|time| seconds(*time))),
         Over::TimeOfLast => run.same(|w| w.times.last().map(|time| seconds(*time))),
         Over::Present => run.same(|_| Some(1.0)),
-        Over::Stddev => run.same(|w| Some(w.values.iter().copied().collect::<Variance>().value().sqrt())),
-        Over::Stdvar => run.same(|w| Some(w.values.iter().copied().collect::<Variance>().value())),
-        Over::Mad => run.same(|w| {
+        Over::Stddev => run.all(|w| Some(w.values.iter().copied().collect::<Variance>().value().sqrt())),
+        Over::Stdvar => run.all(|w| Some(w.values.iter().copied().collect::<Variance>().value())),
+        Over::Mad => run.all(|w| {
             let median = quantile(0.5, &mut w.values.to_vec());
             let mut distances: Vec<f64> = w.values.iter().map(|value| (value - median).abs()).collect();
             Some(quantile(0.5, &mut distances))
@@ -118,35 +131,51 @@ struct Slide<'a> {
     samples: Samples<'a>,
     looks: &'a Looks,
     range_ms: i64,
+    budget: &'a Budget,
 }
 
 impl Slide<'_> {
-    /// A function of the window alone.
-    fn same(&self, f: impl Fn(Window<'_>) -> Option<f64>) -> Column {
+    /// A function of the window alone that looks at all of its samples.
+    fn all(&self, f: impl Fn(Window<'_>) -> Option<f64>) -> Result<Column> {
+        self.same_or(|window| {
+            self.budget.compute(window.values.len())?;
+            Ok(f(window))
+        })
+    }
+
+    /// A function of the window alone that looks at a few of its samples.
+    fn same(&self, f: impl Fn(Window<'_>) -> Option<f64>) -> Result<Column> {
+        self.same_or(|window| Ok(f(window)))
+    }
+
+    fn same_or(&self, f: impl Fn(Window<'_>) -> Result<Option<f64>>) -> Result<Column> {
         let mut last: Option<((usize, usize, i64), Option<f64>)> = None;
         self.windows(|_, window| {
             let key = (window.from, window.values.len(), window.until_ms);
             if let Some((last_key, value)) = last
                 && last_key == key
             {
-                return value;
+                return Ok(value);
             }
-            let value = f(window);
+            let value = f(window)?;
             last = Some((key, value));
-            value
+            Ok(value)
         })
     }
 
-    /// A function of the window and the step.
-    fn each(&self, f: impl Fn(usize, Window<'_>) -> Option<f64>) -> Column {
-        self.windows(f)
+    /// A function of the step and of all samples of the window.
+    fn each(&self, f: impl Fn(usize, Window<'_>) -> Option<f64>) -> Result<Column> {
+        self.windows(|step, window| {
+            self.budget.compute(window.values.len())?;
+            Ok(f(step, window))
+        })
     }
 
     /// The sample of each window that is better than all others. Any number is better than NaN.
     ///
     /// A queue holds the samples that may still become the best of a window: each is worse than the one before it and stands behind
     /// it. Every sample enters and leaves it once, however long the window is.
-    fn best(&self, better: impl Fn(f64, f64) -> bool, of: impl Fn(i64, f64) -> f64) -> Column {
+    fn best(&self, better: impl Fn(f64, f64) -> bool, of: impl Fn(i64, f64) -> f64) -> Result<Column> {
         let mut queue: VecDeque<(usize, i64, f64)> = VecDeque::new();
         let mut entered = 0;
         self.windows(|_, window| {
@@ -162,12 +191,13 @@ impl Slide<'_> {
                 queue.push_back((window.from + at, *time, *value));
             }
             entered = window.from + window.values.len();
-            let (_, time, value) = *queue.front().or(Some(&(0, *window.times.last()?, f64::NAN)))?;
-            Some(of(time, value))
+            let best = queue.front().map(|(_, time, value)| (*time, *value));
+            let best = best.or_else(|| Some((*window.times.last()?, f64::NAN)));
+            Ok(best.map(|(time, value)| of(time, value)))
         })
     }
 
-    fn windows(&self, mut f: impl FnMut(usize, Window<'_>) -> Option<f64>) -> Column {
+    fn windows(&self, mut f: impl FnMut(usize, Window<'_>) -> Result<Option<f64>>) -> Result<Column> {
         let Samples { times, values } = self.samples;
         let mut column = Column::empty(self.looks.grid.count);
         let (mut from, mut to) = (0, 0);
@@ -182,11 +212,11 @@ impl Slide<'_> {
                 continue;
             }
             let window = Window { from, times, values, after_ms, until_ms, step_ms: self.looks.grid.time(step) };
-            if let Some(value) = f(step, window) {
+            if let Some(value) = f(step, window)? {
                 column.set(step, value);
             }
         }
-        column
+        Ok(column)
     }
 }
 

@@ -344,7 +344,10 @@ fn a_query_can_be_asked_from_any_thread() {
 #[test]
 fn the_highest_tree_fits_a_small_stack() {
     let chain = |first: &str, more: &str| {
-        let longest = (0..400).rev().map(|n| format!("{first}{}", more.repeat(n))).find(|query| Engine::default().check(query).is_ok());
+        let longest = (0..400)
+            .rev()
+            .map(|n| format!("{first}{}", more.repeat(n)))
+            .find(|query| Engine::default().check(query).is_ok());
         longest.unwrap()
     };
     let nest = |open: &str, inner: &str, close: &str| {

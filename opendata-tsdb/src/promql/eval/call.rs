@@ -107,7 +107,7 @@ impl Eval<'_> {
         self.check_over(over, args, scalars.first().map(|(_, span)| *span), grid)?;
         let mut merged = (!over.keeps_name() && !matrix.is_distinct_without_name()).then(|| Merged::new(&self.budget));
         self.windows(matrix, grid, |labels, samples, looks, range_ms| {
-            let column = slide(over, samples, looks, range_ms, args);
+            let column = slide(over, samples, looks, range_ms, args, &self.budget)?;
             let labels = if over.keeps_name() { labels.clone() } else { labels.without_metric_name() };
             let row = Row { labels, column };
             match &mut merged {
@@ -170,7 +170,7 @@ impl Eval<'_> {
         let none = Scalar::Constant(0.0);
         self.windows(expr, grid, |_, samples, looks, range_ms| {
             let args = Arguments { first: &none, second: &none };
-            there.or(&slide(Over::Present, samples, looks, range_ms, args).present);
+            there.or(&slide(Over::Present, samples, looks, range_ms, args, &self.budget)?.present);
             Ok(())
         })?;
         self.emit_absent(expr, &there, grid, sink)

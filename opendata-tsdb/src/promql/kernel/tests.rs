@@ -4,7 +4,9 @@ fn run(over: Over, samples: &[(i64, f64)], looks: Looks, range_ms: i64) -> Vec<O
     let (times, values): (Vec<i64>, Vec<f64>) = samples.iter().copied().unzip();
     let none = Scalar::Constant(0.0);
     let args = Arguments { first: &none, second: &none };
-    let column = slide(over, Samples { times: &times, values: &values }, &looks, range_ms, args);
+    let column =
+        slide(over, Samples { times: &times, values: &values }, &looks, range_ms, args, &Budget::new(1_000, 1_000))
+            .unwrap();
     (0..looks.grid.count).map(|step| column.get(step)).collect()
 }
 
@@ -44,4 +46,18 @@ fn nan_is_no_extreme_and_no_change() {
     assert_eq!(run(Over::Min, &samples, looks, 10), [Some(3.0)]);
     assert_eq!(run(Over::Max, &samples, looks, 10), [Some(3.0)]);
     assert_eq!(run(Over::Changes, &samples, looks, 10), [Some(2.0)]);
+}
+
+#[test]
+fn windows_that_are_looked_through_count() {
+    let samples: Vec<i64> = (0..100).collect();
+    let values = vec![1.0; 100];
+    let none = Scalar::Constant(0.0);
+    let args = Arguments { first: &none, second: &none };
+    let samples = Samples { times: &samples, values: &values };
+    let run = |over| slide(over, samples, &every(1, 100), 50, args, &Budget::new(1_000, 0)).map(|_| ());
+    assert!(run(Over::Last).is_ok() && run(Over::Max).is_ok() && run(Over::Increase).is_ok());
+    for over in [Over::Sum, Over::Quantile, Over::Mad, Over::Deriv] {
+        assert_eq!(run(over).unwrap_err().message(), "query computes too many values, limit=1000");
+    }
 }

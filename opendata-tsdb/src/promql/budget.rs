@@ -19,7 +19,7 @@ impl Budget {
         Self { computed: Cell::new(0), held: Cell::new(0), max_computed, max_held }
     }
 
-    /// Counts values that are computed.
+    /// Counts values that are computed, and samples that are looked at to compute them.
     pub(crate) fn compute(&self, values: usize) -> Result<()> {
         count(&self.computed, values, self.max_computed, "query computes too many values")
     }
