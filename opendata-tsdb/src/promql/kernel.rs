@@ -220,9 +220,17 @@ impl Slide<'_> {
     }
 }
 
-/// How many samples from a place on satisfy a condition.
+/// How many samples from a place on satisfy a condition that holds for none after the first for which it does not.
+///
+/// From step to step a window mostly moves by a few samples, so those are tried one by one; a longer way is searched by halving.
 pub(crate) fn leading(times: &[i64], from: usize, wanted: impl Fn(i64) -> bool) -> usize {
-    times.get(from..).unwrap_or_default().iter().take_while(|time| wanted(**time)).count()
+    const ONE_BY_ONE: usize = 8;
+    let rest = times.get(from..).unwrap_or_default();
+    let near = rest.iter().take(ONE_BY_ONE).take_while(|time| wanted(**time)).count();
+    if near < ONE_BY_ONE {
+        return near;
+    }
+    near + rest.get(near..).unwrap_or_default().partition_point(|time| wanted(*time))
 }
 
 /// How many neighbours satisfy a condition.
