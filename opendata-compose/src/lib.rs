@@ -31,9 +31,9 @@
 //! # }
 //! ```
 
-mod internal;
+pub mod internal;
 
-pub use internal::{Builder, InternalComposite, Past};
+pub use internal::{InternalComposite, Past};
 pub use opendata_core::slate::{Ack, At, Checkpoint, Commit, CommitError, Handle, Settings, Transaction, View};
 pub use opendata_core::store::{LocalDurability, Store, StoreOptions};
 pub use opendata_core::{DataSystem, Error, ErrorKind, Position, Result, Timestamp};

@@ -1,3 +1,6 @@
 //! Integration tests, one module a capability.
 
+mod composite;
+mod faults;
 mod s3;
+mod simulation;

@@ -197,6 +197,11 @@ impl Source<'_> {
             let options = WriteOptions { seqnum: snapshot.seq() + 1 };
             db.write_with_options(batch, &options).await.map_err(write_failure)?;
             db.flush().await.map_err(write_failure)?;
+            if only.is_some() {
+                // A careful opener reads the record from sorted files first, where it still names all instances.
+                let flush_type = FlushType::MemTable;
+                db.flush_with_options(FlushOptions { flush_type }).await.map_err(write_failure)?;
+            }
             Ok::<_, Error>(())
         }
         .await;
