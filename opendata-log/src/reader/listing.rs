@@ -22,13 +22,13 @@ pub struct StreamPage {
 }
 
 impl Reader {
-    /// Streams whose names begin with `prefix` and stand behind `after`, sorted, at most `limit`.
+    /// Streams whose names begin with `prefix` and stand behind `after`, sorted, at most `limit` (and one at least).
     /// Streams are listed as long as any of their records are kept.
     ///
     /// # Errors
     /// What the store returned.
     pub async fn streams(&self, prefix: impl AsRef<[u8]>, after: Option<&[u8]>, limit: usize) -> Result<StreamPage> {
-        let prefix = prefix.as_ref();
+        let (prefix, limit) = (prefix.as_ref(), limit.max(1));
         let layout = self.layout().await?;
         let trims = self.stream_trims(prefix).await?;
         let mut after = after.map(Bytes::copy_from_slice);

@@ -81,13 +81,13 @@ impl Gathered {
         }
     }
 
-    /// The records of each stream, streams sorted by name; control records come first, without a name.
-    pub(super) fn by_stream(&self) -> impl Iterator<Item = (Option<&Bytes>, Vec<&Pending>)> {
-        let mut sorted: Vec<(&Bytes, u32)> = (0..).zip(self.names.iter()).map(|(index, name)| (name, index)).collect();
-        sorted.sort_unstable();
+    /// The records by stream, streams sorted by name; control records come first.
+    pub(super) fn sorted(&self) -> Sorted<'_> {
+        let mut names: Vec<(&Bytes, u32)> = (0..).zip(self.names.iter()).map(|(index, name)| (name, index)).collect();
+        names.sort_unstable();
         // Place 0 is for control records.
-        let mut place_of = vec![0usize; self.names.len()];
-        for (place, (_, index)) in sorted.iter().enumerate() {
+        let mut place_of = vec![0usize; names.len()];
+        for (place, (_, index)) in names.iter().enumerate() {
             if let Some(slot) = place_of.get_mut(*index as usize) {
                 *slot = place + 1;
             }
@@ -95,19 +95,42 @@ impl Gathered {
         let place = |stream: u32| place_of.get(stream as usize).copied().unwrap_or(0);
         let mut order: Vec<(usize, &Pending)> =
             self.records.iter().map(|(stream, record)| (place(*stream), record)).collect();
-        if self.names.len() > 1 || order.iter().any(|(place, _)| *place == 0) {
+        if !order.is_sorted_by_key(|(place, _)| *place) {
             // Stable, so that positions stay in order.
             order.sort_by_key(|(place, _)| *place);
         }
-        let mut rest = order.into_iter().peekable();
-        std::iter::from_fn(move || {
-            let (place, first) = rest.next()?;
-            let mut records = vec![first];
-            while let Some((_, record)) = rest.next_if(|(next, _)| *next == place) {
-                records.push(record);
+        let mut streams: Vec<(Option<&Bytes>, usize)> = Vec::with_capacity(names.len() + 1);
+        let mut before = None;
+        for (place, _) in &order {
+            if before == Some(*place) {
+                if let Some((_, count)) = streams.last_mut() {
+                    *count += 1;
+                }
+                continue;
             }
-            let name = place.checked_sub(1).and_then(|place| sorted.get(place)).map(|(name, _)| *name);
-            Some((name, records))
+            before = Some(*place);
+            let name = place.checked_sub(1).and_then(|place| names.get(place)).map(|(name, _)| *name);
+            streams.push((name, 1));
+        }
+        Sorted { records: order.into_iter().map(|(_, record)| record).collect(), streams }
+    }
+}
+
+/// The records of a group in the order in which they are written.
+#[derive(Debug)]
+pub(super) struct Sorted<'a> {
+    records: Vec<&'a Pending>,
+    /// Each stream, or none for control records, and how many of the records are its.
+    streams: Vec<(Option<&'a Bytes>, usize)>,
+}
+
+impl<'a> Sorted<'a> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Option<&'a Bytes>, &[&'a Pending])> {
+        let mut rest = self.records.as_slice();
+        self.streams.iter().map(move |(name, count)| {
+            let (records, behind) = rest.split_at_checked(*count).unwrap_or((rest, &[]));
+            rest = behind;
+            (*name, records)
         })
     }
 }

@@ -43,10 +43,10 @@ impl Writer {
             kept: self.ring.is_watched().then(Vec::new),
         };
         let mut controls = Vec::new();
-        for (stream, records) in gathered.by_stream() {
+        for (stream, records) in gathered.sorted().iter() {
             match stream {
-                Some(stream) => group.write_stream(stream, &records, cx),
-                None => controls = group.write_controls(&records, cx),
+                Some(stream) => group.write_stream(stream, records, cx),
+                None => controls = group.write_controls(records, cx),
             }
         }
         let kept = group.kept.take();
