@@ -20,6 +20,7 @@ use opendata_compose::{
     Ack, Handle, InternalComposite, LocalDurability, Log, Store, StoreOptions, Timestamp, Transaction, Tsdb, labels,
     log, tsdb,
 };
+use opendata_core::slate::Pending;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -251,7 +252,7 @@ impl Slate {
     /// One caller sends transactions without waiting for each. Returns durable ones a second.
     async fn send(&self, side: Side, count: usize) -> Outcome<f64> {
         let begun = Instant::now();
-        let mut waiting = VecDeque::with_capacity(IN_FLIGHT);
+        let mut waiting: VecDeque<Pending> = VecDeque::with_capacity(IN_FLIGHT);
         for number in 0..count {
             if waiting.len() == IN_FLIGHT
                 && let Some(pending) = waiting.pop_front()

@@ -16,7 +16,7 @@ pub(crate) struct Step {
 /// What a step does.
 pub(crate) enum Work {
     /// A program with its arguments and environment.
-    Run { program: &'static str, args: Vec<String>, env: Vec<(&'static str, String)> },
+    Run { program: String, args: Vec<String>, env: Vec<(&'static str, String)> },
     /// A function that prints what it finds, and returns whether all is well.
     Check(fn(&Path) -> bool),
 }
@@ -25,7 +25,7 @@ impl Step {
     /// A step that runs cargo.
     pub(crate) fn cargo(name: &'static str, about: impl Into<String>, args: &[&str]) -> Self {
         let args = args.iter().map(ToString::to_string).collect();
-        Self { name, about: about.into(), work: Work::Run { program: "cargo", args, env: Vec::new() } }
+        Self { name, about: about.into(), work: Work::Run { program: "cargo".to_owned(), args, env: Vec::new() } }
     }
 
     /// The same step with a variable in its environment.

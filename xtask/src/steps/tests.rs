@@ -31,7 +31,7 @@ fn a_failure_stops_the_run_and_its_code_is_the_result() {
     let fail = |name| Step {
         name,
         about: String::new(),
-        work: Work::Run { program: "sh", args: vec!["-c".into(), "exit 7".into()], env: Vec::new() },
+        work: Work::Run { program: "sh".into(), args: vec!["-c".into(), "exit 7".into()], env: Vec::new() },
     };
     let never: fn(&Path) -> bool = |_| unreachable!("a step after the failure was run");
     let code = run(root, "test", vec![step("good", |_| true), fail("bad"), step("late", never)], OnFailure::Stop);
@@ -47,7 +47,7 @@ fn a_program_that_is_not_there_is_a_failure_of_its_own() {
     let missing = Step {
         name: "missing",
         about: String::new(),
-        work: Work::Run { program: "no-such-program-anywhere", args: Vec::new(), env: Vec::new() },
+        work: Work::Run { program: "no-such-program-anywhere".into(), args: Vec::new(), env: Vec::new() },
     };
     assert_eq!(perform(Path::new("."), &missing), Outcome::Failed(127));
 }
