@@ -60,6 +60,11 @@ pub(crate) struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
+    /// Whether no value is below the one before it, and none is NaN.
+    pub(crate) fn never_decreases(&self) -> bool {
+        self.flags & NEVER_DECREASES != 0
+    }
+
     /// Appends the samples to `out`.
     ///
     /// # Errors

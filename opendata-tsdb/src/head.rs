@@ -25,6 +25,20 @@ impl Block {
             let starts = (0..=u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
             return Self { ids: rows.ids, starts, samples: rows.samples };
         }
+        let places = || rows.ids.iter().zip(&rows.samples.times);
+        if places().is_sorted_by(|a, b| a < b) {
+            // Several samples a series, one series after the other.
+            let mut starts: Vec<u32> = Vec::new();
+            let mut ids: Vec<u32> = Vec::new();
+            for (at, id) in (0..).zip(&rows.ids) {
+                if ids.last() != Some(id) {
+                    ids.push(*id);
+                    starts.push(at);
+                }
+            }
+            starts.push(u32::try_from(rows.len()).unwrap_or(u32::MAX));
+            return Self { ids, starts, samples: rows.samples };
+        }
         let mut sorted: Vec<(u32, i64, f64)> = rows.iter().collect();
         sorted.sort_by_key(|(id, time, _)| (*id, *time));
         let mut builder = Builder::default();
@@ -168,7 +182,7 @@ impl Head {
         }
     }
 
-    /// The blocks, oldest first: on equal times the later one wins.
+    #[cfg(test)]
     pub(crate) fn blocks(&self) -> &[Arc<Block>] {
         &self.blocks
     }

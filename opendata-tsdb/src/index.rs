@@ -167,7 +167,13 @@ impl Index {
     }
 
     /// The chunks of one series in one window.
-    pub(crate) async fn chunks(&self, bucket: SegmentId, metric: u32, window: u8, series: u32) -> Result<Option<Bytes>> {
+    pub(crate) async fn chunks(
+        &self,
+        bucket: SegmentId,
+        metric: u32,
+        window: u8,
+        series: u32,
+    ) -> Result<Option<Bytes>> {
         self.view.get(&self.keys.data(bucket, metric, window, series)).await
     }
 }

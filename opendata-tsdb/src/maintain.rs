@@ -21,8 +21,8 @@ use crate::head::Block;
 use crate::index::{Index, at};
 use crate::key::{Key, Keys};
 use crate::op::{Expire, Op, Seal, SealEnd, Upkeep};
-use crate::record::slab::{self, Rows};
 use crate::record;
+use crate::record::slab::{self, Rows};
 use crate::state::{Bench, State};
 use crate::writer::slabs_below;
 
@@ -157,7 +157,8 @@ fn step(bench: &Bench, keys: Keys, config: &Config, from: u32) -> (Vec<(Bytes, B
             let window = calendar.window(*first_ms);
             let end_ms = calendar.window_end_ms(bench.bucket, window);
             let count = times.partition_point(|time| *time < end_ms).max(1);
-            let (Some((now, later)), Some((with, rest))) = (times.split_at_checked(count), values.split_at_checked(count))
+            let (Some((now, later)), Some((with, rest))) =
+                (times.split_at_checked(count), values.split_at_checked(count))
             else {
                 break;
             };

@@ -6,7 +6,7 @@ use opendata_core::key::{SegmentId, SystemId};
 use opendata_core::slate::InstanceView;
 use opendata_core::{DataSystem, Error, Result};
 
-use crate::chunk;
+use crate::chunk::{self, Statistics};
 use crate::config::Config;
 use crate::index::{Index, at};
 use crate::key::{Key, Keys};
@@ -108,7 +108,14 @@ fn describe(key: Key, value: &[u8]) -> Result<String> {
             let mut text = format!("series {series} of metric {metric}, bucket {}, window {window}:", bucket.0);
             for chunk in chunk::chunks(value)? {
                 let chunk = chunk?;
-                text.push_str(&format!(" {} samples from {} to {} ms;", chunk.count, chunk.first_ms, chunk.last_ms));
+                text.push_str(&format!(" {} samples from {} to {} ms", chunk.count, chunk.first_ms, chunk.last_ms));
+                if let Some(Statistics { min, max, sum }) = chunk.statistics {
+                    text.push_str(&format!(", min {min}, max {max}, sum {sum}"));
+                }
+                if chunk.never_decreases() {
+                    text.push_str(", never decreases");
+                }
+                text.push(';');
             }
             text
         }

@@ -22,11 +22,26 @@ fn read(row: &[u8]) -> Columns {
 #[test]
 fn golden_bytes() {
     let golden: &[u8] = &[
-        1, 18, // layout, length
-        1, 3, 0xd0, 0x0f, 20, 2, // floats, 3 samples, from 1000 ms, 20 ms long, never decreases
-        9, 0, 10, 2, // times: deltas of 1 in units of 10
-        1, 0, 0, 2, // values: decimals with exponent 0, no exceptions, the first is 1
-        0, 2, 2, 0b0000_1100, // offsets 1 and 4: above 1, 2 bits wide
+        1,
+        18, // layout, length
+        1,
+        3,
+        0xd0,
+        0x0f,
+        20,
+        2, // floats, 3 samples, from 1000 ms, 20 ms long, never decreases
+        9,
+        0,
+        10,
+        2, // times: deltas of 1 in units of 10
+        1,
+        0,
+        0,
+        2, // values: decimals with exponent 0, no exceptions, the first is 1
+        0,
+        2,
+        2,
+        0b0000_1100, // offsets 1 and 4: above 1, 2 bits wide
     ];
     assert_eq!(row(&[(1000, 1.0), (1010, 2.0), (1020, 5.0)]), golden);
 }
@@ -119,16 +134,39 @@ fn sizes() {
     let grid: Vec<i64> = (0..n).map(|i| 1_700_000_000_000 + i * 15_000).collect();
     let jitter: Vec<i64> = grid.iter().map(|time| time + random.random_range(-4..5)).collect();
     let mut total = 0.0;
-    let cpu: Vec<f64> = (0..n).map(|_| { total += f64::from(random.random_range(0..1500)) / 100.0; (total * 100.0f64).round() / 100.0 }).collect();
+    let cpu: Vec<f64> = (0..n)
+        .map(|_| {
+            total += f64::from(random.random_range(0..1500)) / 100.0;
+            (total * 100.0f64).round() / 100.0
+        })
+        .collect();
     let mut total = 0.0;
-    let counter: Vec<f64> = (0..n).map(|_| { total += f64::from(random.random_range(0..90_000)); total }).collect();
+    let counter: Vec<f64> = (0..n)
+        .map(|_| {
+            total += f64::from(random.random_range(0..90_000));
+            total
+        })
+        .collect();
     let mut free = 8_000_000_000i64;
-    let memory: Vec<f64> = (0..n).map(|_| { free += 4096 * random.random_range(-300i64..300); free as f64 }).collect();
+    let memory: Vec<f64> = (0..n)
+        .map(|_| {
+            free += 4096 * random.random_range(-300i64..300);
+            free as f64
+        })
+        .collect();
     let load: Vec<f64> = (0..n).map(|i| (100.0 * (1.0 + (i as f64 / 30.0).sin())).round() / 100.0).collect();
     let ratio: Vec<f64> = (0..n).map(|_| random.random::<f64>()).collect();
     let flat = vec![4.0; 480];
     let idle: Vec<f64> = (0..n).map(|i| f64::from(i > 300)).collect();
-    for (name, values) in [("cpu seconds", cpu), ("counter", counter), ("memory", memory), ("load", load), ("random", ratio), ("flat", flat), ("up", idle)] {
+    for (name, values) in [
+        ("cpu seconds", cpu),
+        ("counter", counter),
+        ("memory", memory),
+        ("load", load),
+        ("random", ratio),
+        ("flat", flat),
+        ("up", idle),
+    ] {
         for (clock, times) in [("grid", &grid), ("jitter", &jitter)] {
             let row = encode_row(times, &values);
             let (mut scratch, mut out) = (Scratch::default(), Columns::default());
@@ -145,7 +183,10 @@ fn sizes() {
                 std::hint::black_box(encode_row(times, &values));
             }
             let write = begin.elapsed().as_nanos() as f64 / f64::from(rounds) / 480.0;
-            println!("{name:>12} {clock:>7}: {:.2} bytes/sample, read {read:.1} ns, write {write:.1} ns", row.len() as f64 / 480.0);
+            println!(
+                "{name:>12} {clock:>7}: {:.2} bytes/sample, read {read:.1} ns, write {write:.1} ns",
+                row.len() as f64 / 480.0
+            );
         }
     }
 }

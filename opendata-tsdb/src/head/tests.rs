@@ -44,9 +44,26 @@ proptest! {
 #[test]
 fn slabs_are_counted() {
     let mut head = Head::default();
-    let rows = |id| { let mut rows = Rows::default(); rows.push(id, 1, 1.0); rows };
+    let rows = |id| {
+        let mut rows = Rows::default();
+        rows.push(id, 1, 1.0);
+        rows
+    };
     head.push(rows(1), Slabs { first: 5, last: 6, count: 2, oldest_ms: 77 });
     head.push(rows(1), Slabs { first: 9, last: 9, count: 1, oldest_ms: 99 });
     assert_eq!(head.slabs, Some(Slabs { first: 5, last: 9, count: 3, oldest_ms: 77 }));
     assert_eq!(head.samples, 2);
+}
+
+#[test]
+fn sorted_rows_are_taken_as_they_are() {
+    let mut rows = Rows::default();
+    for (id, time) in [(3, 1), (3, 2), (3, 5), (7, 1), (9, 0), (9, 4)] {
+        rows.push(id, time, f64::from(id));
+    }
+    let block = Block::of(rows);
+    assert_eq!(block.get(3), Some((&[1, 2, 5][..], &[3.0, 3.0, 3.0][..])));
+    assert_eq!(block.get(7), Some((&[1][..], &[7.0][..])));
+    assert_eq!(block.get(9), Some((&[0, 4][..], &[9.0, 9.0][..])));
+    assert_eq!((block.get(4), block.len()), (None, 6));
 }

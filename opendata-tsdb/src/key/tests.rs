@@ -50,7 +50,10 @@ fn every_key_is_read_back() {
         assert_eq!(Key::decode(&key).unwrap(), expected);
         assert!(Key::decode(&key[..8]).is_err());
     }
-    assert!(Key::decode(&[&CONTROL[..], &[0x20, 0, 0, 0, 1]].concat()).is_err(), "a bucket's record in the control segment");
+    assert!(
+        Key::decode(&[&CONTROL[..], &[0x20, 0, 0, 0, 1]].concat()).is_err(),
+        "a bucket's record in the control segment"
+    );
     assert!(Key::decode(&[&BUCKET_3[..], &[0x23, 0, 0]].concat()).is_err());
 }
 

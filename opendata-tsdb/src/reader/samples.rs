@@ -82,13 +82,7 @@ impl Reader {
     }
 
     /// The rows of some series of one metric in one window.
-    async fn read_window(
-        &self,
-        bucket: SegmentId,
-        metric: u32,
-        window: u8,
-        ids: &[u32],
-    ) -> Result<Vec<(u32, Bytes)>> {
+    async fn read_window(&self, bucket: SegmentId, metric: u32, window: u8, ids: &[u32]) -> Result<Vec<(u32, Bytes)>> {
         let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(Vec::new()) };
         let span = (last - first) as usize + 1;
         let mut found = Vec::new();

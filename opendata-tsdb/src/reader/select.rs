@@ -69,7 +69,10 @@ impl Reader {
     /// The series with one of these values.
     async fn union_of(&self, bucket: SegmentId, name: &str, values: &[String]) -> Result<RoaringBitmap> {
         let postings: Vec<_> = values.iter().map(|value| self.index.posting(bucket, name, value)).collect();
-        stream::iter(postings).buffer_unordered(ROWS_AT_ONCE).try_fold(RoaringBitmap::new(), async |all, one| Ok(all | one)).await
+        stream::iter(postings)
+            .buffer_unordered(ROWS_AT_ONCE)
+            .try_fold(RoaringBitmap::new(), async |all, one| Ok(all | one))
+            .await
     }
 
     /// The series that have the label and whose value fails the matcher.

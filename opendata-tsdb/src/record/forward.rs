@@ -121,7 +121,8 @@ fn read_series(fields: &mut Decoder<'_>, id: u32, last: &mut Vec<(Arc<str>, Arc<
         };
         pairs.push(pair);
     }
-    let labels = Labels::new(pairs.iter().cloned()).map_err(|error| Error::corrupt("labels of a series").with_source(error))?;
+    let labels =
+        Labels::new(pairs.iter().cloned()).map_err(|error| Error::corrupt("labels of a series").with_source(error))?;
     *last = pairs;
     Ok(Entry { metric, labels })
 }

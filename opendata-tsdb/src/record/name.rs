@@ -39,7 +39,12 @@ impl Sketch {
     /// About how many different texts there are.
     pub(crate) fn estimate(&self) -> u64 {
         let Some(largest) = self.0.get(KEPT - 1) else { return self.0.len() as u64 };
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an estimate"
+        )]
         let estimate = ((KEPT - 1) as f64 / (*largest as f64 / u64::MAX as f64)) as u64;
         estimate
     }

@@ -1,8 +1,8 @@
 //! `POSTING`: the ids of the series of a bucket that carry one label.
 //!
 //! ```text
-//! layout 1: the first id varint · distances to the next varint*     up to 8 ids
-//! layout 2: a Roaring bitmap in its portable format                  more
+//! layout 1: count u8 · the first id varint · distances to the next varint*     up to 8 ids
+//! layout 2: a Roaring bitmap in its portable format                             more
 //! ```
 //! Merging unites. The result is canonical: it depends on the ids alone.
 
@@ -19,6 +19,7 @@ const LONGEST_LIST: u64 = 8;
 pub(crate) fn encode(ids: &RoaringBitmap) -> Bytes {
     if ids.len() <= LONGEST_LIST {
         let mut value = Encoder::new(LIST);
+        value.u8(u8::try_from(ids.len()).unwrap_or(u8::MAX));
         let mut last = 0;
         for id in ids {
             value.varint(u64::from(id - last));
@@ -46,13 +47,14 @@ pub(crate) fn decode(value: &[u8]) -> Result<RoaringBitmap> {
         LIST => {
             let mut ids = RoaringBitmap::new();
             let mut last = 0u32;
-            while !fields.rest().is_empty() {
+            for _ in 0..fields.u8()? {
                 let step = u32::try_from(fields.varint()?).ok();
                 last = step
                     .and_then(|step| last.checked_add(step))
                     .ok_or_else(|| Error::corrupt("series id in a posting list is out of range"))?;
                 ids.insert(last);
             }
+            fields.finish()?;
             Ok(ids)
         }
         BITMAP => RoaringBitmap::deserialize_from(fields.rest())

@@ -154,7 +154,13 @@ async fn what_is_written_is_read() {
 async fn bounds_of_a_selection_are_included() {
     let bench = Bench::new(Config::default()).await;
     let times = [NOON - 13 * HOUR, NOON - 1, NOON, NOON + HOUR, NOON + 13 * HOUR];
-    bench.write(|op| times.iter().for_each(|time| drop(op.sample(labels! { "a" => "b" }, Timestamp(*time), 1.0)))).await;
+    bench
+        .write(|op| {
+            times.iter().for_each(|time| {
+                op.sample(labels! { "a" => "b" }, Timestamp(*time), 1.0);
+            })
+        })
+        .await;
     let found = select(&bench.reader(), &[], NOON, NOON + HOUR).await;
     assert_eq!(found, expected(&[("{a=\"b\"}", &[(NOON, 1.0), (NOON + HOUR, 1.0)])]));
     let across = select(&bench.reader(), &[], NOON - 13 * HOUR, NOON - 1).await;
@@ -168,12 +174,24 @@ async fn of_equal_times_the_last_written_wins() {
     let config = Config { seal_samples: 1, ..Config::default() };
     let bench = Bench::new(config).await;
     let series = || labels! { "a" => "b" };
-    bench.write(|op| drop(op.sample(series(), Timestamp(NOON), 1.0).sample(series(), Timestamp(NOON), 2.0))).await;
+    bench
+        .write(|op| {
+            op.sample(series(), Timestamp(NOON), 1.0).sample(series(), Timestamp(NOON), 2.0);
+        })
+        .await;
     assert_eq!(bench.all().await, expected(&[("{a=\"b\"}", &[(NOON, 2.0)])]));
-    bench.write(|op| drop(op.sample(series(), Timestamp(NOON), 3.0))).await;
+    bench
+        .write(|op| {
+            op.sample(series(), Timestamp(NOON), 3.0);
+        })
+        .await;
     assert_eq!(bench.all().await, expected(&[("{a=\"b\"}", &[(NOON, 3.0)])]));
     bench.slate.maintain().await.unwrap();
-    bench.write(|op| drop(op.sample(series(), Timestamp(NOON), 4.0))).await;
+    bench
+        .write(|op| {
+            op.sample(series(), Timestamp(NOON), 4.0);
+        })
+        .await;
     assert_eq!(bench.all().await, expected(&[("{a=\"b\"}", &[(NOON, 4.0)])]));
     bench.slate.maintain().await.unwrap();
     assert_eq!(bench.all().await, expected(&[("{a=\"b\"}", &[(NOON, 4.0)])]));
@@ -191,7 +209,13 @@ async fn samples_outside_the_limits_are_refused_without_a_trace() {
     };
     let bench = Bench::new(config).await;
     let write = async |time, name: &'static str| {
-        let written = bench.try_write(|op| drop(op.sample(labels! { "a" => "x" }, Timestamp(NOON), 1.0).sample(labels! { "a" => name }, Timestamp(time), 1.0)));
+        let written = bench.try_write(|op| {
+            op.sample(labels! { "a" => "x" }, Timestamp(NOON), 1.0).sample(
+                labels! { "a" => name },
+                Timestamp(time),
+                1.0,
+            );
+        });
         written.await.map_err(|error| error.kind()).map(|receipt| receipt.samples)
     };
     assert_eq!(write(NOON - 2 * DAY - 1, "x").await, Err(ErrorKind::Invalid));
@@ -201,26 +225,47 @@ async fn samples_outside_the_limits_are_refused_without_a_trace() {
     assert_eq!(write(NOON + 1000, "y").await, Ok(2));
     assert_eq!(write(NOON, "z").await, Err(ErrorKind::Backpressure));
     assert_eq!(bench.all().await.len(), 2);
-    let misfit = bench.try_write(|op| drop(op.batch(&SeriesList::new([labels! { "a" => "x" }]), Timestamp(NOON), [1.0, 2.0])));
+    let misfit = bench.try_write(|op| {
+        op.batch(&SeriesList::new([labels! { "a" => "x" }]), Timestamp(NOON), [1.0, 2.0]);
+    });
     assert_eq!(misfit.await.unwrap_err().kind(), ErrorKind::Invalid);
     let unbounded = Bench::new(Config::default()).await;
-    let extreme = unbounded.try_write(|op| drop(op.sample(labels! { "a" => "x" }, Timestamp(i64::MAX), 1.0)));
+    let extreme = unbounded.try_write(|op| {
+        op.sample(labels! { "a" => "x" }, Timestamp(i64::MAX), 1.0);
+    });
     assert_eq!(extreme.await.unwrap_err().kind(), ErrorKind::Invalid);
-    let before_1970 = unbounded.write(|op| drop(op.sample(labels! { "a" => "x" }, Timestamp(-5), 1.0))).await;
+    let before_1970 = unbounded
+        .write(|op| {
+            op.sample(labels! { "a" => "x" }, Timestamp(-5), 1.0);
+        })
+        .await;
     assert_eq!((before_1970.samples, unbounded.all().await), (1, expected(&[("{a=\"x\"}", &[(-5, 1.0)])])));
 }
 
 #[tokio::test]
 async fn every_record_is_described() {
     let bench = Bench::new(Config { seal_samples: 1, ..Config::default() }).await;
-    bench.write(|op| drop(op.add(labels! { "__name__" => "x" }, Timestamp(NOON), 1.0).sample(labels! { "__name__" => "y" }, Timestamp(NOON), 1.0))).await;
+    bench
+        .write(|op| {
+            op.add(labels! { "__name__" => "x" }, Timestamp(NOON), 1.0).sample(
+                labels! { "__name__" => "y" },
+                Timestamp(NOON),
+                1.0,
+            );
+        })
+        .await;
     bench.slate.maintain().await.unwrap();
-    bench.write(|op| drop(op.add(labels! { "__name__" => "x" }, Timestamp(NOON), 1.0))).await;
+    bench
+        .write(|op| {
+            op.add(labels! { "__name__" => "x" }, Timestamp(NOON), 1.0);
+        })
+        .await;
     let view = bench.slate.view();
     let instance = view.instance::<Tsdb>("usage").unwrap();
     let mut texts = String::new();
     for segment in [SegmentId::CONTROL, SegmentId((1 << 31) + 19_000)] {
-        let mut rows = instance.scan(instance.prefix(segment).range(), opendata_core::slate::Access::Point).await.unwrap();
+        let mut rows =
+            instance.scan(instance.prefix(segment).range(), opendata_core::slate::Access::Point).await.unwrap();
         while let Some(row) = rows.next().await.unwrap() {
             if row.key[8] >= 0x10 {
                 texts.push_str(&Tsdb::describe(&row.key, &row.value).unwrap());
@@ -228,7 +273,17 @@ async fn every_record_is_described() {
             }
         }
     }
-    for part in ["slab ", ": 1 samples", "bucket 2147502648: 86400000 ms from 1641600000000 ms on", "counter x: stands in bucket", "metric y:", "0=x 1=y", "__name__=\"x\": 1", "label __name__ of bucket 2147502648: about 2 values", "window 6: 1 samples from"] {
+    for part in [
+        "slab ",
+        ": 1 samples",
+        "bucket 2147502648: 86400000 ms from 1641600000000 ms on",
+        "counter x: stands in bucket",
+        "metric y:",
+        "0=x 1=y",
+        "__name__=\"x\": 1",
+        "label __name__ of bucket 2147502648: about 2 values",
+        "window 6: 1 samples from",
+    ] {
         assert!(texts.contains(part), "{part:?} in:\n{texts}");
     }
 }

@@ -49,6 +49,12 @@ struct Place {
     at: usize,
 }
 
+impl Place {
+    fn holds(&self, time_ms: i64) -> bool {
+        (self.first_ms..=self.last_ms).contains(&time_ms)
+    }
+}
+
 impl Default for Place {
     fn default() -> Self {
         Self { bucket: SegmentId::CONTROL, first_ms: 1, last_ms: 0, at: 0 }
@@ -62,6 +68,13 @@ struct Limits {
 }
 
 impl Draft {
+    /// Appends a sample in the current bucket.
+    fn push(&mut self, id: u32, time_ms: i64, value: f64) {
+        if let Some((_, rows)) = self.rows.get_mut(self.here.at) {
+            rows.push(id, time_ms, value);
+        }
+    }
+
     pub(super) fn rows_of(&self, bucket: SegmentId) -> Option<&Rows> {
         self.rows.iter().find(|(other, _)| *other == bucket).map(|(_, rows)| rows)
     }
@@ -85,6 +98,7 @@ impl Writer {
                 continue;
             }
             let slot = self.dictionary.intern(&run.labels);
+            let mut known = None;
             for (time_ms, value) in samples.by_ref().take(run.len) {
                 if run.verb == Verb::Add {
                     let total = self.add(&mut draft, slot, &run.labels, (time_ms, value), cx).await?;
@@ -93,8 +107,13 @@ impl Writer {
                     self.put_total(&mut draft, slot, &run.labels, total)?;
                 } else {
                     check_time(&limits, time_ms)?;
+                    // The next sample of a series mostly goes where the last one went.
+                    if let Some(id) = known.filter(|_| draft.here.holds(time_ms) && !self.may_count(&draft)) {
+                        draft.push(id, time_ms, value);
+                        continue;
+                    }
                     self.enter(&mut draft, &limits, time_ms, cx).await?;
-                    self.put(&mut draft, slot, &run.labels, time_ms, value)?;
+                    known = Some(self.put(&mut draft, slot, &run.labels, time_ms, value)?);
                 }
             }
         }
@@ -114,7 +133,7 @@ impl Writer {
 
     /// Makes the bucket of a time the current one.
     async fn enter(&mut self, draft: &mut Draft, limits: &Limits, time_ms: i64, cx: &PrepareContext<'_>) -> Result<()> {
-        if (draft.here.first_ms..=draft.here.last_ms).contains(&time_ms) {
+        if draft.here.holds(time_ms) {
             return Ok(());
         }
         let bucket = self
@@ -136,20 +155,23 @@ impl Writer {
     }
 
     /// Places a sample in the current bucket.
-    fn put(&mut self, draft: &mut Draft, slot: Slot, labels: &Labels, time_ms: i64, value: f64) -> Result<()> {
+    fn put(&mut self, draft: &mut Draft, slot: Slot, labels: &Labels, time_ms: i64, value: f64) -> Result<u32> {
         let bucket = draft.here.bucket;
         let known = self.buckets.get(&bucket).and_then(|loaded| loaded.bucket.id(slot));
         let id = match known {
             Some(id) => id,
             None => self.create(draft, slot, labels, Verb::Set)?,
         };
-        if !(self.totals.is_empty() && draft.totals.is_empty()) {
+        if self.may_count(draft) {
             self.overwrite_total(draft, slot, time_ms, value);
         }
-        if let Some((_, rows)) = draft.rows.get_mut(draft.here.at) {
-            rows.push(id, time_ms, value);
-        }
-        Ok(())
+        draft.push(id, time_ms, value);
+        Ok(id)
+    }
+
+    /// Whether any series is known to be a counter, whose total a sample may move.
+    fn may_count(&self, draft: &Draft) -> bool {
+        !(self.totals.is_empty() && draft.totals.is_empty())
     }
 
     /// Places what a counter comes to in the current bucket.
@@ -166,9 +188,7 @@ impl Writer {
         }
         draft.totals.insert(slot, Some(total));
         draft.receipt.totals.push(total.value);
-        if let Some((_, rows)) = draft.rows.get_mut(draft.here.at) {
-            rows.push(id, total.time_ms, total.value);
-        }
+        draft.push(id, total.time_ms, total.value);
         Ok(())
     }
 
@@ -198,7 +218,8 @@ impl Writer {
         draft.new.push((bucket, slot));
         draft.provisional.insert((bucket, slot), id);
         let metric = labels.get(METRIC_NAME).unwrap_or_default();
-        if verb == Verb::Set && !self.sampled.contains(metric) && !draft.sampled.iter().any(|other| **other == *metric) {
+        if verb == Verb::Set && !self.sampled.contains(metric) && !draft.sampled.iter().any(|other| **other == *metric)
+        {
             draft.sampled.push(metric.into());
         }
         Ok(id)
@@ -218,8 +239,11 @@ impl Writer {
         check_time(limits, batch.time_ms)?;
         self.enter(draft, limits, batch.time_ms, cx).await?;
         let bucket = draft.here.bucket;
-        let known = self.lists.iter().find(|known| known.bucket == bucket && Arc::ptr_eq(&known.list.0, &batch.series.0));
-        if let (Some(known), true, Some((_, rows))) = (known, draft.totals.is_empty(), draft.rows.get_mut(draft.here.at)) {
+        let known =
+            self.lists.iter().find(|known| known.bucket == bucket && Arc::ptr_eq(&known.list.0, &batch.series.0));
+        if let (Some(known), true, Some((_, rows))) =
+            (known, draft.totals.is_empty(), draft.rows.get_mut(draft.here.at))
+        {
             rows.ids.extend_from_slice(&known.ids);
             rows.samples.times.resize(rows.ids.len(), batch.time_ms);
             rows.samples.values.append(&mut batch.values);
@@ -303,7 +327,9 @@ fn check_time(limits: &Limits, time_ms: i64) -> Result<()> {
     }
     if time_ms > limits.newest_ms {
         let newest = limits.newest_ms;
-        return Err(Error::invalid(format!("the sample is too far in the future, time_ms={time_ms}, newest_ms={newest}")));
+        return Err(Error::invalid(format!(
+            "the sample is too far in the future, time_ms={time_ms}, newest_ms={newest}"
+        )));
     }
     Ok(())
 }

@@ -45,7 +45,8 @@ fn golden_bytes() {
 
 #[test]
 fn special_values_come_back_in_every_kind() {
-    let special = [f64::NAN, f64::from_bits(STALE), f64::INFINITY, f64::NEG_INFINITY, -0.0, 0.0, f64::MIN_POSITIVE, 5e-324];
+    let special =
+        [f64::NAN, f64::from_bits(STALE), f64::INFINITY, f64::NEG_INFINITY, -0.0, 0.0, f64::MIN_POSITIVE, 5e-324];
     for effort in [Effort::Fast, Effort::Small] {
         check(&special, effort);
         for special in special {
@@ -61,6 +62,14 @@ fn special_values_come_back_in_every_kind() {
             noise[99] = special;
             check(&noise, effort);
         }
+    }
+}
+
+#[test]
+fn a_negative_zero_is_not_a_zero() {
+    for effort in [Effort::Fast, Effort::Small] {
+        check(&[-0.0, 0.0], effort);
+        check(&[0.0, -0.0, 1.0, -0.0, 2.0, 3.0, 4.0, 5.0, 6.0], effort);
     }
 }
 
@@ -85,7 +94,13 @@ fn column() -> impl Strategy<Value = Vec<f64>> {
     });
     let walk = prop::collection::vec(-3i32..4, 0..200).prop_map(|steps| {
         let mut at = 0.1;
-        steps.into_iter().map(|step| { at *= 1.0 + f64::from(step) / 1000.0; at }).collect()
+        steps
+            .into_iter()
+            .map(|step| {
+                at *= 1.0 + f64::from(step) / 1000.0;
+                at
+            })
+            .collect()
     });
     prop_oneof![bits, decimals, walk]
 }

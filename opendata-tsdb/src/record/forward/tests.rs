@@ -15,10 +15,22 @@ fn golden_bytes() {
         (260, entry(3, labels! { "a" => "b" })),
     ];
     let golden = [
-        &[1, 0, 2, 0, 2, 2, 8][..], b"__name__", &[2], b"up", &[2, 3], b"job", &[3], b"api",
-        &[1, 2, 0, 1, 2, 1], b"p",
-        &[4, 1, 0x81, 2, 1, 2, 1], b"a", &[1], b"b",
-    ].concat();
+        &[1, 0, 2, 0, 2, 2, 8][..],
+        b"__name__",
+        &[2],
+        b"up",
+        &[2, 3],
+        b"job",
+        &[3],
+        b"api",
+        &[1, 2, 0, 1, 2, 1],
+        b"p",
+        &[4, 1, 0x81, 2, 1, 2, 1],
+        b"a",
+        &[1],
+        b"b",
+    ]
+    .concat();
     let value = encode(series.iter().map(|(id, entry)| (*id, entry)));
     assert_eq!(value.as_ref(), golden);
     assert_eq!(decode(2, &value).unwrap(), series);

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn golden_bytes() {
-    assert_eq!(encode(&[5, 6, 300].into_iter().collect()).as_ref(), [1, 5, 1, 0xa6, 2]);
+    assert_eq!(encode(&[5, 6, 300].into_iter().collect()).as_ref(), [1, 3, 5, 1, 0xa6, 2]);
     // One run container: 0 to 9999.
     let run = encode(&(0..10_000).collect());
     assert_eq!(run.as_ref(), [2, 0x3b, 0x30, 0, 0, 1, 0, 0, 0x0f, 0x27, 1, 0, 0, 0, 0x0f, 0x27]);

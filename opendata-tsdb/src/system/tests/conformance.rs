@@ -2,8 +2,8 @@
 
 use opendata_core::conformance::{Subject, check};
 use opendata_core::key::Tag;
-use rand::rngs::StdRng;
 use rand::Rng;
+use rand::rngs::StdRng;
 
 use super::*;
 use crate::chunk::encode_row;
@@ -41,7 +41,11 @@ impl Subject for Series {
     async fn dump(&self, view: InstanceView<Tsdb>) -> Result<String> {
         let reader = Tsdb::reader(view);
         let buckets = reader.buckets().await?;
-        Ok(format!("{:?} {:?} {buckets:?}", content_of(&reader).await, reader.label_names(&[], i64::MIN, i64::MAX).await?))
+        Ok(format!(
+            "{:?} {:?} {buckets:?}",
+            content_of(&reader).await,
+            reader.label_names(&[], i64::MIN, i64::MAX).await?
+        ))
     }
 
     fn merges(&self, random: &mut StdRng) -> Vec<(Vec<u8>, Vec<Bytes>)> {
@@ -53,7 +57,8 @@ impl Subject for Series {
             encode_row(&times, &values)
         });
         let rows = rows.collect();
-        let ids = (0..6).map(|_| posting::encode(&(0..random.random_range(0..40)).map(|_| random.random_range(0..300)).collect()));
+        let ids = (0..6)
+            .map(|_| posting::encode(&(0..random.random_range(0..40)).map(|_| random.random_range(0..300)).collect()));
         let ids = ids.collect();
         let blocks = (0..6u32).map(|block| {
             let entry = Entry { metric: 0, labels: labels! { "n" => "x".repeat(block as usize) } };

@@ -9,13 +9,22 @@ fn counter() -> Labels {
 const NAME: &str = "tokens_total{tenant=\"7\"}";
 
 async fn add(bench: &Bench, time: i64, delta: f64) -> f64 {
-    bench.write(|op| drop(op.add(counter(), Timestamp(time), delta))).await.totals[0]
+    bench
+        .write(|op| {
+            op.add(counter(), Timestamp(time), delta);
+        })
+        .await
+        .totals[0]
 }
 
 #[tokio::test]
 async fn adds_accumulate_in_a_transaction_a_group_and_across_groups() {
     let bench = Bench::new(Config::default()).await;
-    let receipt = bench.write(|op| drop(op.add(counter(), Timestamp(NOON), 1.0).add(counter(), Timestamp(NOON), 2.0))).await;
+    let receipt = bench
+        .write(|op| {
+            op.add(counter(), Timestamp(NOON), 1.0).add(counter(), Timestamp(NOON), 2.0);
+        })
+        .await;
     assert_eq!(receipt.totals, [1.0, 3.0]);
     let mut waiting = Vec::new();
     for _ in 0..200 {
@@ -54,7 +63,11 @@ async fn a_total_goes_on_after_reopening_sealing_and_long_silence() {
         }
         bench = bench.reopen().await;
         // Other metrics fill other buckets meanwhile.
-        bench.write(|op| drop(op.sample(labels! { "a" => "b" }, Timestamp(last + DAY), 1.0))).await;
+        bench
+            .write(|op| {
+                op.sample(labels! { "a" => "b" }, Timestamp(last + DAY), 1.0);
+            })
+            .await;
     }
     let series = bench.all().await.remove(NAME).unwrap();
     assert_eq!(series.last(), Some(&(last, total.to_bits())));
@@ -65,17 +78,33 @@ async fn a_total_goes_on_after_reopening_sealing_and_long_silence() {
 async fn an_add_goes_on_from_samples_written_before_it() {
     for sealed in [false, true] {
         let mut bench = Bench::new(Config { seal_samples: 1, ..Config::default() }).await;
-        bench.write(|op| drop(op.sample(counter(), Timestamp(NOON - 20 * DAY), 100.0))).await;
-        bench.write(|op| drop(op.sample(labels! { "a" => "b" }, Timestamp(NOON - 3 * DAY), 1.0))).await;
+        bench
+            .write(|op| {
+                op.sample(counter(), Timestamp(NOON - 20 * DAY), 100.0);
+            })
+            .await;
+        bench
+            .write(|op| {
+                op.sample(labels! { "a" => "b" }, Timestamp(NOON - 3 * DAY), 1.0);
+            })
+            .await;
         if sealed {
             bench.slate.maintain().await.unwrap();
         }
         bench = bench.reopen().await;
         assert_eq!(add(&bench, NOON, 1.0).await, 101.0);
         // A sample sets the counter, one at an older time does not.
-        bench.write(|op| drop(op.sample(counter(), Timestamp(NOON + 1), 7.0).sample(counter(), Timestamp(NOON - 1), 9.0))).await;
+        bench
+            .write(|op| {
+                op.sample(counter(), Timestamp(NOON + 1), 7.0).sample(counter(), Timestamp(NOON - 1), 9.0);
+            })
+            .await;
         assert_eq!(add(&bench, NOON, 1.0).await, 8.0);
-        let both = bench.write(|op| drop(op.sample(counter(), Timestamp(NOON + DAY), 50.0).add(counter(), Timestamp(NOON), 1.0))).await;
+        let both = bench
+            .write(|op| {
+                op.sample(counter(), Timestamp(NOON + DAY), 50.0).add(counter(), Timestamp(NOON), 1.0);
+            })
+            .await;
         assert_eq!(both.totals, [51.0]);
     }
 }
@@ -84,14 +113,26 @@ async fn an_add_goes_on_from_samples_written_before_it() {
 async fn nan_and_stale_markers_are_no_numbers() {
     let bench = Bench::new(Config::default()).await;
     add(&bench, NOON, 5.0).await;
-    bench.write(|op| drop(op.sample(counter(), Timestamp(NOON + 10), STALE_NAN).sample(counter(), Timestamp(NOON + 20), f64::NAN))).await;
+    bench
+        .write(|op| {
+            op.sample(counter(), Timestamp(NOON + 10), STALE_NAN).sample(counter(), Timestamp(NOON + 20), f64::NAN);
+        })
+        .await;
     assert_eq!(add(&bench, NOON + 5, 1.0).await, 6.0);
     assert_eq!(bench.all().await.remove(NAME).unwrap().last(), Some(&(NOON + 20, 6f64.to_bits())));
     // A number that was overwritten by a marker is gone; the one before it counts.
-    bench.write(|op| drop(op.sample(counter(), Timestamp(NOON + 20), STALE_NAN))).await;
+    bench
+        .write(|op| {
+            op.sample(counter(), Timestamp(NOON + 20), STALE_NAN);
+        })
+        .await;
     assert_eq!(add(&bench, NOON + 30, 1.0).await, 6.0);
     let bench = bench.reopen().await;
-    bench.write(|op| drop(op.sample(counter(), Timestamp(NOON + 30), STALE_NAN))).await;
+    bench
+        .write(|op| {
+            op.sample(counter(), Timestamp(NOON + 30), STALE_NAN);
+        })
+        .await;
     assert_eq!(add(&bench, NOON + 30, 1.0).await, 6.0);
 }
 
@@ -100,7 +141,9 @@ async fn only_finite_numbers_are_added_and_a_refused_add_counts_nothing() {
     let bench = Bench::new(Config::default()).await;
     add(&bench, NOON, 5.0).await;
     for delta in [f64::NAN, f64::INFINITY] {
-        let refused = bench.try_write(|op| drop(op.add(counter(), Timestamp(NOON), 1.0).add(counter(), Timestamp(NOON), delta)));
+        let refused = bench.try_write(|op| {
+            op.add(counter(), Timestamp(NOON), 1.0).add(counter(), Timestamp(NOON), delta);
+        });
         assert_eq!(refused.await.unwrap_err().kind(), ErrorKind::Invalid);
     }
     assert_eq!(add(&bench, NOON, -1.0).await, 4.0);

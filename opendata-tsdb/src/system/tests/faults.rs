@@ -1,1 +1,111 @@
-//! A store that fails.
+//! A store that fails, at every call of a run of commits, sealings and reopenings.
+
+use opendata_core::testing::{Fault, FaultStore, Method};
+
+use super::*;
+
+fn counter() -> Labels {
+    labels! { "__name__" => "events_total" }
+}
+
+fn gauge(n: i64) -> Labels {
+    labels! { "__name__" => "g", "n" => (n % 7).to_string() }
+}
+
+/// Every step adds one to a counter and writes a gauge in one transaction; steps seal in between.
+async fn run_until_failure(bench: &Bench) -> (f64, Option<ErrorKind>) {
+    let mut acknowledged = 0.0;
+    for step in 0..12i64 {
+        let mut tx = bench.slate.begin();
+        let at = Timestamp(NOON + step * HOUR);
+        tx.on(&bench.usage).add(counter(), at, 1.0).sample(gauge(step), at, 1.0);
+        match tx.commit().await {
+            Ok(commit) => acknowledged = commit.receipt(&bench.usage).unwrap().totals[0],
+            Err(error) => return (acknowledged, Some(error.kind())),
+        }
+        if step % 3 == 2
+            && let Err(error) = bench.slate.maintain().await
+        {
+            return (acknowledged, Some(error.kind()));
+        }
+    }
+    (acknowledged, None)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_whichever_put_fails() {
+    let config = Config { seal_samples: 1, seal_step_bytes: 60, ..Config::default() };
+    let mut failed = 0;
+    for fault in [Fault::Error, Fault::ErrorAfterEffect] {
+        for call in 0..16 {
+            let mut faults = None;
+            let store = Store::from_url("memory:").unwrap().map(|inner| {
+                let store = FaultStore::new(inner);
+                faults = Some(store.clone());
+                Arc::new(store)
+            });
+            let faults = faults.unwrap();
+            let clock = Arc::new(ManualClock::at(Timestamp(NOON)));
+            let bench = Bench::open(store, config.clone(), clock).await;
+            let mut puts = 0;
+            faults.set_rule(move |method, path| {
+                if method != Method::Put || !path.as_ref().contains("/wal/") {
+                    return None;
+                }
+                puts += 1;
+                // From some put on the store is gone.
+                (puts > call).then_some(fault)
+            });
+            let (acknowledged, kind) = run_until_failure(&bench).await;
+            failed += usize::from(kind.is_some());
+            assert!(kind.is_none_or(|kind| kind == ErrorKind::OutcomeUnknown), "{kind:?}");
+            faults.clear_rule();
+            let bench = bench.crash().await;
+            let all = bench.all().await;
+            let count = |name: &str| all.get(name).map_or(0.0, |samples| f64::from_bits(samples.last().unwrap().1));
+            let total = count("events_total");
+            let what = format!("{fault:?} from put {call} on: {acknowledged} acknowledged, {total} stored");
+            assert!(total >= acknowledged && total <= acknowledged + 1.0, "{what}");
+            let gauges: usize =
+                all.iter().filter(|(name, _)| name.starts_with("g{")).map(|(_, samples)| samples.len()).sum();
+            assert_eq!(gauges as f64, total, "both or neither: {what}");
+            let next = bench
+                .write(|op| {
+                    op.add(counter(), Timestamp(NOON + 100 * HOUR), 1.0);
+                })
+                .await;
+            assert_eq!(next.totals, [total + 1.0], "{what}");
+        }
+    }
+    assert!(failed > 10, "only {failed} runs met the fault");
+}
+
+#[tokio::test]
+async fn a_corrupt_record_is_an_error_that_names_the_key() {
+    let bench = Bench::new(Config { seal_samples: 1, ..Config::default() }).await;
+    bench
+        .write(|op| {
+            op.sample(gauge(1), Timestamp(NOON), 1.0);
+        })
+        .await;
+    bench.slate.maintain().await.unwrap();
+    let view = bench.slate.view();
+    let instance = view.instance::<Tsdb>("usage").unwrap();
+    let keys = Keys::new(instance.prefix(SegmentId::CONTROL));
+    let bucket = instance.config().calendar().segment(NOON).unwrap();
+    for key in [keys.data(bucket, 0, 6, 0), keys.forward(bucket, 0), keys.posting(bucket, "n", "1")] {
+        let good = instance.get(&key).await.unwrap().unwrap();
+        for at in 0..good.len() {
+            for bit in 0..8 {
+                let mut bad = good.to_vec();
+                bad[at] ^= 1 << bit;
+                // Whatever comes of it, it is an answer or an error.
+                let _ = Tsdb::describe(&key, &bad);
+                let _ = Tsdb::merge(&key, Some(&good), &[Bytes::from(bad)]);
+            }
+        }
+        let cut = Tsdb::merge(&key, None, &[good.slice(..good.len() - 1)]).unwrap_err();
+        assert_eq!(cut.kind(), ErrorKind::Corrupt);
+        assert!(cut.message().contains(&opendata_core::Hex(&key).to_string()), "{cut}");
+    }
+}

@@ -81,7 +81,11 @@ async fn names_values_and_cardinality() {
 async fn a_reopened_writer_gives_out_new_ids() {
     let mut bench = Bench::new(Config::default()).await;
     for i in 0..5 {
-        bench.write(|op| drop(op.sample(labels! { "n" => i.to_string() }, Timestamp(NOON), f64::from(i)))).await;
+        bench
+            .write(|op| {
+                op.sample(labels! { "n" => i.to_string() }, Timestamp(NOON), f64::from(i));
+            })
+            .await;
         bench = bench.reopen().await;
     }
     let all = bench.all().await;
@@ -115,7 +119,15 @@ async fn concurrent_first_writes_to_a_bucket_give_one_id_a_series() {
 #[tokio::test]
 async fn labels_with_equal_concatenations_are_two_series() {
     let bench = Bench::new(Config::default()).await;
-    bench.write(|op| drop(op.sample(labels! { "a" => "bc" }, Timestamp(NOON), 1.0).sample(labels! { "ab" => "c" }, Timestamp(NOON), 2.0))).await;
+    bench
+        .write(|op| {
+            op.sample(labels! { "a" => "bc" }, Timestamp(NOON), 1.0).sample(
+                labels! { "ab" => "c" },
+                Timestamp(NOON),
+                2.0,
+            );
+        })
+        .await;
     assert_eq!(bench.all().await, expected(&[("{a=\"bc\"}", &[(NOON, 1.0)]), ("{ab=\"c\"}", &[(NOON, 2.0)])]));
 }
 
@@ -124,11 +136,17 @@ async fn dictionaries_that_were_unloaded_are_read_again() {
     let bench = Bench::new(Config::default()).await;
     for round in 0..3 {
         for day in 0..20 {
-            bench.write(|op| {
-                for n in 0..5 {
-                    op.sample(labels! { "__name__" => "m", "n" => (n + day).to_string() }, Timestamp(NOON + day * DAY + round), 1.0);
-                }
-            }).await;
+            bench
+                .write(|op| {
+                    for n in 0..5 {
+                        op.sample(
+                            labels! { "__name__" => "m", "n" => (n + day).to_string() },
+                            Timestamp(NOON + day * DAY + round),
+                            1.0,
+                        );
+                    }
+                })
+                .await;
         }
     }
     let all = bench.all().await;
@@ -143,9 +161,19 @@ async fn dictionaries_that_were_unloaded_are_read_again() {
 async fn a_refused_transaction_leaves_no_series_behind() {
     let bench = Bench::new(Config { max_series: 3, ..Config::default() }).await;
     let series = |n: i32| labels! { "n" => n.to_string() };
-    let refused = bench.try_write(|op| (0..4).for_each(|n| drop(op.sample(series(n), Timestamp(NOON), 1.0))));
+    let refused = bench.try_write(|op| {
+        (0..4).for_each(|n| {
+            op.sample(series(n), Timestamp(NOON), 1.0);
+        })
+    });
     assert_eq!(refused.await.unwrap_err().kind(), ErrorKind::Backpressure);
-    bench.write(|op| (4..7).for_each(|n| drop(op.sample(series(n), Timestamp(NOON), 1.0)))).await;
+    bench
+        .write(|op| {
+            (4..7).for_each(|n| {
+                op.sample(series(n), Timestamp(NOON), 1.0);
+            })
+        })
+        .await;
     let names: Vec<_> = bench.all().await.into_keys().collect();
     assert_eq!(names, ["{n=\"4\"}", "{n=\"5\"}", "{n=\"6\"}"]);
 }
@@ -156,14 +184,33 @@ async fn batches_write_like_samples() {
     let list = SeriesList::new((0..10).map(|n| labels! { "n" => n.to_string() }));
     for step in 0..6i64 {
         let values: Vec<f64> = (0..10).map(|n| f64::from(n) + step as f64).collect();
-        bench.write(|op| drop(op.batch(&list, Timestamp(NOON + step * 6 * HOUR), values))).await;
+        bench
+            .write(|op| {
+                op.batch(&list, Timestamp(NOON + step * 6 * HOUR), values);
+            })
+            .await;
         if step == 3 {
             // One of them becomes a counter: samples must move its total from now on.
-            bench.write(|op| drop(op.add(labels! { "n" => "4" }, Timestamp(NOON), 100.0))).await;
+            bench
+                .write(|op| {
+                    op.add(labels! { "n" => "4" }, Timestamp(NOON), 100.0);
+                })
+                .await;
         }
     }
-    assert_eq!(bench.write(|op| drop(op.add(labels! { "n" => "4" }, Timestamp(NOON), 1.0))).await.totals, [4.0 + 5.0 + 1.0]);
+    assert_eq!(
+        bench
+            .write(|op| {
+                op.add(labels! { "n" => "4" }, Timestamp(NOON), 1.0);
+            })
+            .await
+            .totals,
+        [4.0 + 5.0 + 1.0]
+    );
     let all = bench.all().await;
     assert_eq!(all.len(), 10);
-    assert_eq!(all["{n=\"9\"}"].iter().map(|(_, bits)| f64::from_bits(*bits)).collect::<Vec<_>>(), [9.0, 10.0, 11.0, 12.0, 13.0, 14.0]);
+    assert_eq!(
+        all["{n=\"9\"}"].iter().map(|(_, bits)| f64::from_bits(*bits)).collect::<Vec<_>>(),
+        [9.0, 10.0, 11.0, 12.0, 13.0, 14.0]
+    );
 }

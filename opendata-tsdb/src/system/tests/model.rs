@@ -18,16 +18,21 @@ impl Model {
     fn add(&mut self, series: &Labels, time: i64, delta: f64) -> f64 {
         let samples = self.0.entry(series.clone()).or_default();
         let newest = samples.last_key_value().map_or(i64::MIN, |(time, _)| *time);
-        let number = samples.values().rev().map(|bits| f64::from_bits(*bits)).find(|value| !value.is_nan()).unwrap_or(0.0);
+        let number =
+            samples.values().rev().map(|bits| f64::from_bits(*bits)).find(|value| !value.is_nan()).unwrap_or(0.0);
         samples.insert(newest.max(time), (number + delta).to_bits());
         number + delta
     }
 
     fn content(&self, matchers: &[Matcher], start: i64, end: i64) -> Content {
         let holds = |series: &Labels| matchers.iter().all(|m| m.matches(series.get(m.name()).unwrap_or_default()));
-        let of_range = |samples: &BTreeMap<i64, u64>| samples.range(start..=end).map(|(time, bits)| (*time, *bits)).collect();
+        let of_range =
+            |samples: &BTreeMap<i64, u64>| samples.range(start..=end).map(|(time, bits)| (*time, *bits)).collect();
         let series = self.0.iter().filter(|(series, _)| holds(series));
-        series.map(|(series, samples)| (series.to_string(), of_range(samples))).filter(|(_, samples): &(_, Vec<_>)| !samples.is_empty()).collect()
+        series
+            .map(|(series, samples)| (series.to_string(), of_range(samples)))
+            .filter(|(_, samples): &(_, Vec<_>)| !samples.is_empty())
+            .collect()
     }
 }
 
@@ -35,8 +40,7 @@ fn random_series(random: &mut StdRng) -> Labels {
     let metric = ["x", "y", ""][random.random_range(0..3)];
     let tenant = random.random_range(0..4).to_string();
     let zone = ["", "a", "ab", "b"][random.random_range(0..4)];
-    let series = labels! { "__name__" => metric, "tenant" => tenant, "zone" => zone };
-    series
+    labels! { "__name__" => metric, "tenant" => tenant, "zone" => zone }
 }
 
 fn random_time(random: &mut StdRng) -> i64 {
@@ -66,7 +70,9 @@ fn random_operation(random: &mut StdRng, op: &mut Op, model: &mut Model) -> Vec<
                 model.set(&series, time, value);
             }
             2 => {
-                let samples: Vec<_> = (0..random.random_range(0..8)).map(|_| (Timestamp(random_time(random)), random_value(random))).collect();
+                let samples: Vec<_> = (0..random.random_range(0..8))
+                    .map(|_| (Timestamp(random_time(random)), random_value(random)))
+                    .collect();
                 op.samples(series.clone(), &samples);
                 samples.iter().for_each(|(time, value)| model.set(&series, time.0, *value));
             }
@@ -80,7 +86,8 @@ fn random_operation(random: &mut StdRng, op: &mut Op, model: &mut Model) -> Vec<
             _ => {
                 let series: BTreeSet<_> = (0..3).map(|_| random_series(random)).collect();
                 let list = SeriesList::new(series.iter().cloned());
-                let (time, values) = (random_time(random), (0..list.len()).map(|_| random_value(random)).collect::<Vec<_>>());
+                let (time, values) =
+                    (random_time(random), (0..list.len()).map(|_| random_value(random)).collect::<Vec<_>>());
                 series.iter().zip(&values).for_each(|(series, value)| model.set(series, time, *value));
                 op.batch(&list, Timestamp(time), values);
             }
@@ -94,7 +101,9 @@ fn random_matchers(random: &mut StdRng) -> Vec<Matcher> {
     let ops = [MatchOp::Equal, MatchOp::NotEqual, MatchOp::Regex, MatchOp::NotRegex];
     let values = ["", "x", "0|1", "a.*", ".+", ".*", "yes", "a|"];
     (0..random.random_range(0..3))
-        .map(|_| matcher(names[random.random_range(0..5)], ops[random.random_range(0..4)], values[random.random_range(0..8)]))
+        .map(|_| {
+            matcher(names[random.random_range(0..5)], ops[random.random_range(0..4)], values[random.random_range(0..8)])
+        })
         .collect()
 }
 

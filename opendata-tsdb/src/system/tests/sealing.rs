@@ -12,7 +12,11 @@ async fn fill(bench: &Bench, from: i64, step: f64) {
         .write(|op| {
             for n in 0..20 {
                 for at in 0..5 {
-                    op.sample(labels! { "__name__" => "m", "n" => n.to_string() }, Timestamp(from + at * HOUR), step + f64::from(n));
+                    op.sample(
+                        labels! { "__name__" => "m", "n" => n.to_string() },
+                        Timestamp(from + at * HOUR),
+                        step + f64::from(n),
+                    );
                 }
             }
         })
@@ -32,7 +36,11 @@ async fn sealing_changes_no_answer() {
     let stats = bench.reader().buckets().await.unwrap();
     assert_eq!((stats[0].unsealed_samples, stats[0].unsealed_slabs), (0, 0));
     assert_eq!(content_of(&old.on(&bench.usage).unwrap()).await, before, "a view from before");
-    let past = SlateReader::builder(&bench.store, "slate").register::<Tsdb>().open(At::Checkpoint("before".into())).await.unwrap();
+    let past = SlateReader::builder(&bench.store, "slate")
+        .register::<Tsdb>()
+        .open(At::Checkpoint("before".into()))
+        .await
+        .unwrap();
     assert_eq!(past.view().position(), checkpoint.position);
     assert_eq!(content_of(&past.view().get_reader::<Tsdb>("usage").unwrap()).await, before, "a checkpoint from before");
     // Late samples change what is sealed, and are sealed in their turn.
@@ -55,7 +63,11 @@ async fn writes_between_the_steps_of_a_sealing_are_kept() {
         let view = bench.slate.view().instance::<Tsdb>("usage").unwrap();
         let Some(op) = Tsdb::maintain(view).await.unwrap() else { break };
         // Overwrites a series in the middle of those that are being sealed.
-        bench.write(|op| drop(op.sample(labels! { "__name__" => "m", "n" => "10" }, Timestamp(NOON), f64::from(round)))).await;
+        bench
+            .write(|op| {
+                op.sample(labels! { "__name__" => "m", "n" => "10" }, Timestamp(NOON), f64::from(round));
+            })
+            .await;
         let mut tx = bench.slate.begin();
         *tx.on(&bench.usage) = op;
         tx.commit_with(Ack::Written).await.unwrap();
@@ -136,7 +148,11 @@ async fn retention_drops_whole_buckets() {
     let bench = Bench::new(config).await;
     for day in 0..4 {
         bench.clock.set(Timestamp(NOON + day * DAY));
-        bench.write(|op| drop(op.sample(labels! { "day" => day.to_string() }, Timestamp(NOON + day * DAY), 1.0))).await;
+        bench
+            .write(|op| {
+                op.sample(labels! { "day" => day.to_string() }, Timestamp(NOON + day * DAY), 1.0);
+            })
+            .await;
     }
     assert_eq!(bench.all().await.len(), 4);
     bench.slate.maintain().await.unwrap();
@@ -146,7 +162,11 @@ async fn retention_drops_whole_buckets() {
     let view = bench.slate.view().instance::<Tsdb>("usage").unwrap();
     let first_day = Config::default().calendar().segment(NOON).unwrap();
     assert_eq!(Tsdb::first_live_segment(view).await.unwrap(), SegmentId(first_day.0 + 1));
-    let late = bench.try_write(|op| drop(op.sample(labels! { "a" => "b" }, Timestamp(NOON), 1.0))).await;
+    let late = bench
+        .try_write(|op| {
+            op.sample(labels! { "a" => "b" }, Timestamp(NOON), 1.0);
+        })
+        .await;
     assert_eq!(late.unwrap_err().kind(), ErrorKind::Invalid);
     let bench = bench.reopen().await;
     assert_eq!(bench.all().await.len(), 3);
