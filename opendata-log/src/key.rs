@@ -19,7 +19,7 @@
 //! A chunk is keyed by its *last* position, so that one seek to `(stream, p)` lands on the chunk that
 //! holds `p` or the first record behind it.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use opendata_core::key::{KeyRange, KeyReader, PREFIX_LEN, Prefix, SegmentId, Tag};
 use opendata_core::{Error, Position, Result, Timestamp};
 
@@ -81,6 +81,11 @@ impl Key {
 /// A chunk of one stream. `prefix` names the data segment; so below.
 pub(crate) fn chunk(prefix: Prefix, stream: &[u8], last: Position) -> Bytes {
     prefix.key(CHUNK).terminated(stream).u64(last.0).build()
+}
+
+/// The same key in a buffer that the rows of a group share.
+pub(crate) fn chunk_in(buffer: &mut BytesMut, prefix: Prefix, stream: &[u8], last: Position) -> Bytes {
+    prefix.key_in(CHUNK, buffer).terminated(stream).u64(last.0).build_in(buffer)
 }
 
 /// What all keys of one stream's chunks begin with.

@@ -65,6 +65,7 @@ pub struct Writer {
     trim: Position,
     cursors: BTreeMap<Bytes, Cursor>,
     gathered: Gathered,
+    trials: store::Trials,
     /// Written but not yet published.
     staged: VecDeque<Staged>,
     ring: Arc<Ring>,
@@ -112,6 +113,7 @@ impl Writer {
             trim: layout.trim,
             cursors,
             gathered: Gathered::default(),
+            trials: store::Trials::default(),
             staged: VecDeque::new(),
             counters,
         })

@@ -26,6 +26,14 @@ fn golden_key() {
 }
 
 #[test]
+fn keys_that_share_a_buffer_are_the_same_keys() {
+    let mut buffer = BytesMut::with_capacity(64);
+    let keys: Vec<_> = (0..20).map(|n| prefix().key_in(Tag(1), &mut buffer).u64(n).build_in(&mut buffer)).collect();
+    let alone: Vec<_> = (0..20).map(|n| prefix().key(Tag(1)).u64(n).build()).collect();
+    assert_eq!(keys, alone);
+}
+
+#[test]
 fn reserved_and_short_keys_are_corrupt() {
     assert!(Prefix::decode(&[1, 2, 3]).is_err());
     assert!(Prefix::decode(&[0; 8]).is_err());

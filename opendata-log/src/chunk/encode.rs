@@ -54,12 +54,14 @@ pub(crate) struct Encoded {
     pub(crate) value: Bytes,
     /// Least and greatest event time.
     pub(crate) event_times: (Timestamp, Timestamp),
+    /// Whether compression was tried and paid.
+    pub(crate) is_compressed: bool,
 }
 
 /// Writes records as a chunk. They are in order of position, at least one, and no more than [`RECORD_LIMIT`].
 pub(crate) fn encode(records: &[&Pending], ordinal: u64, ingest_time: Timestamp, compression: Compression) -> Encoded {
     let (Some(first), Some(last)) = (records.first(), records.last()) else {
-        return Encoded { value: Bytes::new(), event_times: (ingest_time, ingest_time) };
+        return Encoded { value: Bytes::new(), event_times: (ingest_time, ingest_time), is_compressed: false };
     };
     assert!(records.len() <= RECORD_LIMIT, "a chunk holds no more records than its reader allows");
     let mut shape = shape(records, first, ingest_time);
@@ -90,7 +92,8 @@ pub(crate) fn encode(records: &[&Pending], ordinal: u64, ingest_time: Timestamp,
         Some(packed) => value.varint(shape.body_bytes as u64).raw(&packed),
         None => write_body(&mut value, records, shape.flags),
     };
-    Encoded { value: value.finish(), event_times: shape.event_times }
+    let is_compressed = shape.flags & COMPRESSED != 0;
+    Encoded { value: value.finish(), event_times: shape.event_times, is_compressed }
 }
 
 fn shape(records: &[&Pending], first: &Pending, ingest_time: Timestamp) -> Shape {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use opendata_core::key::{Prefix, SegmentId};
 use opendata_core::slate::ApplyContext;
 use opendata_core::{Position, Timestamp};
@@ -10,7 +10,7 @@ use opendata_core::{Position, Timestamp};
 use super::gather::Gathered;
 use super::{Open, Staged, Writer};
 use crate::chunk::{self, Pending, RECORD_LIMIT};
-use crate::config::Config;
+use crate::config::{Compression, Config};
 use crate::key;
 use crate::layout::next_segment;
 use crate::record::{Group, Segment, encode_position};
@@ -41,6 +41,8 @@ impl Writer {
             open: &mut open,
             new_streams: Vec::new(),
             kept: self.ring.is_watched().then(Vec::new),
+            buffer: BytesMut::new(),
+            trials: &mut self.trials,
         };
         let mut controls = Vec::new();
         for (stream, records) in gathered.sorted().iter() {
@@ -96,7 +98,45 @@ struct GroupWriter<'a> {
     new_streams: Vec<Bytes>,
     /// Chunks for followers, if there are any.
     kept: Option<Vec<RingChunk>>,
+    /// Keys and small chunks of the group, one behind the other: a row of its own allocation costs more than its bytes.
+    buffer: BytesMut,
+    trials: &'a mut Trials,
 }
+
+/// Which chunks compression is tried on. Streams that do not compress are common, and each try costs as much as
+/// writing the chunk; so after each failure in a row twice as many chunks are left alone before the next try.
+#[derive(Debug, Default)]
+pub(super) struct Trials {
+    pause: u32,
+    left: u32,
+}
+
+impl Trials {
+    const LONGEST_PAUSE: u32 = 63;
+
+    fn choose(&mut self, configured: Compression) -> Compression {
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                Compression::None
+            }
+            None => configured,
+        }
+    }
+
+    fn learn(&mut self, tried: Compression, paid: bool) {
+        if tried == Compression::None {
+            return;
+        }
+        self.pause = if paid { 0 } else { (2 * self.pause + 1).min(Self::LONGEST_PAUSE) };
+        self.left = self.pause;
+    }
+}
+
+/// The size of a piece of the buffer. Its memory is given back when all rows in it are on the store.
+const BUFFER_BYTES: usize = 256 * 1024;
+/// Larger chunks are not copied into the buffer.
+const SMALL_CHUNK_BYTES: usize = 4096;
 
 impl GroupWriter<'_> {
     fn write_stream(&mut self, stream: &Bytes, records: &[&Pending], cx: &mut ApplyContext<'_>) {
@@ -109,10 +149,12 @@ impl GroupWriter<'_> {
             let (piece, behind) = rest.split_at(self.piece(rest));
             rest = behind;
             let Some(last) = piece.last() else { break };
-            let encoded = chunk::encode(piece, state.records, cx.now(), self.config.compression);
+            let compression = self.trials.choose(self.config.compression);
+            let mut encoded = chunk::encode(piece, state.records, cx.now(), compression);
+            self.trials.learn(compression, encoded.is_compressed);
             state.records += piece.len() as u64;
             state.last = last.position;
-            let key = key::chunk(self.prefix, stream, last.position);
+            let key = self.share(stream, last.position, &mut encoded.value);
             let totals = &mut self.open.segment.totals;
             totals.cover(cx.now(), encoded.event_times);
             totals.records += piece.len() as u64;
@@ -130,6 +172,20 @@ impl GroupWriter<'_> {
             Some(known) => *known = state,
             None => drop(self.open.streams.insert(stream.clone(), state)),
         }
+    }
+
+    /// Puts a key, and a chunk if it is small, into the shared buffer.
+    fn share(&mut self, stream: &[u8], last: Position, value: &mut Bytes) -> Bytes {
+        let small = value.len() <= SMALL_CHUNK_BYTES;
+        if self.buffer.capacity() < SMALL_CHUNK_BYTES + 2 * stream.len() + 64 {
+            self.buffer = BytesMut::with_capacity(BUFFER_BYTES);
+        }
+        let key = key::chunk_in(&mut self.buffer, self.prefix, stream, last);
+        if small {
+            self.buffer.extend_from_slice(value);
+            *value = self.buffer.split().freeze();
+        }
+        key
     }
 
     /// How many records go into the next chunk.
