@@ -38,21 +38,12 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// What git knows, and what it would add.
     fn read(root: &Path) -> Result<Self, String> {
-        let list = Command::new("git")
-            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-            .current_dir(root)
-            .output()
-            .map_err(|error| format!("cannot start git: {error}"))?;
-        if !list.status.success() {
-            return Err(format!("git ls-files failed: {}", String::from_utf8_lossy(&list.stderr)));
-        }
-        let names = String::from_utf8_lossy(&list.stdout);
+        let names = if root.join(".git").exists() { known_to_git(root)? } else { below(root, Path::new(""))? };
         // A file that was deleted but not committed yet, or that is no text, has nothing to check.
-        let files = names.split('\0').filter(|name| !name.is_empty()).filter_map(|name| {
-            let text = std::fs::read_to_string(root.join(name)).ok()?;
-            Some(File { path: name.to_owned(), text })
+        let files = names.into_iter().filter_map(|path| {
+            let text = std::fs::read_to_string(root.join(&path)).ok()?;
+            Some(File { path, text })
         });
         let mut tree = Self { files: files.collect() };
         tree.files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -72,6 +63,37 @@ impl Tree {
         let files = files.iter().map(|(path, text)| File { path: (*path).to_owned(), text: (*text).to_owned() });
         Self { files: files.collect() }
     }
+}
+
+/// What git knows, and what it would add.
+fn known_to_git(root: &Path) -> Result<Vec<String>, String> {
+    let list = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root)
+        .output()
+        .map_err(|error| format!("cannot start git: {error}"))?;
+    if !list.status.success() {
+        return Err(format!("git ls-files failed: {}", String::from_utf8_lossy(&list.stderr)));
+    }
+    let names = String::from_utf8_lossy(&list.stdout).into_owned();
+    Ok(names.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}
+
+/// Every file, where the sources came without git.
+fn below(root: &Path, folder: &Path) -> Result<Vec<String>, String> {
+    let place = root.join(folder);
+    let unreadable = |error: std::io::Error| format!("cannot read {}: {error}", place.display());
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&place).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let path = folder.join(entry.file_name());
+        if !entry.file_type().map_err(unreadable)?.is_dir() {
+            names.push(path.to_string_lossy().into_owned());
+        } else if path != Path::new("target") {
+            names.extend(below(root, &path)?);
+        }
+    }
+    Ok(names)
 }
 
 /// A rule that does not hold, and where.
@@ -139,3 +161,6 @@ pub(crate) fn write(root: &Path) -> bool {
     }
     done.is_ok()
 }
+
+#[cfg(test)]
+mod tests;
