@@ -157,6 +157,21 @@ async fn a_fenced_writer_never_acknowledges_as_durable_and_never_hangs() {
 }
 
 #[tokio::test]
+async fn a_writer_with_nothing_to_write_learns_that_it_was_fenced() {
+    let store = Store::from_url("memory:").unwrap();
+    let old = open(&store).await.unwrap();
+    let new = open(&store).await.unwrap();
+    let told = tokio::time::timeout(PATIENCE, async {
+        while old.failure().is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    told.await.expect("nobody told it");
+    assert_eq!(old.failure().unwrap().kind(), ErrorKind::Fenced);
+    new.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_key_of_another_instance_is_never_stored() {
     let store = Store::from_url("memory:").unwrap();
     let slate = open(&store).await.unwrap();

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use slatedb::Db;
 use slatedb::config::{CloseOptions, WriteOptions};
+use slatedb::{CloseReason, Db, DbStatus};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -101,21 +101,24 @@ pub(crate) struct Progress {
 enum Event {
     Request(Option<Request>),
     Flushed(std::result::Result<(), slatedb::Error>),
+    Ended(Error),
     Due,
 }
 
 impl Committer {
     pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut carried = None;
+        let mut engine = self.db.subscribe();
         while self.failure.borrow().is_none() {
             self.start_flush_if_due();
             let event = match carried.take() {
                 Some(request) => Event::Request(Some(request)),
-                None => self.next_event(&mut requests).await,
+                None => self.next_event(&mut requests, &mut engine).await,
             };
             match event {
                 Event::Due => {}
                 Event::Flushed(outcome) => self.flushed(outcome),
+                Event::Ended(error) => self.fail(error),
                 Event::Request(Some(Request::Commit(first))) => {
                     let group;
                     (group, carried) = gather(first, &mut requests, &self.settings);
@@ -149,12 +152,18 @@ impl Committer {
         self.db.close_with_options(CloseOptions::default().with_flush_type(None)).await
     }
 
-    async fn next_event(&mut self, requests: &mut mpsc::Receiver<Request>) -> Event {
+    async fn next_event(
+        &mut self,
+        requests: &mut mpsc::Receiver<Request>,
+        engine: &mut watch::Receiver<DbStatus>,
+    ) -> Event {
         let due = self.progress.dirty_since.map(|since| since + self.settings.flush_interval());
         let idle = self.progress.flushing.is_none();
         tokio::select! {
             biased;
             outcome = flush_outcome(&mut self.progress.flushing) => Event::Flushed(outcome),
+            // A writer that has nothing to write learns in this way that another has taken the slate over.
+            error = engine_end(engine) => Event::Ended(error),
             request = requests.recv() => Event::Request(request),
             () = sleep_until(due), if idle => Event::Due,
         }
@@ -435,6 +444,18 @@ async fn flush_outcome(flushing: &mut Option<Flushing>) -> std::result::Result<(
             Err(error) => Err(slatedb::Error::internal(format!("flush task: {error}"))),
         },
         None => std::future::pending().await,
+    }
+}
+
+async fn engine_end(engine: &mut watch::Receiver<DbStatus>) -> Error {
+    let reason = match engine.wait_for(|status| status.close_reason.is_some()).await {
+        Ok(status) => status.close_reason,
+        Err(_) => None,
+    };
+    match reason {
+        Some(CloseReason::Fenced) => Error::fenced("another writer owns the slate"),
+        Some(CloseReason::Clean) => Error::closed("the slate is closed"),
+        _ => Error::outcome_unknown("a background task of the storage engine failed"),
     }
 }
 

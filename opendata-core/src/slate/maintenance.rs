@@ -59,15 +59,6 @@ pub(crate) async fn run(slate: Weak<Inner>) {
             continue;
         }
         if let Err(error) = round(&inner, &mut expired).await {
-            if error.kind() == ErrorKind::Fenced {
-                // A committer that has nothing to write would not find out.
-                let fail = move |committer: &mut Committer| committer.fail(error);
-                let told = inner.queue.barrier(move |committer| Box::pin(async move { Ok(fail(committer)) })).await;
-                if told.is_err() {
-                    tracing::debug!("the committer had ended before");
-                }
-                return;
-            }
             inner.counters.maintenance_failures.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%error, "maintenance failed and will be tried again");
         }
