@@ -29,3 +29,6 @@ impl Reader {
         Engine::default().range(self, expression, start, end, step_ms).await
     }
 }
+
+#[cfg(test)]
+mod tests;
