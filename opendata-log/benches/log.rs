@@ -1,7 +1,7 @@
 //! Real work at a stated size, each beside plain SlateDB doing the same in the same run. Prints ratios.
 //!
 //! ```text
-//! cargo xtask bench log [-- --quick] [-- --records 1000000] [-- --dir /somewhere]
+//! cargo xtask bench log [-- --quick] [-- --records 1000000] [-- --dir /somewhere] [-- --only append|writers|scan|tail] [-- --streams 1000]
 //! ```
 #![expect(clippy::print_stdout, reason = "a benchmark says what it measured")]
 #![allow(
@@ -35,6 +35,7 @@ const WRITERS: usize = 64;
 pub(crate) struct Plan {
     records: usize,
     dir: PathBuf,
+    streams: Vec<usize>,
 }
 
 pub(crate) fn store(dir: &Path, durability: LocalDurability) -> Store {
@@ -108,7 +109,7 @@ async fn appends(plan: &Plan, durability: LocalDurability) {
     let payloads = payloads(plan.records);
     println!("\nappend {} records of {RECORD_BYTES} random bytes, batches of {BATCH}, {durability:?}", plan.records);
     println!("{:>9} {:>14} {:>14} {:>7}   goal", "streams", "log rec/s", "plain rec/s", "ratio");
-    for streams in [1, 1000, 100_000] {
+    for streams in plan.streams.iter().copied() {
         let dir = plan.dir.join(format!("append-{streams}-{durability:?}"));
         let plain_dir = plan.dir.join(format!("plain-{streams}-{durability:?}"));
         let plain = plain::append(&plain_dir, durability, &payloads, streams).await;
@@ -180,14 +181,24 @@ fn main() {
     let records = records.unwrap_or(if quick { 100_000 } else { 1_000_000 });
     let temporary = tempfile::tempdir().unwrap();
     let dir = value("--dir").map_or_else(|| temporary.path().to_owned(), PathBuf::from);
-    let plan = Plan { records, dir };
+    let streams = value("--streams").map(|streams| vec![streams.parse().unwrap()]);
+    let plan = Plan { records, dir, streams: streams.unwrap_or_else(|| vec![1, 1000, 100_000, 1_000_000]) };
+    let only = |section: &str| value("--only").is_none_or(|only| only == section);
     println!("log benchmark: local files at {}, 2 worker threads", plan.dir.display());
     runtime.block_on(async {
         for durability in [LocalDurability::Fsync, LocalDurability::OperatingSystem] {
-            appends(&plan, durability).await;
-            concurrent(&plan, durability).await;
+            if only("append") {
+                appends(&plan, durability).await;
+            }
+            if only("writers") {
+                concurrent(&plan, durability).await;
+            }
         }
-        scan::scans(&plan).await;
-        tail::tails(&plan).await;
+        if only("scan") {
+            scan::scans(&plan).await;
+        }
+        if only("tail") {
+            tail::tails(&plan).await;
+        }
     });
 }

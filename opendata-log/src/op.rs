@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use opendata_core::{Error, Operation, Position, Timestamp};
 
 use crate::config::STREAM_NAME_LIMIT_BYTES;
@@ -19,6 +19,9 @@ pub const NAME_LIMIT_BYTES: usize = 1024;
 
 /// The place of control records, which belong to no stream.
 pub(crate) const CONTROL: u32 = u32::MAX;
+
+/// Size of the buffers that names share, once there are several.
+const NAMES_BYTES: usize = 4096;
 
 /// What one record costs in memory beside its bytes.
 const ENTRY_BYTES: usize = size_of::<Entry>();
@@ -280,8 +283,11 @@ impl Operation for Op {
 }
 
 /// Stream names, each once, in the order they were first seen.
+///
+/// They are slices of shared buffers: whoever keeps one for long copies it.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
+    buffer: BytesMut,
     names: Vec<Bytes>,
     index: HashMap<Bytes, u32>,
     latest: u32,
@@ -294,7 +300,12 @@ impl Names {
             self.latest = found;
             return (found, false);
         }
-        let name = Bytes::copy_from_slice(name);
+        if self.buffer.capacity() < name.len() {
+            let room = if self.names.is_empty() { 0 } else { NAMES_BYTES };
+            self.buffer = BytesMut::with_capacity(room.max(name.len()));
+        }
+        self.buffer.extend_from_slice(name);
+        let name = self.buffer.split().freeze();
         let index = u32::try_from(self.names.len()).unwrap_or(CONTROL - 1);
         self.names.push(name.clone());
         self.index.insert(name, index);

@@ -49,7 +49,7 @@ pub(crate) struct StreamState {
 #[derive(Debug)]
 struct Open {
     segment: Segment,
-    streams: HashMap<Bytes, StreamState>,
+    streams: HashMap<Box<[u8]>, StreamState>,
     /// Ingest time of the newest entry of its time index.
     indexed: Option<Timestamp>,
     /// It was inherited and is too large to be gone on with.
@@ -141,7 +141,7 @@ impl Open {
         while let Some(row) = rows.next().await? {
             let chunk = layout::chunk(&row)?;
             let state = StreamState { records: chunk.ordinal + chunk.count as u64, last: chunk.last };
-            open.streams.insert(chunk.stream, state);
+            open.streams.insert(chunk.stream.as_ref().into(), state);
         }
         Ok(open)
     }

@@ -140,10 +140,8 @@ const SMALL_CHUNK_BYTES: usize = 4096;
 
 impl GroupWriter<'_> {
     fn write_stream(&mut self, stream: &Bytes, records: &[&Pending], cx: &mut ApplyContext<'_>) {
-        let mut state = self.open.streams.get(stream).copied().unwrap_or_else(|| {
-            self.new_streams.push(stream.clone());
-            Default::default()
-        });
+        let known = self.open.streams.get(stream.as_ref()).copied();
+        let mut state = known.unwrap_or_default();
         let mut rest = records;
         while !rest.is_empty() {
             let (piece, behind) = rest.split_at(self.piece(rest));
@@ -168,9 +166,11 @@ impl GroupWriter<'_> {
         }
         add(&self.counters.records, records.len() as u64);
         add(&self.counters.record_bytes, records.iter().map(|record| record.size_bytes() as u64).sum());
-        match self.open.streams.get_mut(stream) {
-            Some(known) => *known = state,
-            None => drop(self.open.streams.insert(stream.clone(), state)),
+        if known.is_none() {
+            self.new_streams.push(stream.clone());
+            self.open.streams.insert(stream.as_ref().into(), state);
+        } else if let Some(known) = self.open.streams.get_mut(stream.as_ref()) {
+            *known = state;
         }
     }
 
