@@ -1,0 +1,110 @@
+//! Balanced clustering: halves a set of vectors by 2-means until the parts are small enough.
+//!
+//! Each half has at least a quarter of the whole, so parts are never tiny, whatever the data, and the depth is
+//! logarithmic. Deterministic.
+
+use crate::kernel;
+
+const ROUNDS: usize = 6;
+/// Vectors that the two means are found from at most.
+const SAMPLE: usize = 2048;
+
+/// Parts of at most `limit` vectors, each a list of rows.
+pub(crate) fn partition(vectors: &[f32], dims: usize, limit: usize) -> Vec<Vec<usize>> {
+    let rows = vectors.len().checked_div(dims).unwrap_or(0);
+    partition_rows(vectors, dims, (0..rows).collect(), limit)
+}
+
+/// The same for some of the vectors.
+pub(crate) fn partition_rows(vectors: &[f32], dims: usize, rows: Vec<usize>, limit: usize) -> Vec<Vec<usize>> {
+    let mut parts = Vec::new();
+    let mut open = vec![rows];
+    while let Some(part) = open.pop() {
+        if part.len() <= limit.max(1) {
+            if !part.is_empty() {
+                parts.push(part);
+            }
+            continue;
+        }
+        let (one, other) = halve(vectors, dims, part);
+        open.push(other);
+        open.push(one);
+    }
+    parts
+}
+
+pub(crate) fn row(vectors: &[f32], dims: usize, row: usize) -> &[f32] {
+    vectors.get(row * dims..(row + 1) * dims).unwrap_or_default()
+}
+
+/// The middle of some rows.
+pub(crate) fn mean(vectors: &[f32], dims: usize, rows: &[usize]) -> Vec<f32> {
+    let mut sum = vec![0f64; dims];
+    for at in rows {
+        for (sum, v) in sum.iter_mut().zip(row(vectors, dims, *at)) {
+            *sum += f64::from(*v);
+        }
+    }
+    sum.iter().map(|sum| (*sum / rows.len().max(1) as f64) as f32).collect()
+}
+
+fn halve(vectors: &[f32], dims: usize, part: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
+    let step = part.len().div_ceil(SAMPLE);
+    let sample: Vec<usize> = part.iter().step_by(step).copied().collect();
+    // Two rows far from each other: the one farthest from the middle, and the one farthest from that.
+    let middle = mean(vectors, dims, &sample);
+    let farthest = |from: &[f32]| {
+        let distance = |at: &&usize| kernel::l2(from, row(vectors, dims, **at));
+        let found = sample.iter().max_by(|a, b| distance(a).total_cmp(&distance(b)));
+        found.map_or_else(|| middle.clone(), |at| row(vectors, dims, *at).to_vec())
+    };
+    let mut one = farthest(&middle);
+    let mut other = farthest(&one);
+    for _ in 0..ROUNDS {
+        let nearer = |at: &usize| lean(vectors, dims, &one, &other, *at) < 0.0;
+        let (first, second): (Vec<usize>, Vec<usize>) = sample.iter().partition(|at| nearer(at));
+        if first.is_empty() || second.is_empty() {
+            break;
+        }
+        (one, other) = (mean(vectors, dims, &first), mean(vectors, dims, &second));
+    }
+    let mut leaning: Vec<(f32, usize)> =
+        part.into_iter().map(|at| (lean(vectors, dims, &one, &other, at), at)).collect();
+    leaning.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let natural = leaning.partition_point(|(lean, _)| *lean < 0.0);
+    let least = leaning.len() / 4;
+    let cut = natural.clamp(least.max(1), (leaning.len() - least).max(1));
+    let second = leaning.split_off(cut);
+    let rows = |side: Vec<(f32, usize)>| side.into_iter().map(|(_, at)| at).collect();
+    (rows(leaning), rows(second))
+}
+
+/// Negative if the row lies nearer to `one`.
+fn lean(vectors: &[f32], dims: usize, one: &[f32], other: &[f32], at: usize) -> f32 {
+    let row = row(vectors, dims, at);
+    kernel::l2(one, row) - kernel::l2(other, row)
+}
+
+/// The index of the centroid that lies nearest. `centroids` is not empty.
+pub(crate) fn nearest(centroids: &[f32], dims: usize, vector: &[f32]) -> usize {
+    let distances = centroids.chunks_exact(dims.max(1)).map(|centroid| kernel::l2(centroid, vector)).enumerate();
+    distances.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(at, _)| at)
+}
+
+/// Moves centroids to the middle of what lies nearest to them, once.
+pub(crate) fn refine(vectors: &[f32], dims: usize, centroids: &mut [f32]) {
+    let mut members = vec![Vec::new(); centroids.len() / dims.max(1)];
+    for (at, vector) in vectors.chunks_exact(dims.max(1)).enumerate() {
+        if let Some(members) = members.get_mut(nearest(centroids, dims, vector)) {
+            members.push(at);
+        }
+    }
+    for (centroid, members) in centroids.chunks_exact_mut(dims.max(1)).zip(members) {
+        if !members.is_empty() {
+            centroid.copy_from_slice(&mean(vectors, dims, &members));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! Codes of a few bits a dimension, with which inner products are estimated without bias and with a known spread.
+//!
+//! This is extended RaBitQ (Gao et al., "Practical and Asymptotically Optimal Quantization of High-Dimensional Vectors",
+//! 2024): the rotated residual r of a vector from its centroid c is rounded to a grid point x, scaled so that the
+//! angle between them is small, and <r, q> is estimated by <x, q> * |r|^2 / <x, r>. What does not depend on the
+//! query is folded into two factors, so that
+//!
+//! ```text
+//! score = w * <q, c> - |q|^2 (under L2) + base + slope * (<u, q> - h * sum(q))
+//! ```
+//!
+//! where u are the stored integers, h = (2^bits - 1) / 2, and w is 2 under L2, else 1. `spread` times |q - c| is one
+//! standard deviation of the estimate.
+
+use crate::config::CodeBits;
+use crate::kernel;
+use crate::schema::Metric;
+
+/// How many standard deviations a true score is from its estimate at most, for all that is practical (the constant
+/// of the paper).
+pub(crate) const DEVIATIONS: f32 = 1.9;
+
+/// The code of a vector.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Code {
+    pub(crate) bits: u8,
+    pub(crate) base: f32,
+    pub(crate) slope: f32,
+    pub(crate) spread: f32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Bytes of a code.
+pub(crate) fn code_size(bits: CodeBits, dims: usize) -> usize {
+    match bits {
+        CodeBits::Eight => dims,
+        CodeBits::Four => dims.div_ceil(32) * 16,
+    }
+}
+
+/// Quantises a rotated vector against its rotated centroid.
+pub(crate) fn encode(bits: CodeBits, metric: Metric, vector: &[f32], centroid: &[f32]) -> Code {
+    let residual: Vec<f32> = vector.iter().zip(centroid).map(|(v, c)| v - c).collect();
+    let (number, levels, stretches): (u8, f32, &[f32]) = match bits {
+        CodeBits::Four => (4, 15.0, &[1.0, 1.15, 1.3, 1.45, 1.6, 1.8, 2.0]),
+        CodeBits::Eight => (8, 255.0, &[1.0, 1.2]),
+    };
+    let half = levels / 2.0;
+    let largest = residual.iter().fold(0f32, |largest, r| largest.max(r.abs()));
+    let length_squared = kernel::dot(&residual, &residual);
+    let weight = if metric == Metric::L2 { 2.0 } else { 1.0 };
+    let constant = weight * kernel::dot(centroid, &residual)
+        - if metric == Metric::L2 { kernel::dot(vector, vector) } else { 0.0 };
+    if length_squared <= f32::MIN_POSITIVE || !length_squared.is_finite() {
+        return Code { bits: number, base: constant, bytes: vec![0; code_size(bits, vector.len())], ..Code::default() };
+    }
+    // The grid point that lies best in the residual's direction: clipping its largest components may make it better.
+    let mut best = (f32::NEG_INFINITY, Vec::new(), 0.0);
+    for stretch in stretches {
+        let scale = half / largest * stretch;
+        let grid: Vec<f32> = residual.iter().map(|r| (r * scale + half).round().clamp(0.0, levels) - half).collect();
+        let along = kernel::dot(&grid, &residual);
+        let cosine = along / (kernel::dot(&grid, &grid) * length_squared).sqrt();
+        if cosine > best.0 {
+            best = (cosine, grid, along);
+        }
+    }
+    let (cosine, grid, along) = best;
+    let slope = length_squared / along;
+    let cosine = cosine.clamp(f32::MIN_POSITIVE, 1.0);
+    let others = (vector.len().saturating_sub(1)).max(1) as f32;
+    let spread = (length_squared * (1.0 - cosine * cosine) / (cosine * cosine * others)).sqrt();
+    let integers = grid.iter().map(|x| (x + half) as u8);
+    let bytes = match bits {
+        CodeBits::Eight => integers.collect(),
+        CodeBits::Four => pack(&integers.collect::<Vec<u8>>()),
+    };
+    Code {
+        bits: number,
+        base: constant - weight * slope * kernel::dot(&grid, centroid),
+        slope: weight * slope,
+        spread: weight * spread,
+        bytes,
+    }
+}
+
+/// Two integers a byte, in the order that [`kernel::dot_u4`] reads.
+fn pack(integers: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(integers.len().div_ceil(32) * 16);
+    for block in integers.chunks(32) {
+        for at in 0..16 {
+            let low = block.get(at).copied().unwrap_or(0);
+            let high = block.get(at + 16).copied().unwrap_or(0);
+            bytes.push(low | high << 4);
+        }
+    }
+    bytes
+}
+
+/// A rotated query, ready for codes.
+#[derive(Debug)]
+pub(crate) struct CodeQuery {
+    metric: Metric,
+    pub(crate) rotated: Vec<f32>,
+    /// With zeros behind, as codes of four bits want it.
+    padded: Vec<f32>,
+    sum: f32,
+    squared: f32,
+}
+
+impl CodeQuery {
+    pub(crate) fn new(metric: Metric, rotated: Vec<f32>) -> Self {
+        let mut padded = rotated.clone();
+        padded.resize(rotated.len().div_ceil(32) * 32, 0.0);
+        let (sum, squared) = (rotated.iter().sum(), kernel::dot(&rotated, &rotated));
+        Self { metric, rotated, padded, sum, squared }
+    }
+
+    /// What all vectors of a cell have in common: the constant of their scores, and the distance to the centroid.
+    pub(crate) fn cell(&self, centroid: &[f32]) -> (f32, f32) {
+        let dot = kernel::dot(&self.rotated, centroid);
+        let distance = kernel::l2(&self.rotated, centroid).sqrt();
+        match self.metric {
+            Metric::L2 => (2.0 * dot - self.squared, distance),
+            Metric::Cosine | Metric::InnerProduct => (dot, distance),
+        }
+    }
+
+    /// The inner product of a code's integers, centred, with the query.
+    pub(crate) fn dot(&self, bits: u8, code: &[u8]) -> f32 {
+        match bits {
+            4 => kernel::dot_u4(code, &self.padded) - 7.5 * self.sum,
+            _ => kernel::dot_u8(code, &self.rotated) - 127.5 * self.sum,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

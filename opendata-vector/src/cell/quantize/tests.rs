@@ -1,0 +1,63 @@
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::cell::rotate::Rotation;
+
+fn vector(random: &mut StdRng, dims: usize) -> Vec<f32> {
+    (0..dims).map(|_| random.random_range(-1f32..1.0)).collect()
+}
+
+#[test]
+fn a_rotation_keeps_lengths_and_angles() {
+    let mut random = StdRng::seed_from_u64(1);
+    for dims in [1, 2, 3, 50, 96, 128, 200] {
+        let (a, b) = (vector(&mut random, dims), vector(&mut random, dims));
+        let rotation = Rotation::new(dims as u32);
+        let (mut ra, mut rb) = (a.clone(), b.clone());
+        rotation.apply(&mut ra);
+        rotation.apply(&mut rb);
+        assert!((kernel::dot(&a, &b) - kernel::dot(&ra, &rb)).abs() < 1e-3, "dims={dims}");
+        assert!(dims < 3 || a != ra);
+    }
+}
+
+/// Estimates are right on average, and their spread is what they say it is.
+#[test]
+fn estimates_are_unbiased_and_within_their_bounds() {
+    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
+        for (bits, dims) in [(CodeBits::Four, 50), (CodeBits::Four, 128), (CodeBits::Eight, 50), (CodeBits::Eight, 128)]
+        {
+            let mut random = StdRng::seed_from_u64(dims as u64);
+            let (centroid, query) = (vector(&mut random, dims), vector(&mut random, dims));
+            let prepared = CodeQuery::new(metric, query.clone());
+            let (constant, distance) = prepared.cell(&centroid);
+            let (mut within, mut bias, mut total) = (0, 0.0, 0.0);
+            for _ in 0..500 {
+                let near: Vec<f32> =
+                    centroid.iter().zip(vector(&mut random, dims)).map(|(c, noise)| c + noise * 0.5).collect();
+                let code = encode(bits, metric, &near, &centroid);
+                assert_eq!(code.bytes.len(), code_size(bits, dims));
+                let estimate = constant + code.base + code.slope * prepared.dot(code.bits, &code.bytes);
+                let error = estimate - kernel::score(metric, &query, &near);
+                within += usize::from(error.abs() <= DEVIATIONS * code.spread * distance + 1e-4);
+                bias += error;
+                total += error.abs();
+            }
+            assert!(within >= 460, "{metric:?} {bits:?} {dims}: {within} of 500 within their bounds");
+            assert!(bias.abs() < total * 0.25 + 0.01, "{metric:?} {bits:?} {dims}: bias {bias} of {total}");
+        }
+    }
+}
+
+#[test]
+fn a_vector_on_its_centroid_is_exact() {
+    let centroid = [0.5, -0.25, 1.0];
+    for metric in [Metric::L2, Metric::InnerProduct] {
+        let code = encode(CodeBits::Eight, metric, &centroid, &centroid);
+        let query = CodeQuery::new(metric, vec![1.0, 2.0, 3.0]);
+        let (constant, _) = query.cell(&centroid);
+        let estimate = constant + code.base + code.slope * query.dot(8, &code.bytes);
+        assert!((estimate - kernel::score(metric, &[1.0, 2.0, 3.0], &centroid)).abs() < 1e-5);
+    }
+}

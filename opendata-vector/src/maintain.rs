@@ -1,0 +1,154 @@
+//! Background work: draining the tail into cells, splitting and dissolving cells, and removing dead ids.
+//!
+//! Each piece is planned on a view and committed as one ordinary operation of at most about 8 MiB. The table of a
+//! field has an epoch, which every piece moves on by one: a piece that was planned on another epoch is a `Conflict`
+//! and changes nothing. Documents that were written or deleted in between do no harm: dead ids are masked wherever
+//! they are, and new ones are in the tail.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use opendata_core::key::SegmentId;
+use opendata_core::slate::{InstanceView, PrepareContext};
+use opendata_core::{Error, Result};
+
+use crate::cell::table::Table;
+use crate::key::Keys;
+use crate::op::Op;
+use crate::record::Sweep;
+use crate::state::{Snapshot, State};
+use crate::system::Vector;
+
+mod build;
+mod sweep;
+
+/// Bytes that one piece writes, about.
+const PIECE_BYTES: usize = 8 << 20;
+/// Vectors that one piece moves at most.
+const PIECE_ROWS: usize = 32_768;
+
+/// A piece of background work.
+#[derive(Debug)]
+pub(crate) enum Upkeep {
+    /// Changes the cells of a field.
+    Index(IndexJob),
+    /// Removes dead ids from attributes and terms, as far as a key.
+    Sweep { expected: Sweep, next: Sweep, rows: Vec<(Bytes, Option<Bytes>)> },
+}
+
+/// The frames of a cell, and how many vectors are in them.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    pub(crate) value: Bytes,
+    pub(crate) rows: u64,
+}
+
+/// Changes to the cells of a field.
+#[derive(Debug, Default)]
+pub(crate) struct IndexJob {
+    pub(crate) field: String,
+    /// The epoch it was planned on.
+    pub(crate) epoch: u64,
+    /// Ids below this are in cells afterwards.
+    pub(crate) drained_to: u64,
+    pub(crate) removed: Vec<u32>,
+    /// Cells of fresh numbers, with their centroids.
+    pub(crate) created: Vec<(u32, Bytes, Content)>,
+    pub(crate) rewritten: Vec<(u32, Content)>,
+    pub(crate) appended: Vec<(u32, Content)>,
+}
+
+impl Upkeep {
+    pub(crate) fn size_bytes(&self) -> usize {
+        64 + match self {
+            Self::Index(job) => {
+                let created: usize = job.created.iter().map(|(_, c, content)| c.len() + content.value.len() + 64).sum();
+                let others = job.rewritten.iter().chain(&job.appended);
+                created + others.map(|(_, content)| content.value.len() + 64).sum::<usize>() + job.removed.len() * 64
+            }
+            Self::Sweep { rows, .. } => {
+                rows.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len) + 32).sum()
+            }
+        }
+    }
+
+    /// Checks that what it was planned on is still so.
+    pub(crate) async fn check(
+        &self,
+        keys: Keys,
+        tables: &BTreeMap<String, Arc<Table>>,
+        cx: &PrepareContext<'_>,
+    ) -> Result<()> {
+        let is_current = match self {
+            Self::Index(job) => tables.get(&job.field).map_or(0, |table| table.epoch) == job.epoch,
+            Self::Sweep { expected, .. } => sweep::stored(cx.get(&keys.sweep()).await?, keys)? == *expected,
+        };
+        if is_current { Ok(()) } else { Err(Error::conflict("the index has changed since this was planned")) }
+    }
+}
+
+/// Looks for the next piece of work.
+pub(crate) async fn plan(view: InstanceView<Vector>) -> Result<Option<Op>> {
+    // Without the writer's state there is nobody to do the work.
+    let Some(state) = view.state().cloned() else { return Ok(None) };
+    let keys = Keys(view.prefix(SegmentId::CONTROL));
+    let snapshot = Snapshot { view: view.view(), keys, state: &state };
+    for name in state.config.schema.vectors.keys() {
+        if let Some(job) = plan_field(snapshot, name).await? {
+            return Ok(Some(Op::upkeep(Upkeep::Index(job))));
+        }
+    }
+    Ok(sweep::plan(snapshot).await?.map(Op::upkeep))
+}
+
+/// What a field's index needs most, if anything.
+enum Need {
+    Drain,
+    Split(Vec<u32>),
+    Dissolve(u32),
+    Purge,
+}
+
+fn need(state: &State, name: &str) -> Option<Need> {
+    let table = state.table(name);
+    let target = u64::from(state.config.cell_rows);
+    let overfull = || {
+        let mut cells: Vec<(u64, u32)> = table
+            .cells
+            .iter()
+            .filter(|(_, info)| info.rows > 2 * target)
+            .map(|(cell, info)| (info.rows, *cell))
+            .collect();
+        cells.sort_unstable_by(|a, b| b.cmp(a));
+        cells.into_iter().map(|(_, cell)| cell).collect::<Vec<u32>>()
+    };
+    let split = overfull();
+    if !split.is_empty() {
+        return Some(Need::Split(split));
+    }
+    if state.counters.next_id.saturating_sub(table.drained_to) >= u64::from(state.config.tail_rows) {
+        return Some(Need::Drain);
+    }
+    if table.cells.len() > 1
+        && let Some((cell, _)) = table.cells.iter().find(|(_, info)| info.rows < target / 5)
+    {
+        return Some(Need::Dissolve(*cell));
+    }
+    // At least this many vectors in cells are dead, whatever the tail holds.
+    let live = state.counters.vectors.get(name).copied().unwrap_or(0);
+    let dead = table.rows().saturating_sub(live);
+    (dead > 0 && dead * 10 > table.rows()).then_some(Need::Purge)
+}
+
+async fn plan_field(snapshot: Snapshot<'_>, name: &str) -> Result<Option<IndexJob>> {
+    let Some(need) = need(snapshot.state, name) else { return Ok(None) };
+    let builder = build::Builder::new(snapshot, name).await?;
+    let job = match need {
+        Need::Drain => builder.drain().await?,
+        Need::Split(cells) => builder.split(cells).await?,
+        Need::Dissolve(cell) => builder.dissolve(cell).await?,
+        Need::Purge => builder.purge().await?,
+    };
+    Ok(Some(job))
+}

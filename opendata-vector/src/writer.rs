@@ -1,0 +1,283 @@
+//! The writer: turns operations into rows.
+//!
+//! Every write of a document gets a new internal id and marks the old one dead, so that no index is ever read or
+//! searched for old entries on the way in. A patch is a read of the document and a write of it changed; vectors
+//! that it does not change keep their stored bytes.
+//!
+//! What several transactions of a group add to one bitmap or posting list is gathered and written once, when the group ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use opendata_core::env::Env;
+use opendata_core::key::SegmentId;
+use opendata_core::slate::{ApplyContext, InstanceView, PrepareContext};
+use opendata_core::{Position, Result, SystemWriter};
+use roaring::RoaringBitmap;
+
+use crate::cell::table::{CellInfo, Table};
+use crate::idset;
+use crate::key::Keys;
+use crate::maintain::{IndexJob, Upkeep};
+use crate::op::{Op, Receipt};
+use crate::record::{self, Counters, Stored};
+use crate::state::tail::{Block, Tail};
+use crate::state::{Snapshot, State, push_scored};
+use crate::system::Vector;
+use crate::text::{self, Posting};
+
+mod draft;
+
+use draft::Draft;
+
+/// The writer of a vector instance.
+pub struct Writer {
+    keys: Keys,
+    published: Arc<State>,
+    /// As `published`, and what was applied since.
+    counters: Counters,
+    dead: idset::IdSet,
+    tables: BTreeMap<String, Arc<Table>>,
+    tails: BTreeMap<String, Tail>,
+    group: Group,
+}
+
+/// What the transactions of the group under way have added.
+#[derive(Default)]
+struct Group {
+    bitmaps: BTreeMap<Bytes, RoaringBitmap>,
+    terms: BTreeMap<Bytes, Vec<Posting>>,
+    blocks: BTreeMap<String, Block>,
+    /// Live documents that the published state does not have.
+    recent: BTreeMap<u64, Stored>,
+}
+
+/// A checked operation.
+pub struct Plan(Checked);
+
+enum Checked {
+    Documents(Changes),
+    Upkeep(Upkeep),
+}
+
+/// What an operation comes to.
+#[derive(Default)]
+struct Changes {
+    writes: Vec<Write>,
+    kills: Vec<Kill>,
+    /// Ids that were given to versions of documents which the same operation replaced.
+    unused: Vec<u64>,
+    next_id: u64,
+    receipt: Receipt,
+}
+
+struct Write {
+    id: u64,
+    stored: Stored,
+    words: Vec<(String, Vec<String>)>,
+    vectors: Vec<(String, Bytes)>,
+}
+
+struct Kill {
+    id: u64,
+    stored: Stored,
+    /// Nothing takes its place.
+    gone: bool,
+}
+
+impl Writer {
+    pub(crate) async fn recover(view: InstanceView<Vector>, _env: Env) -> Result<Self> {
+        let keys = Keys(view.prefix(SegmentId::CONTROL));
+        let mut state = State::load(view.view(), keys, Arc::new(view.config().clone())).await?;
+        let mut tails = BTreeMap::new();
+        for (name, field) in &state.config.schema.vectors {
+            let from = state.table(name).drained_to;
+            let mut tail = Tail::new(from);
+            let snapshot = Snapshot { view: view.view(), keys, state: &state };
+            tail.push(snapshot.scan_block(name, *field, (from, state.counters.next_id), usize::MAX).await?);
+            tail.trim(from, state.config.tail_bytes);
+            tails.insert(name.clone(), tail);
+        }
+        state.tails = tails.clone();
+        Ok(Self {
+            keys,
+            counters: state.counters.clone(),
+            dead: state.dead.clone(),
+            tables: state.tables.clone(),
+            tails,
+            group: Group::default(),
+            published: Arc::new(state),
+        })
+    }
+
+    fn write(&mut self, write: Write, cx: &mut ApplyContext<'_>) {
+        let Write { id, stored, words, vectors } = write;
+        let (chunk, low) = idset::split(id);
+        cx.put_visible(self.keys.id(&stored.external), record::encode_id(id));
+        cx.put_visible(self.keys.doc(id), stored.encode());
+        for (name, value) in vectors {
+            let key = self.keys.vec(&name, id);
+            if let Some(field) = self.published.config.schema.vectors.get(&name) {
+                let block = self.group.blocks.entry(name).or_default();
+                // The value was encoded a moment ago.
+                if push_scored(&key, &value, *field, &mut block.vectors).is_ok() {
+                    block.ids.push(id);
+                }
+            }
+            cx.put_visible(key, value);
+        }
+        for (name, value) in &stored.attributes {
+            self.group.bitmaps.entry(self.keys.has(name, chunk)).or_default().insert(low);
+            for scalar in value.scalars() {
+                self.group.bitmaps.entry(self.keys.attr(name, &scalar, chunk)).or_default().insert(low);
+            }
+        }
+        for (field, words) in words {
+            for (word, occurrences) in text::occurrences(&words) {
+                let posting = Posting { low: low as u16, occurrences, words: words.len() as u64 };
+                self.group.terms.entry(self.keys.term(&field, word, chunk)).or_default().push(posting);
+            }
+        }
+        self.counters.add(&stored);
+        self.group.recent.insert(id, stored);
+    }
+
+    fn kill(&mut self, kill: Kill, cx: &mut ApplyContext<'_>) {
+        let Kill { id, stored, gone } = kill;
+        self.mark_dead(id);
+        if gone {
+            cx.delete_visible(self.keys.id(&stored.external));
+        }
+        cx.delete(self.keys.doc(id));
+        for field in &stored.vectors {
+            cx.delete(self.keys.vec(field, id));
+        }
+        self.counters.remove(&stored);
+        self.group.recent.remove(&id);
+    }
+
+    fn mark_dead(&mut self, id: u64) {
+        let (chunk, low) = idset::split(id);
+        self.dead.insert(id);
+        self.group.bitmaps.entry(self.keys.dead(chunk)).or_default().insert(low);
+    }
+
+    fn reindex(&mut self, job: IndexJob, cx: &mut ApplyContext<'_>) {
+        let (keys, field) = (self.keys, &job.field);
+        let table = Arc::make_mut(self.tables.entry(field.clone()).or_default());
+        table.epoch += 1;
+        if !job.removed.is_empty() || !job.created.is_empty() {
+            table.shape = table.epoch;
+        }
+        let changed = table.epoch;
+        for cell in job.removed {
+            table.cells.remove(&cell);
+            cx.delete(keys.centroid(field, cell));
+            cx.delete(keys.cell(field, cell));
+        }
+        for (cell, centroid, content) in job.created {
+            table.cells.insert(cell, CellInfo { rows: content.rows, changed });
+            table.next_cell = table.next_cell.max(cell + 1);
+            cx.put(keys.centroid(field, cell), centroid);
+            cx.put(keys.cell(field, cell), content.value);
+        }
+        for (cell, content) in job.rewritten {
+            table.cells.insert(cell, CellInfo { rows: content.rows, changed });
+            cx.put(keys.cell(field, cell), content.value);
+        }
+        for (cell, content) in job.appended {
+            if let Some(info) = table.cells.get_mut(&cell) {
+                *info = CellInfo { rows: info.rows + content.rows, changed };
+            }
+            cx.merge(keys.cell(field, cell), content.value);
+        }
+        table.drained_to = table.drained_to.max(job.drained_to);
+        cx.put(keys.table(field), table.encode());
+    }
+
+    fn maintain(&mut self, upkeep: Upkeep, cx: &mut ApplyContext<'_>) {
+        match upkeep {
+            Upkeep::Index(job) => self.reindex(job, cx),
+            Upkeep::Sweep { next, rows, .. } => {
+                for (key, value) in rows {
+                    match value {
+                        Some(value) => cx.put(key, value),
+                        None => cx.delete(key),
+                    }
+                }
+                cx.put_visible(self.keys.sweep(), next.encode());
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl SystemWriter for Writer {
+    type Op = Op;
+    type Plan = Plan;
+    type Receipt = Receipt;
+    type State = State;
+
+    async fn prepare(&mut self, op: Op, cx: &PrepareContext<'_>) -> Result<Plan> {
+        if let Some(upkeep) = op.upkeep {
+            upkeep.check(self.keys, &self.tables, cx).await?;
+            return Ok(Plan(Checked::Upkeep(upkeep)));
+        }
+        let mut draft = Draft::new(self, cx);
+        for step in op.steps {
+            draft.step(step).await?;
+        }
+        draft.finish().map(|changes| Plan(Checked::Documents(changes)))
+    }
+
+    fn apply(&mut self, plan: Plan, cx: &mut ApplyContext<'_>) -> Receipt {
+        match plan.0 {
+            Checked::Upkeep(upkeep) => {
+                self.maintain(upkeep, cx);
+                Receipt::default()
+            }
+            Checked::Documents(changes) => {
+                changes.kills.into_iter().for_each(|kill| self.kill(kill, cx));
+                changes.unused.into_iter().for_each(|id| self.mark_dead(id));
+                changes.writes.into_iter().for_each(|write| self.write(write, cx));
+                self.counters.next_id = changes.next_id;
+                changes.receipt
+            }
+        }
+    }
+
+    fn finish(&mut self, cx: &mut ApplyContext<'_>) {
+        for (key, bitmap) in std::mem::take(&mut self.group.bitmaps) {
+            cx.merge(key, record::encode_bitmap(&bitmap));
+        }
+        for (key, postings) in std::mem::take(&mut self.group.terms) {
+            cx.merge(key, text::encode(&postings));
+        }
+        if self.counters != self.published.counters {
+            cx.put(self.keys.counters(), self.counters.encode());
+        }
+    }
+
+    fn publish(&mut self, _position: Position) -> Arc<State> {
+        self.group.recent.clear();
+        for (field, block) in std::mem::take(&mut self.group.blocks) {
+            self.tails.entry(field).or_default().push(block);
+        }
+        let config = Arc::clone(&self.published.config);
+        for (field, tail) in &mut self.tails {
+            let drained_to = self.tables.get(field).map_or(0, |table| table.drained_to);
+            tail.trim(drained_to, config.tail_bytes);
+        }
+        self.published = Arc::new(State {
+            config,
+            counters: self.counters.clone(),
+            dead: self.dead.clone(),
+            tables: self.tables.clone(),
+            tails: self.tails.clone(),
+            cache: Arc::clone(&self.published.cache),
+        });
+        Arc::clone(&self.published)
+    }
+}
