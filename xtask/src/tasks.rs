@@ -111,8 +111,8 @@ fn test_steps(nightly: bool) -> Vec<Step> {
         }
     }
     let lints = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
-    // The feature is what the tests' dependencies switch on: with it nothing is checked a second time.
-    let docs = ["doc", "--workspace", "--no-deps", "--features", "opendata-core/testing"];
+    // With examples among the targets the features are those of the lints, and no dependency is checked a second time.
+    let docs = ["doc", "--workspace", "--no-deps", "--lib", "--bins", "--examples"];
     vec![
         Step::cargo("format", "is everything as rustfmt writes it", &["fmt", "--all", "--check"]),
         Step { name: "tidy", about: "habits a program can check".to_owned(), work: Work::Check(tidy::check) },

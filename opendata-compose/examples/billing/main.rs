@@ -4,12 +4,12 @@
 //! stream, and the carrier's counters in the metrics store. Because both are one commit, the bill can be made from either side,
 //! at any instant, and both bills must agree: while writing, after the writer was killed, in the past, and in a fork.
 //!
-//! - [`data`]: what happened, from two CSV files.
-//! - [`book`]: writes one event, resumes where the last one stands.
-//! - [`bill`]: answers the same question from the log and from the metrics.
-//! - [`crash`]: a process that writes until it is killed, and what must be true afterwards.
-//! - [`story`]: the run, step by step.
-//! - [`show`]: what a person sees.
+//! - `data`: what happened, from two CSV files.
+//! - `book`: writes one event, resumes where the last one stands.
+//! - `bill`: answers the same question from the log and from the metrics.
+//! - `crash`: a process that writes until it is killed, and what must be true afterwards.
+//! - `story`: the run, step by step.
+//! - `show`: what a person sees.
 //!
 //! The exit code is 0 if all agreed, 1 if anything disagreed, 2 if it was called wrongly.
 
@@ -39,7 +39,7 @@ Usage: billing [--dir DIR]
 
 enum Task {
     Run(Option<PathBuf>),
-    /// What the run starts and kills: see [`crash`].
+    /// What the run starts and kills: see `crash`.
     Write(PathBuf, usize),
 }
 
