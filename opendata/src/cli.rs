@@ -17,8 +17,8 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
-pub(crate) use self::context::{instance_in, instance_of};
 use self::context::Context;
+pub(crate) use self::context::{instance_in, instance_of};
 use crate::failure::{EXIT_CODES, Failure};
 use crate::output::{self, Format, Output, When};
 
@@ -45,7 +45,9 @@ which then ends. To write beside a server, go through it with --server (or OPEND
 /// Event log and metrics in one slate on object storage: one commit, one view, one checkpoint, one fork.
 #[derive(Debug, Parser)]
 #[command(name = "opendata", version, about, after_long_help = format!("{EXAMPLES}{EXIT_CODES}"), subcommand_required = true)]
-#[command(after_help = "`opendata --help` shows examples and exit codes; `opendata <command> --help` those of a command.")]
+#[command(
+    after_help = "`opendata --help` shows examples and exit codes; `opendata <command> --help` those of a command."
+)]
 struct Cli {
     #[command(flatten)]
     global: Global,

@@ -7,10 +7,10 @@ use opendata_core::{DataSystem, Error, ErrorKind, Result};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::api::ErrorBody;
 use crate::api::slate::StatsOut;
+use crate::api::{ErrorBody, prometheus};
 use crate::failure::kind_of_name;
 
 /// What JSON lines are called in `Accept` and `Content-Type`.
@@ -133,11 +133,16 @@ async fn send(method: Method, request: RequestBuilder) -> Result<Response> {
     }))
 }
 
-/// The error in a body.
+/// The error in a body, in our shape or in Prometheus's.
 fn failure(text: &str) -> Option<Error> {
-    let body: ErrorBody = serde_json::from_str(text).ok()?;
-    let kind = kind_of_name(&body.error.kind).unwrap_or(ErrorKind::Unavailable);
-    Some(Error::new(kind, body.error.message))
+    let (kind, message) = match serde_json::from_str::<ErrorBody>(text) {
+        Ok(body) => (body.error.kind, body.error.message),
+        Err(_) => match serde_json::from_str::<prometheus::Response<IgnoredAny>>(text).ok()? {
+            prometheus::Response::Error { kind, error, .. } => (kind, error),
+            prometheus::Response::Success { .. } => return None,
+        },
+    };
+    Some(Error::new(kind_of_name(&kind).unwrap_or(ErrorKind::Unavailable), message))
 }
 
 async fn answer<T: DeserializeOwned>(method: Method, request: RequestBuilder) -> Result<T> {
@@ -145,8 +150,9 @@ async fn answer<T: DeserializeOwned>(method: Method, request: RequestBuilder) ->
     let kind = if method == Method::GET { ErrorKind::Unavailable } else { ErrorKind::OutcomeUnknown };
     let body = response.bytes().await;
     let body = body.map_err(|error| Error::new(kind, "the server's answer broke off").with_source(error))?;
-    serde_json::from_slice(&body)
-        .map_err(|error| Error::unsupported("the server's answer cannot be read; is it of another version?").with_source(error))
+    serde_json::from_slice(&body).map_err(|error| {
+        Error::unsupported("the server's answer cannot be read; is it of another version?").with_source(error)
+    })
 }
 
 /// JSON lines that a server sends.

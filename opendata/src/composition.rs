@@ -31,6 +31,7 @@ use opendata_core::{Error, Result};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use self::instance::{InstanceIn, SYSTEMS};
 pub(crate) use self::instance::{InstanceSpec, SystemConfig};
 use self::located::Source;
 pub(crate) use self::open::{Creation, OpenNode};
@@ -61,7 +62,7 @@ pub(crate) struct NodeSpec {
     #[serde(default)]
     settings: Settings,
     #[serde(default)]
-    instances: BTreeMap<String, Spanned<InstanceSpec>>,
+    instances: BTreeMap<String, Spanned<InstanceIn>>,
 }
 
 /// How `opendata run` listens.
@@ -112,7 +113,9 @@ impl Composition {
         let version = document.version.value;
         if version != VERSION {
             let at = &document.version.referenced;
-            return Err(source.wrong(at, &format!("this program reads version {VERSION}, and the file is of {version}")));
+            return Err(
+                source.wrong(at, &format!("this program reads version {VERSION}, and the file is of {version}"))
+            );
         }
         document.store.value.check().map_err(|why| source.wrong(&document.store.referenced, &why))?;
         if document.nodes.value.len() != 1 {
@@ -149,9 +152,14 @@ fn node_of(source: &Source<'_>, name: &str, node: Spanned<NodeSpec>) -> Result<N
     }
     let NodeSpec { path, settings, instances } = node.value;
     let instances = instances.into_iter().map(|(name, instance)| {
-        let why = |error: Error| source.wrong(&instance.referenced, &format!("instance {name}: {}", error.message()));
-        instance.value.validate().map_err(why)?;
-        Ok((name, instance.value))
+        let at = &instance.referenced;
+        let spec = match instance.value {
+            InstanceIn::Known(spec) => spec,
+            InstanceIn::Unknown(system) => return Err(source.wrong(at, &located::unknown("system", &system, SYSTEMS))),
+        };
+        let why = |error: Error| source.wrong(at, &format!("instance {name}: {}", error.message()));
+        spec.validate().map_err(why)?;
+        Ok((name, spec))
     });
     let instances = instances.collect::<Result<_>>()?;
     Ok(Node { name: name.to_owned(), path: path.unwrap_or_else(|| name.to_owned()), settings, instances })

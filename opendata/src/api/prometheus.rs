@@ -19,7 +19,12 @@ pub(crate) enum Response<T> {
         infos: Vec<String>,
     },
     #[serde(rename_all = "camelCase")]
-    Error { error_type: String, error: String },
+    Error {
+        error_type: String,
+        error: String,
+        /// Our own name of what went wrong, which tells more kinds apart.
+        kind: String,
+    },
 }
 
 /// What a query gave.
@@ -62,7 +67,10 @@ impl Seconds {
     }
 
     /// The time.
-    #[expect(clippy::cast_possible_truncation, reason = "casting saturates, and times of that size are shown as they are")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "casting saturates, and times of that size are shown as they are"
+    )]
     pub(crate) fn time(self) -> Timestamp {
         Timestamp((self.0 * 1000.0).round() as i64)
     }
@@ -119,7 +127,9 @@ pub(crate) fn error_type(kind: ErrorKind) -> (&'static str, u16) {
     match kind {
         ErrorKind::Invalid => ("bad_data", 400),
         ErrorKind::NotFound => ("not_found", 404),
-        ErrorKind::Backpressure | ErrorKind::Unavailable | ErrorKind::Fenced | ErrorKind::Closed => ("unavailable", 503),
+        ErrorKind::Backpressure | ErrorKind::Unavailable | ErrorKind::Fenced | ErrorKind::Closed => {
+            ("unavailable", 503)
+        }
         _ => ("internal", 500),
     }
 }

@@ -3,9 +3,7 @@
 use opendata_compose::log;
 use opendata_core::slate::Order;
 use opendata_core::{Error, Position, Result, Timestamp};
-use opendata_log::{
-    Control, ControlRecords, FollowFrom, FollowOptions, NewRecord, Record, ScanOptions, Start,
-};
+use opendata_log::{Control, ControlRecords, FollowFrom, FollowOptions, NewRecord, Record, ScanOptions, Start};
 use serde::{Deserialize, Serialize};
 
 use super::bytes::Text;
@@ -177,9 +175,10 @@ impl TailSelection {
         let from = match self.from.as_deref() {
             None | Some("tail") => FollowFrom::Tail,
             Some("oldest") => FollowFrom::Oldest,
-            Some(text) => FollowFrom::Position(Position(text.parse().map_err(|_| {
-                Error::invalid(format!("from is a position, `oldest` or `tail`, from={text}"))
-            })?)),
+            Some(text) => FollowFrom::Position(Position(
+                text.parse()
+                    .map_err(|_| Error::invalid(format!("from is a position, `oldest` or `tail`, from={text}")))?,
+            )),
         };
         Ok(FollowOptions { streams, from, control: control(self.control) })
     }

@@ -9,7 +9,8 @@ use super::record::{RecordIn, Selection};
 
 #[test]
 fn bytes_are_text_where_they_can_be() {
-    for (bytes, expected) in [(&b"a\nb"[..], json!("a\nb")), (b"", json!("")), (b"\xff\x00", json!({"base64": "/wA="}))] {
+    for (bytes, expected) in [(&b"a\nb"[..], json!("a\nb")), (b"", json!("")), (b"\xff\x00", json!({"base64": "/wA="}))]
+    {
         let text = Text(Bytes::copy_from_slice(bytes));
         assert_eq!(serde_json::to_value(&text).unwrap(), expected);
         assert_eq!(serde_json::from_value::<Text>(expected).unwrap(), text);

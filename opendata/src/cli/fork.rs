@@ -21,7 +21,8 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(super) struct Fork {
     /// The path of the new slate in the same store.
-    path: String,
+    #[arg(value_name = "PATH")]
+    to: String,
     /// Fork what was at this checkpoint; without it, what is now.
     #[arg(long, value_name = "CHECKPOINT")]
     at: Option<String>,
@@ -32,7 +33,7 @@ pub(super) struct Fork {
 
 impl Fork {
     pub(super) async fn execute(self, cx: &mut Context) -> Result<(), Failure> {
-        let wanted = ForkIn { path: self.path, at: self.at, instance: self.instance };
+        let wanted = ForkIn { path: self.to, at: self.at, instance: self.instance };
         let made: ForkOut = match cx.server()? {
             Some(server) => server.post("/v1/forks", &wanted).await?,
             None => fork(cx, wanted).await?,

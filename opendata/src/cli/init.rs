@@ -45,7 +45,9 @@ impl Init {
         let node = composition.prepare(None, None, None)?;
         if node.read(opendata_core::slate::At::Latest).await.is_ok() {
             let path = &node.node.path;
-            return Err(Error::conflict(format!("there is a slate at this path already, store={store}, path={path}")).into());
+            return Err(
+                Error::conflict(format!("there is a slate at this path already, store={store}, path={path}")).into()
+            );
         }
         let composite = node.write(Creation::Create).await?;
         let slate_id = composite.slate().id();

@@ -60,7 +60,8 @@ impl Inspect {
         ]);
         let view = reader.view();
         for row in &rows {
-            let name = view.instances().find(|instance| instance.id.0 == row.instance).map(|found| found.name.to_string());
+            let name =
+                view.instances().find(|instance| instance.id.0 == row.instance).map(|found| found.name.to_string());
             table.row([
                 name.unwrap_or_else(|| format!("{:02x}/{}", row.system, row.instance)),
                 row.segment.to_string(),

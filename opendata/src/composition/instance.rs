@@ -17,6 +17,13 @@ pub(crate) struct InstanceSpec {
     pub(crate) config: SystemConfig,
 }
 
+/// An instance as the file has it. A short form that names no system is told by whoever knows its place.
+#[derive(Clone, Debug)]
+pub(super) enum InstanceIn {
+    Known(InstanceSpec),
+    Unknown(String),
+}
+
 /// The settings of an instance of any system.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
@@ -26,6 +33,9 @@ pub(crate) enum SystemConfig {
 }
 
 /// The systems there are, as composition files call them.
+pub(super) const SYSTEMS: &[&str] = &[Log::NAME, Tsdb::NAME];
+
+/// A system. Its name in a file is the one above.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum System {
@@ -51,7 +61,8 @@ impl InstanceSpec {
     }
 
     /// The name of its system.
-    pub(crate) fn system(&self) -> &'static str {
+    #[cfg(test)]
+    pub(super) fn system(&self) -> &'static str {
         match &self.config {
             SystemConfig::Log(_) => Log::NAME,
             SystemConfig::Tsdb(_) => Tsdb::NAME,
@@ -83,23 +94,26 @@ impl<'de> de::DeserializeSeed<'de> for &mut InstanceSpec {
     }
 }
 
-impl<'de> Deserialize<'de> for InstanceSpec {
+impl<'de> Deserialize<'de> for InstanceIn {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ShortOrFull;
 
         impl<'de> Visitor<'de> for ShortOrFull {
-            type Value = InstanceSpec;
+            type Value = InstanceIn;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("the name of a system, or an instance with its `system`")
             }
 
-            fn visit_str<E: de::Error>(self, system: &str) -> Result<InstanceSpec, E> {
-                System::deserialize(system.into_deserializer()).map(InstanceSpec::new)
+            fn visit_str<E: de::Error>(self, system: &str) -> Result<InstanceIn, E> {
+                Ok(match System::deserialize(system.into_deserializer()) {
+                    Ok(known) => InstanceIn::Known(InstanceSpec::new(known)),
+                    Err(de::value::Error { .. }) => InstanceIn::Unknown(system.to_owned()),
+                })
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<InstanceSpec, A::Error> {
-                full(map)
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<InstanceIn, A::Error> {
+                full(map).map(InstanceIn::Known)
             }
         }
 

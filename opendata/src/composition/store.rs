@@ -5,9 +5,9 @@ use std::path::Path;
 
 use opendata_core::Result;
 use opendata_core::store::{LocalDurability, Store, StoreOptions};
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
-use serde::Deserialize;
 
 /// Where the slates lie.
 #[derive(Clone, Debug)]

@@ -2,7 +2,8 @@ use std::path::Path;
 
 use super::*;
 
-const SHORT: &str = "version: 1\nstore: file:./data\nnodes:\n  main:\n    instances:\n      events: log\n      usage: tsdb\n";
+const SHORT: &str =
+    "version: 1\nstore: file:./data\nnodes:\n  main:\n    instances:\n      events: log\n      usage: tsdb\n";
 
 fn parse(text: &str) -> Result<Composition> {
     Composition::parse(text, "opendata.yaml", Path::new("/somewhere"))
@@ -50,10 +51,16 @@ fn unknown_fields_are_found_with_what_was_meant() {
     );
     refused(
         &SHORT.replace("events: log", "events: {system: log, config: {chunk_byte: 1}}"),
-        "opendata.yaml:6:37: unknown field `chunk_byte`, did you mean `chunk_bytes`?",
+        "opendata.yaml:6:38: unknown field `chunk_byte`, did you mean `chunk_bytes`?",
     );
-    refused(&SHORT.replace("events: log", "events: {sytem: log}"), "opendata.yaml:6:16: unknown field `sytem`, did you mean `system`?");
-    refused(&SHORT.replace("store: file:./data", "store: {uri: file:./data}"), "opendata.yaml:2:9: unknown field `uri`, did you mean `url`?");
+    refused(
+        &SHORT.replace("events: log", "events: {sytem: log}"),
+        "opendata.yaml:6:16: unknown field `sytem`, did you mean `system`?",
+    );
+    refused(
+        &SHORT.replace("store: file:./data", "store: {uri: file:./data}"),
+        "opendata.yaml:2:9: unknown field `uri`, did you mean `url`?",
+    );
     refused(
         &SHORT.replace("  main:\n", "  main:\n    settings: {flush_intervall_ms: 5}\n"),
         "opendata.yaml:5:16: unknown field `flush_intervall_ms`, did you mean `flush_interval_ms`?",
@@ -62,12 +69,18 @@ fn unknown_fields_are_found_with_what_was_meant() {
 
 #[test]
 fn wrong_values_are_found_where_they_stand() {
-    refused(&SHORT.replace("usage: tsdb", "usage: tsbd"), "opendata.yaml:7:14: unknown value `tsbd`, did you mean `tsdb`?");
-    refused(&SHORT.replace("usage: tsdb", "usage: {system: tsbd}"), "opendata.yaml:7:23: unknown value `tsbd`, did you mean");
+    refused(
+        &SHORT.replace("usage: tsdb", "usage: tsbd"),
+        "opendata.yaml:7:14: unknown system `tsbd`, did you mean `tsdb`?",
+    );
+    refused(
+        &SHORT.replace("usage: tsdb", "usage: {system: tsbd}"),
+        "opendata.yaml:7:23: unknown value `tsbd`, did you mean",
+    );
     refused(&SHORT.replace("version: 1", "version: 2"), "opendata.yaml:1:10: this program reads version 1");
     refused(&SHORT.replace("file:./data", "data"), "opendata.yaml:2:8: a store is a URL");
     refused(&SHORT.replace("  main:", "  main: {}\n  other:"), "opendata.yaml:4:3: a composition has one node");
-    refused(&SHORT.replace("version: 1\n", ""), "opendata.yaml:1:1: field `version` is missing");
+    refused(&SHORT.replace("version: 1\n", ""), "opendata.yaml:2:1: field `version` is missing");
     refused(&SHORT.replace("usage", "events"), "opendata.yaml:7:7: `events` stands here twice");
     refused(
         &SHORT.replace("events: log", "events: {system: log, config: {chunk_bytes: 1}}"),
@@ -81,7 +94,7 @@ fn wrong_values_are_found_where_they_stand() {
 #[test]
 fn an_error_shows_the_line() {
     let error = parse(&SHORT.replace("usage: tsdb", "usage: tsbd")).unwrap_err();
-    let expected = "opendata.yaml:7:14: unknown value `tsbd`, did you mean `tsdb`? (there are: log, tsdb)\n   |\n 7 |       usage: tsbd\n   |              ^";
+    let expected = "opendata.yaml:7:14: unknown system `tsbd`, did you mean `tsdb`? (there are: log, tsdb)\n   |\n 7 |       usage: tsbd\n   |              ^";
     assert_eq!(error.message(), expected);
 }
 
@@ -117,4 +130,16 @@ fn a_relative_folder_is_relative_to_the_file() {
     let composition = Composition::parse(SHORT, "opendata.yaml", folder.path()).unwrap();
     composition.prepare(None, None, None).unwrap();
     assert!(folder.path().join("data").is_dir());
+}
+
+#[test]
+fn every_example_is_in_order() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let examples: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
+    assert!(examples.len() >= 2);
+    for example in examples {
+        let composition = Composition::read(&example).unwrap();
+        assert_eq!(composition.node(None).unwrap().instances.len(), 2, "{}", example.display());
+    }
 }

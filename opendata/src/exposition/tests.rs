@@ -20,7 +20,7 @@ fn lines_with_samples() {
     check("up{} -0.25 -5", "up -0.25 -5");
     check(r#"a:b_c{ x = "1" , y="2",} +Inf"#, r#"a:b_c{x="1", y="2"} inf"#);
     check(r#"a{x="q\"b\\n\n}"} NaN"#, r#"a{x="q\"b\\n\n}"} NaN"#);
-    check(r#"{"http.requests", "my.label"="ä"} 1"#, r#"{"__name__"="http.requests", "my.label"="ä"} 1"#);
+    check(r#"{"http.requests", "my.label"="ä"} 1"#, r#"{__name__="http.requests", "my.label"="ä"} 1"#);
     check(r#"{__name__="up"} 1"#, "up 1");
 }
 

@@ -17,6 +17,7 @@ use super::request::{Content, InstanceName, Params};
 use crate::api::commit::{AckIn, CommitOut, ReceiptOut};
 use crate::api::prometheus::{QueryData, Response as Prometheus, error_type};
 use crate::cli::instance_in;
+use crate::failure::kind_name;
 use crate::{exposition, times};
 
 /// The options of a write.
@@ -119,6 +120,7 @@ impl IntoResponse for Refused {
         let body = Prometheus::<QueryData>::Error {
             error_type: error_type.to_owned(),
             error: self.0.message().to_owned(),
+            kind: kind_name(self.0.kind()).to_owned(),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, Json(body)).into_response()

@@ -34,7 +34,11 @@ impl Progress {
             Some(total) => ProgressBar::new(total),
             None => ProgressBar::new_spinner(),
         };
-        bar.set_draw_target(if visible { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() });
+        bar.set_draw_target(if visible {
+            ProgressDrawTarget::stderr_with_hz(10)
+        } else {
+            ProgressDrawTarget::hidden()
+        });
         let template = match total_bytes {
             Some(_) => "{prefix} {bar:30} {bytes}/{total_bytes}  {msg}  {elapsed}, {eta} left",
             None => "{spinner} {prefix} {bytes}  {msg}  {elapsed}",
@@ -69,7 +73,12 @@ impl Progress {
     pub(crate) fn finish(self) {
         self.bar.finish_and_clear();
         if self.lines {
-            super::write_error(&format!("{}: {} done in {:.1} s", self.doing, self.items, self.bar.elapsed().as_secs_f64()));
+            super::write_error(&format!(
+                "{}: {} done in {:.1} s",
+                self.doing,
+                self.items,
+                self.bar.elapsed().as_secs_f64()
+            ));
         }
     }
 }

@@ -293,9 +293,7 @@ impl Streams {
         let mut after: Option<Text> = None;
         let server = cx.server()?;
         let (reader, instance) = match &server {
-            Some(server) if self.at.is_none() => {
-                (None, server.instance_of::<Log>(self.instance.as_deref()).await?)
-            }
+            Some(server) if self.at.is_none() => (None, server.instance_of::<Log>(self.instance.as_deref()).await?),
             _ => {
                 cx.without_server("--at")?;
                 (Some(log_reader(cx, self.instance.as_deref(), self.at.as_deref()).await?), String::new())

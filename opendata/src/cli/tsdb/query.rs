@@ -131,7 +131,9 @@ fn table(data: &QueryData) -> Table {
     match data {
         QueryData::Scalar(point) => row("scalar", point),
         QueryData::String((at, text)) => row("string", &Point(*at, text.clone())),
-        QueryData::Vector(samples) => samples.iter().for_each(|sample| row(&show_metric(&sample.metric), &sample.value)),
+        QueryData::Vector(samples) => {
+            samples.iter().for_each(|sample| row(&show_metric(&sample.metric), &sample.value))
+        }
         QueryData::Matrix(series) => {
             for one in series {
                 let name = show_metric(&one.metric);

@@ -40,8 +40,8 @@ A line is NAME{LABEL=\"VALUE\", ..} VALUE [MILLISECONDS], as Prometheus exposes 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Write {
-    /// The file; standard input, if left out.
-    file: Option<PathBuf>,
+    /// The file of samples; standard input, if left out.
+    samples: Option<PathBuf>,
     /// Which time series database, if the slate has several.
     #[arg(short, long, value_name = "NAME")]
     instance: Option<String>,
@@ -69,7 +69,7 @@ enum Sink {
 
 impl Write {
     pub(super) async fn execute(self, cx: &mut Context) -> Result<(), Failure> {
-        let lines = Lines::open(self.file.as_deref())?;
+        let lines = Lines::open(self.samples.as_deref())?;
         let mut sink = self.sink(cx).await?;
         let mut written = Written::default();
         let done = self.feed(cx, lines, &mut sink, &mut written).await;
@@ -105,7 +105,13 @@ impl Write {
         }
     }
 
-    async fn feed(&self, cx: &Context, mut lines: Lines, sink: &mut Sink, written: &mut Written) -> Result<(), Failure> {
+    async fn feed(
+        &self,
+        cx: &Context,
+        mut lines: Lines,
+        sink: &mut Sink,
+        written: &mut Written,
+    ) -> Result<(), Failure> {
         let mut progress = cx.out.progress("write", lines.size_bytes());
         let limit = usize::try_from(self.batch).unwrap_or(1);
         let mut line = 1;

@@ -1,0 +1,189 @@
+//! What the tests stand on: a folder, the binary, a running server, and the smallest client of HTTP.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with a composition, and the program in it.
+pub(super) struct Place {
+    folder: TempDir,
+}
+
+/// How a run of the program ended.
+pub(super) struct Ended {
+    pub(super) code: i32,
+    pub(super) out: String,
+    pub(super) err: String,
+}
+
+impl Place {
+    /// An empty folder.
+    pub(super) fn empty() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// A folder with what `opendata init` makes.
+    pub(super) fn new() -> Self {
+        let place = Self::empty();
+        place.ok(&["init"]);
+        place
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_opendata"));
+        command.args(args).current_dir(self.folder.path());
+        for name in ["FILE", "STORE", "NODE", "SERVER", "LOG", "LISTEN"] {
+            command.env_remove(format!("OPENDATA_{name}"));
+        }
+        command
+    }
+
+    pub(super) fn run(&self, args: &[&str]) -> Ended {
+        self.run_with(args, b"")
+    }
+
+    pub(super) fn run_with(&self, args: &[&str], input: &[u8]) -> Ended {
+        let mut command = self.command(args);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        let feeding = std::thread::spawn(move || {
+            // A program that does not want its input may close it.
+            let _ = stdin.write_all(&input);
+        });
+        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+        feeding.join().unwrap();
+        Ended {
+            code: status.code().unwrap_or(-1),
+            out: String::from_utf8(stdout).unwrap(),
+            err: String::from_utf8(stderr).unwrap(),
+        }
+    }
+
+    /// Runs a command that must succeed, and returns its output.
+    #[track_caller]
+    pub(super) fn ok(&self, args: &[&str]) -> String {
+        let ended = self.run(args);
+        assert_eq!(ended.code, 0, "{args:?}: {}{}", ended.out, ended.err);
+        ended.out
+    }
+
+    /// Runs a command that must succeed with `--json`, and returns each document.
+    #[track_caller]
+    pub(super) fn json(&self, args: &[&str]) -> Vec<Value> {
+        let out = self.ok(&[&["--json"], args].concat());
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Runs a command that must fail with this code, and returns what it says.
+    #[track_caller]
+    pub(super) fn fails(&self, code: i32, args: &[&str]) -> String {
+        let ended = self.run(args);
+        assert_eq!(ended.code, code, "{args:?}: {}{}", ended.out, ended.err);
+        assert_eq!(ended.out, "", "{args:?}");
+        ended.err
+    }
+
+    /// The payloads of a stream.
+    #[track_caller]
+    pub(super) fn payloads(&self, args: &[&str]) -> Vec<String> {
+        let records = self.json(&[&["log", "scan"], args].concat());
+        records.iter().map(|record| record["payload"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Starts the server on a free port and waits until it serves.
+    pub(super) fn serve(&self) -> Server {
+        let mut command = self.command(&["--json", "run", "--listen", "127.0.0.1:0"]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let said: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
+            let mut err = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+            panic!("the server does not serve: {err}")
+        });
+        Server { child, url: said["listening"].as_str().unwrap().to_owned() }
+    }
+}
+
+/// A running server. It is killed if the test forgets it.
+pub(super) struct Server {
+    child: Child,
+    pub(super) url: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    /// Ends it without warning, as `kill -9` does.
+    pub(super) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Tells it to end, and returns its exit code.
+    pub(super) fn terminate(self) -> i32 {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(told.success());
+        self.wait()
+    }
+
+    /// Waits for its end, and returns its exit code.
+    pub(super) fn wait(mut self) -> i32 {
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+
+    pub(super) fn connect(&self) -> TcpStream {
+        let connection = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
+        connection.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+        connection
+    }
+
+    /// Sends a request and reads the whole answer: its status and its body.
+    #[track_caller]
+    pub(super) fn request(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
+        let mut connection = self.connect();
+        let length = body.len();
+        let host = self.url.strip_prefix("http://").unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
+        );
+        connection.write_all(head.as_bytes()).unwrap();
+        // A body that is refused early may find the connection closed.
+        let _ = connection.write_all(body);
+        let mut answer = Vec::new();
+        let _ = connection.read_to_end(&mut answer);
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// A request that must succeed and answers JSON.
+    #[track_caller]
+    pub(super) fn json(&self, method: &str, path: &str, body: &str) -> Value {
+        let (status, answer) = self.request(method, path, "", body.as_bytes());
+        assert_eq!(status, 200, "{method} {path}: {answer}");
+        serde_json::from_str(&answer).unwrap()
+    }
+
+    /// A request that must fail: its status, and the kind of the error.
+    #[track_caller]
+    pub(super) fn refused(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let (status, answer) = self.request(method, path, "", body.as_bytes());
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        (status, answer["error"]["kind"].as_str().unwrap().to_owned())
+    }
+}
