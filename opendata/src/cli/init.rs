@@ -16,7 +16,7 @@ Examples:
   opendata init --name billing --store s3://bucket/prod
   opendata -f prod/opendata.yaml init";
 
-/// Write a commented composition file, and make its slate: an event log `events` and a time series database `metrics`.
+/// Write a commented composition file, and make its slate: an event log `events` and a time series database `usage`.
 ///
 /// Nothing is ever overwritten: where the file, or a slate, is there already, it is a conflict (exit code 5).
 #[derive(Debug, Args)]

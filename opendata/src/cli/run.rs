@@ -17,7 +17,7 @@ Examples:
   opendata --server http://127.0.0.1:8080 log append tenant-7 'through the server'
   curl -s http://127.0.0.1:8080/v1/commit -d '{\"operations\": [
       {\"instance\": \"events\", \"append\": {\"stream\": \"tenant-7\", \"payload\": \"42 tokens\"}},
-      {\"instance\": \"metrics\", \"add\": {\"labels\": {\"__name__\": \"tokens_total\", \"tenant\": \"7\"}, \"value\": 42}}]}'
+      {\"instance\": \"usage\", \"add\": {\"labels\": {\"__name__\": \"tokens_total\", \"tenant\": \"7\"}, \"value\": 42}}]}'
   curl -s 'http://127.0.0.1:8080/v1/log/events/streams/tenant-7?limit=10'
   curl -sN http://127.0.0.1:8080/v1/log/events/streams/tenant-7/tail
   curl -s --data-urlencode 'query=tokens_total' http://127.0.0.1:8080/api/v1/query

@@ -26,7 +26,7 @@ nodes:
       #     system: log
       #     config: {{retain_age_ms: 604800000}}
       events: log
-      metrics: tsdb
+      usage: tsdb
 
 # server:
 #   listen: 127.0.0.1:8080

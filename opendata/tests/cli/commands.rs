@@ -108,10 +108,10 @@ fn the_past_stays_and_a_fork_goes_its_own_way() {
     assert_eq!(place.payloads(&["s", "--path", "now"]), ["before", "after"]);
     assert_eq!(place.payloads(&["s"]), ["before", "after"]);
 
-    place.ok(&["fork", "one", "--instance", "metrics"]);
+    place.ok(&["fork", "one", "--instance", "usage"]);
     assert_eq!(value(&["--path", "one"]), "2");
     assert!(place.fails(4, &["--path", "one", "log", "append", "s", "x"]).contains("no instance of this system"));
-    place.ok(&["fork", "one-then", "--instance", "metrics", "--at", "c"]);
+    place.ok(&["fork", "one-then", "--instance", "usage", "--at", "c"]);
     assert_eq!(value(&["--path", "one-then"]), "1");
 
     let names: Vec<_> = place.json(&["checkpoint", "list"])[0]["checkpoints"].as_array().unwrap().clone();
@@ -152,7 +152,7 @@ fn wrong_usage_is_2_and_what_is_not_there_is_4() {
         assert!(err.contains("try '--help'"), "{err}");
     }
     place.fails(4, &["log", "scan", "s", "--instance", "nothing"]);
-    place.fails(3, &["log", "scan", "s", "--instance", "metrics"]);
+    place.fails(3, &["log", "scan", "s", "--instance", "usage"]);
     place.fails(4, &["--path", "nothing", "log", "scan", "s"]);
     place.fails(4, &["--node", "nothing", "stats"]);
     place.fails(3, &["--store", "ftp://x", "stats"]);

@@ -11,7 +11,7 @@ fn init_writes_a_file_and_a_slate_and_overwrites_neither() {
     assert!(written.contains("store: file:./data"));
     let stats = place.json(&["stats"]);
     let names: Vec<_> = stats[0]["instances"].as_array().unwrap().iter().map(|found| &found["name"]).collect();
-    assert_eq!(names, ["events", "metrics"]);
+    assert_eq!(names, ["events", "usage"]);
 
     let err = place.fails(5, &["init"]);
     assert!(err.starts_with("error: conflict: the file is there already"), "{err}");
@@ -27,12 +27,12 @@ fn a_wrong_file_says_where_and_what_was_meant() {
     let place = Place::new();
     let file = place.path().join("opendata.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replace("metrics: tsdb", "metrics: {sytem: tsdb}")).unwrap();
-    let line = text.lines().position(|line| line.contains("metrics: tsdb")).unwrap() + 1;
+    std::fs::write(&file, text.replace("usage: tsdb", "usage: {sytem: tsdb}")).unwrap();
+    let line = text.lines().position(|line| line.contains("usage: tsdb")).unwrap() + 1;
     let err = place.fails(3, &["log", "scan", "--all"]);
-    let expected = format!("error: invalid: opendata.yaml:{line}:17: unknown field `sytem`, did you mean `system`?");
+    let expected = format!("error: invalid: opendata.yaml:{line}:15: unknown field `sytem`, did you mean `system`?");
     assert!(err.starts_with(&expected), "{err}");
-    assert!(err.contains("metrics: {sytem: tsdb}\n"), "{err}");
+    assert!(err.contains("usage: {sytem: tsdb}\n"), "{err}");
 
     let json = place.fails(3, &["--json", "log", "scan", "--all"]);
     let error: serde_json::Value = serde_json::from_str(&json).unwrap();

@@ -9,7 +9,7 @@ use super::harness::{Place, Server};
 fn commit(server: &Server, tenant: usize) -> Value {
     let body = json!({"operations": [
         {"instance": "events", "append": {"stream": format!("tenant-{tenant}"), "payload": "1 token"}},
-        {"instance": "metrics", "add": {"labels": {"__name__": "tokens_total", "tenant": tenant.to_string()}, "value": 1}},
+        {"instance": "usage", "add": {"labels": {"__name__": "tokens_total", "tenant": tenant.to_string()}, "value": 1}},
     ]});
     server.json("POST", "/v1/commit", &body.to_string())
 }
@@ -20,7 +20,7 @@ fn what_was_acknowledged_survives_a_kill_on_both_sides() {
     let server = place.serve();
     for n in 0..30 {
         let answer = commit(&server, n % 3);
-        assert_eq!(answer["receipts"]["metrics"]["totals"], json!([(n / 3 + 1) as f64]), "{answer}");
+        assert_eq!(answer["receipts"]["usage"]["totals"], json!([(n / 3 + 1) as f64]), "{answer}");
         assert_eq!(answer["receipts"]["events"]["first"], answer["position"]);
     }
     server.kill();
@@ -43,7 +43,7 @@ fn a_refused_commit_leaves_no_trace() {
     let append = json!({"instance": "events", "append": {"stream": "s", "payload": "x"}});
     for (second, expected) in [
         (json!({"instance": "events", "expect_position": {"stream": "other", "position": 1}}), (409, "conflict")),
-        (json!({"instance": "metrics", "sample": {"labels": {"": "x"}, "value": 1}}), (400, "invalid")),
+        (json!({"instance": "usage", "sample": {"labels": {"": "x"}, "value": 1}}), (400, "invalid")),
         (json!({"instance": "nothing", "sample": {"labels": {"__name__": "x"}, "value": 1}}), (404, "not_found")),
         (json!({"instance": "events", "sample": {"labels": {"__name__": "x"}, "value": 1}}), (400, "invalid")),
         (json!({"instance": "events"}), (400, "invalid")),
@@ -105,7 +105,7 @@ fn logs_over_http() {
     assert_eq!(status, 400);
     assert!(answer.contains("line 2: unknown field"), "{answer}");
     assert_eq!(server.refused("POST", &format!("{path}?expect_position=none"), "x"), (409, "conflict".to_owned()));
-    assert_eq!(server.refused("GET", "/v1/log/metrics/records", "").0, 400);
+    assert_eq!(server.refused("GET", "/v1/log/usage/records", "").0, 400);
     assert_eq!(server.refused("GET", "/v1/log/nothing/records", "").0, 404);
     assert_eq!(server.refused("GET", &format!("{path}?form=1"), "").0, 400);
     assert_eq!(server.refused("GET", "/nothing", "").0, 404);
@@ -121,11 +121,11 @@ fn logs_over_http() {
 fn series_over_http() {
     let place = Place::new();
     let server = place.serve();
-    let written = server.json("POST", "/v1/tsdb/metrics/write", "up{job=\"a\"} 1 1000\nup{job=\"b\"} 2 1000\n");
-    assert_eq!(written["receipts"]["metrics"]["samples"], 2);
-    let added = server.json("POST", "/v1/tsdb/metrics/write?mode=add", "n_total 2\nn_total 3\n");
-    assert_eq!(added["receipts"]["metrics"]["totals"], json!([2.0, 5.0]));
-    let answer = server.json("GET", "/v1/tsdb/metrics/api/v1/query?query=sum(up)&time=1", "");
+    let written = server.json("POST", "/v1/tsdb/usage/write", "up{job=\"a\"} 1 1000\nup{job=\"b\"} 2 1000\n");
+    assert_eq!(written["receipts"]["usage"]["samples"], 2);
+    let added = server.json("POST", "/v1/tsdb/usage/write?mode=add", "n_total 2\nn_total 3\n");
+    assert_eq!(added["receipts"]["usage"]["totals"], json!([2.0, 5.0]));
+    let answer = server.json("GET", "/v1/tsdb/usage/api/v1/query?query=sum(up)&time=1", "");
     assert_eq!(
         answer,
         json!({"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1.0, "3"]}]}})
@@ -147,7 +147,7 @@ fn series_over_http() {
         assert_eq!((status, answer["errorType"].as_str().unwrap()), expected, "{path}: {answer}");
         assert_eq!(answer["status"], "error");
     }
-    let (status, answer) = server.request("POST", "/v1/tsdb/metrics/write", "", b"up 1\nup\n");
+    let (status, answer) = server.request("POST", "/v1/tsdb/usage/write", "", b"up 1\nup\n");
     assert_eq!(status, 400);
     assert!(answer.contains("line 2: not a value"), "{answer}");
 }
@@ -172,7 +172,7 @@ fn commands_go_through_the_server() {
     assert_eq!(json_of(&["tsdb", "query", "up"])[0]["data"]["result"][0]["value"][1], "1");
     json_of(&["checkpoint", "create", "c"]);
     assert_eq!(json_of(&["checkpoint", "list"])[0]["checkpoints"][0]["name"], "c");
-    json_of(&["fork", "f", "--at", "c", "--instance", "metrics"]);
+    json_of(&["fork", "f", "--at", "c", "--instance", "usage"]);
     json_of(&["checkpoint", "release", "c"]);
     assert!(json_of(&["stats"])[0]["counters"]["commits"].as_u64().unwrap() >= 4);
     // An error keeps its kind on the way.
