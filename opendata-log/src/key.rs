@@ -83,6 +83,19 @@ pub(crate) fn chunk(prefix: Prefix, stream: &[u8], last: Position) -> Bytes {
     prefix.key(CHUNK).terminated(stream).u64(last.0).build()
 }
 
+/// Stream and last position of a chunk's key, as slices of it. None if the name holds an escape, or if it is
+/// another key: then [`Key::decode`] says what it is.
+pub(crate) fn chunk_parts(key: &Bytes) -> Option<(Bytes, Position)> {
+    let (fields, last) = key.split_last_chunk::<8>()?;
+    let (head, name) = fields.split_at_checked(PREFIX_LEN + 1)?;
+    let name = name.strip_suffix(&[0, 0])?;
+    let (prefix, tag) = Prefix::decode(head).ok()?;
+    if tag != [CHUNK.0] || prefix.segment == SegmentId::CONTROL || name.contains(&0) {
+        return None;
+    }
+    Some((key.slice_ref(name), Position(u64::from_be_bytes(*last))))
+}
+
 /// The same key in a buffer that the rows of a group share.
 pub(crate) fn chunk_in(buffer: &mut BytesMut, prefix: Prefix, stream: &[u8], last: Position) -> Bytes {
     prefix.key_in(CHUNK, buffer).terminated(stream).u64(last.0).build_in(buffer)

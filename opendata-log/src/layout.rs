@@ -112,6 +112,9 @@ pub(crate) async fn stream_rows(
 
 /// The chunk in a row, whichever stream it is of; those of control records have an empty name.
 pub(crate) fn chunk(row: &Row) -> Result<Chunk> {
+    if let Some((stream, last)) = key::chunk_parts(&row.key) {
+        return Chunk::decode(stream, last, row.value.clone()).map_err(|error| record::at_key(error, &row.key));
+    }
     let (stream, last) = match Key::decode(&row.key)? {
         Key::Chunk { stream, last, .. } => (stream, last),
         Key::ControlChunk { last, .. } => (bytes::Bytes::new(), last),

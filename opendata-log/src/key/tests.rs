@@ -76,6 +76,12 @@ proptest! {
             (unpruned(control, &stream), Key::Unpruned(stream.clone())),
         ];
         for (bytes, key) in cases {
+            if let Some((stream, last)) = chunk_parts(&bytes) {
+                prop_assert_eq!(&Key::Chunk { segment: segment_id, stream, last }, &key);
+            } else {
+                let plain = matches!(&key, Key::Chunk { stream, .. } if !stream.contains(&0));
+                prop_assert!(!plain, "only escapes take the long way");
+            }
             prop_assert_eq!(Key::decode(&bytes).unwrap(), key);
         }
     }
