@@ -129,7 +129,10 @@ impl Builder {
             }
         };
         let clock = Arc::new(SlateClock::new(self.env.clone(), floor));
-        let db = self.open_db(&full_path, &clock).await?;
+        // Names of files are drawn from chance: an opening with the same seed and a standing clock must draw others.
+        let opening = manifest.as_ref().map_or(0, VersionedManifest::id);
+        let seed = self.env.random_u64() ^ opening.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let db = self.open_db(&full_path, &clock, seed).await?;
         match self.recover(db.clone(), clock).await {
             Ok(slate) => Ok(slate),
             Err(error) => {
@@ -140,7 +143,7 @@ impl Builder {
         }
     }
 
-    async fn open_db(&self, path: &object_store::path::Path, clock: &Arc<SlateClock>) -> Result<Db> {
+    async fn open_db(&self, path: &object_store::path::Path, clock: &Arc<SlateClock>, seed: u64) -> Result<Db> {
         let object_store = Arc::clone(self.store.object_store());
         let (cache, cache_id) = self.store.cache();
         let mut builder = Db::builder(path.clone(), Arc::clone(&object_store))
@@ -151,7 +154,7 @@ impl Builder {
             .with_sst_block_size(BLOCK_SIZE)
             .with_db_cache(cache, cache_id)
             .with_system_clock(Arc::clone(clock) as _)
-            .with_seed(self.env.random_u64());
+            .with_seed(seed);
         if self.settings.compaction {
             let compactor = CompactorBuilder::new(path.clone(), object_store)
                 .with_options(self.settings.compactor())

@@ -60,6 +60,20 @@ async fn what_was_acknowledged_is_there_after_reopening() {
 }
 
 #[tokio::test]
+async fn openings_with_one_seed_and_a_standing_clock_do_not_share_names_of_files() {
+    let store = Store::from_url("memory:").unwrap();
+    for round in 1..6 {
+        let env = Env::seeded(Arc::new(crate::env::ManualClock::at(crate::Timestamp(1))), 7);
+        let builder = Slate::builder(&store, "s").settings(settings()).env(env);
+        let slate = builder.system::<Ledger>("ledger", LedgerConfig::default()).open().await.unwrap();
+        add(&slate, 1).await.unwrap();
+        slate.flush_files().await.unwrap();
+        assert_eq!(balance(&slate.view()).await, round);
+        slate.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn many_transactions_share_a_flush() {
     let store = Store::from_url("memory:").unwrap();
     let slate = open(&store).await;
