@@ -182,6 +182,8 @@ impl From<slatedb::Error> for Error {
             Kind::Closed(CloseReason::Clean) => (ErrorKind::Closed, "the slate is closed"),
             Kind::Closed(_) => (ErrorKind::Unavailable, "a background task of the slate failed"),
             Kind::Data => (ErrorKind::Corrupt, "stored data could not be read"),
+            // A system refused to merge what is stored; the engine takes that for a wrong request.
+            Kind::Invalid if is_merge_failure(&error) => (ErrorKind::Corrupt, "stored data could not be merged"),
             Kind::Unavailable => (ErrorKind::Unavailable, "the store did not answer"),
             Kind::Invalid => (ErrorKind::Invalid, "the slate refused the request"),
             Kind::Transaction => (ErrorKind::Conflict, "transaction conflict"),
@@ -190,6 +192,17 @@ impl From<slatedb::Error> for Error {
         let text = format!("{message}: {error}");
         Self::new(kind, text).with_source(error)
     }
+}
+
+fn is_merge_failure(error: &slatedb::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(found) = cause {
+        if found.is::<slatedb::MergeOperatorError>() {
+            return true;
+        }
+        cause = found.source();
+    }
+    false
 }
 
 impl From<object_store::Error> for Error {

@@ -292,6 +292,33 @@ async fn a_corrupted_record_names_its_key() {
     assert!(error.to_string().contains(&opendata_core::Hex(&key).to_string()), "{error}");
 }
 
+#[tokio::test]
+async fn an_operand_that_cannot_be_merged_is_corrupt() {
+    let store = Store::from_url("memory:").unwrap();
+    let slate = open(&store).await.unwrap();
+    let ledger: Handle<Ledger> = slate.get("ledger").unwrap();
+    let mut transaction = slate.begin();
+    transaction.on(&ledger).note("visits", 1);
+    transaction.commit().await.unwrap();
+    let prefix = opendata_core::key::Prefix {
+        system: opendata_core::key::SystemId(0x7e),
+        version: 1,
+        instance: ledger.id(),
+        segment: opendata_core::key::SegmentId::CONTROL,
+    };
+    let key = prefix.key(opendata_core::key::Tag(0x11)).terminated(b"visits").build();
+    let position = slate.view().position();
+    slate.close().await.unwrap();
+    plant(&store, &key, position.0 + 1).await;
+    let slate = open(&store).await.unwrap();
+    let mut transaction = slate.begin();
+    transaction.on(&ledger).note("visits", 1);
+    transaction.commit().await.unwrap();
+    let error = slate.view().get_reader::<Ledger>("ledger").unwrap().notes().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+    let _ = slate.close().await;
+}
+
 /// Writes a value that no system would, through the storage engine.
 async fn plant(store: &Store, key: &[u8], seqnum: u64) {
     struct FirstEight;
