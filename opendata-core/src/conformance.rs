@@ -41,8 +41,7 @@ pub trait Subject: Send + Sync {
     /// Everything that a reader can see, in words. Deterministic.
     fn dump(&self, view: InstanceView<Self::System>) -> impl Future<Output = Result<String>> + Send;
 
-    /// Keys (behind the prefix, from the tag on) and operands for which merging is checked; empty if the
-    /// system merges nothing.
+    /// Keys, whole with their prefix, and operands for which merging is checked; empty if the system merges nothing.
     fn merges(&self, _random: &mut StdRng) -> Vec<(Vec<u8>, Vec<Bytes>)> {
         Vec::new()
     }

@@ -79,8 +79,8 @@ pub struct Producer {
 /// What to do with a transaction that a producer had committed before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDuplicate {
-    /// The log does nothing and the receipt tells the positions of the first time. Other instances in the
-    /// same transaction do their part again: for them use [`Refuse`](Self::Refuse).
+    /// The log does nothing and the receipt tells the positions of the first time. If the transaction asks
+    /// anything of other instances too, it is refused as under [`Refuse`](Self::Refuse): they would do their part again.
     #[default]
     Skip,
     /// The whole transaction fails with `Conflict` and leaves no trace.

@@ -1,7 +1,7 @@
 //! Several systems in one slate: one commit, one view, checkpoints, the past, forks.
 
-use opendata_compose::tsdb::promql::Storage;
 use opendata_compose::tsdb::Matcher;
+use opendata_compose::tsdb::promql::Storage;
 use opendata_compose::{Ack, At, ErrorKind, Handle, InternalComposite, Log, Settings, Tsdb, View, labels, log, tsdb};
 use opendata_core::slate::Slate;
 use opendata_core::store::Store;
@@ -70,6 +70,22 @@ async fn a_transaction_over_two_systems_is_in_both_or_in_neither() {
     assert_eq!(sums(&billing.composite.view()).await, (5.0, 5.0));
     billing.composite.close().await.unwrap();
     let billing = Billing::open(&store).await.unwrap();
+    assert_eq!(sums(&billing.composite.view()).await, (5.0, 5.0));
+    billing.composite.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_sent_twice_is_billed_once() {
+    let store = Store::from_url("memory:").unwrap();
+    let billing = Billing::open(&store).await.unwrap();
+    let send = || {
+        let mut tx = billing.composite.begin();
+        tx.on(&billing.events).append("a", "5").producer("meter-1", 1);
+        tx.on(&billing.usage).add(labels! { "__name__" => "billed_total", "tenant" => "a" }, AT, 5.0);
+        tx.commit()
+    };
+    send().await.unwrap();
+    assert_eq!(send().await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(sums(&billing.composite.view()).await, (5.0, 5.0));
     billing.composite.close().await.unwrap();
 }

@@ -76,7 +76,8 @@ async fn read(view: &View) -> Result<Shown> {
     let mut shown = Shown::default();
     let log = view.get_reader::<Log>("events")?;
     for stream in STREAMS {
-        let payloads: Vec<_> = log.scan(stream, ..).await?.collect().await?.into_iter().map(|r| r.payload.to_vec()).collect();
+        let payloads: Vec<_> =
+            log.scan(stream, ..).await?.collect().await?.into_iter().map(|r| r.payload.to_vec()).collect();
         if !payloads.is_empty() {
             assert_eq!(log.count(stream).await?, payloads.len() as u64, "count of {stream}");
             shown.streams.insert(stream.to_owned(), payloads);
@@ -200,9 +201,8 @@ impl Simulation {
             (stream, payload)
         });
         let appends = appends.collect();
-        let adds = (0..self.random.random_range(0..3)).map(|_| {
-            (*TENANTS.choose(&mut self.random).unwrap(), at, f64::from(self.random.random_range(0..1000)))
-        });
+        let adds = (0..self.random.random_range(0..3))
+            .map(|_| (*TENANTS.choose(&mut self.random).unwrap(), at, f64::from(self.random.random_range(0..1000))));
         let adds = adds.collect();
         let samples = (0..self.random.random_range(0..4)).map(|_| {
             let late = self.random.random_range(0..200) * 60_000;
@@ -262,7 +262,8 @@ impl Simulation {
                     self.refused.insert(number);
                 }
                 Err(error) => {
-                    let honest = [ErrorKind::OutcomeUnknown, ErrorKind::Fenced, ErrorKind::Closed, ErrorKind::Unavailable];
+                    let honest =
+                        [ErrorKind::OutcomeUnknown, ErrorKind::Fenced, ErrorKind::Closed, ErrorKind::Unavailable];
                     assert!(honest.contains(&error.kind()), "tx {number}: {error}");
                 }
             }

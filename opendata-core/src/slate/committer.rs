@@ -221,11 +221,12 @@ impl Committer {
         touched: &mut BTreeSet<InstanceId>,
     ) -> Result<BTreeMap<InstanceId, super::erased::AnyReceipt>> {
         let Parts { ops, cursors } = parts;
+        let alone = ops.len() + cursors.len() == 1;
         let mut planned = Vec::with_capacity(ops.len());
         let mut outcome = Ok(());
         for (id, op) in ops {
             planned.push(id);
-            outcome = self.prepare(id, op.into_any(), view, batch, now).await;
+            outcome = self.prepare(id, op.into_any(), (view, now, alone), batch).await;
             if outcome.is_err() {
                 break;
             }
@@ -233,7 +234,7 @@ impl Committer {
         for update in &cursors {
             if outcome.is_ok() {
                 outcome = match self.registry.by_id(update.instance) {
-                    Some(instance) => update.check(&PrepareContext { view, batch, instance, now }).await,
+                    Some(instance) => update.check(&PrepareContext { view, batch, instance, now, alone }).await,
                     None => Err(unknown_instance(update.instance)),
                 };
             }
@@ -268,9 +269,8 @@ impl Committer {
         &mut self,
         id: InstanceId,
         op: Box<dyn std::any::Any + Send>,
-        view: &View,
+        (view, now, alone): (&View, Timestamp, bool),
         batch: &Batch,
-        now: Timestamp,
     ) -> Result<()> {
         let instance = self.registry.by_id(id).cloned().ok_or_else(|| unknown_instance(id))?;
         if !self.writers.contains_key(&id) {
@@ -278,7 +278,7 @@ impl Committer {
             self.writers.insert(id, writer);
         }
         match self.writers.get_mut(&id) {
-            Some(writer) => writer.prepare(op, &PrepareContext { view, batch, instance: &instance, now }).await,
+            Some(writer) => writer.prepare(op, &PrepareContext { view, batch, instance: &instance, now, alone }).await,
             None => Err(unknown_instance(id)),
         }
     }

@@ -53,9 +53,17 @@ pub struct PrepareContext<'a> {
     pub(crate) batch: &'a Batch,
     pub(crate) instance: &'a Arc<Instance>,
     pub(crate) now: Timestamp,
+    pub(crate) alone: bool,
 }
 
 impl PrepareContext<'_> {
+    /// Whether the transaction asks for nothing but this operation. If not, an operation that is to have no
+    /// effect, because it was committed before, must refuse the transaction: the rest would take effect again.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     /// The slate as it was before this group. Rows of earlier transactions in the group are not in it.
     #[must_use]
     pub fn view(&self) -> &View {

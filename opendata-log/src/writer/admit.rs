@@ -163,7 +163,7 @@ impl Writer {
                 "gap in a producer's sequence, id={id}, sequence={sequence}, last={last}"
             )));
         }
-        if asked.on_duplicate == OnDuplicate::Refuse {
+        if asked.on_duplicate == OnDuplicate::Refuse || !cx.is_alone() {
             return Err(Error::conflict(format!("committed before, id={id}, sequence={sequence}, last={last}")));
         }
         let before = known.commits.iter().find(|commit| commit.sequence == sequence);
