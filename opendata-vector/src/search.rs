@@ -23,7 +23,8 @@ pub(crate) use ranking::{Scored, Top};
 /// How hard a search for neighbours looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Effort {
-    /// As many cells as were measured to give a recall of about 0.97 at 10 results.
+    /// As many cells as shall give a recall of about 0.97 at 10 results. Seen to do so on one synthetic set only
+    /// (100,000 vectors of 128 dimensions in clusters: 0.98); on other data measure it against [`Exact`](Self::Exact).
     #[default]
     Normal,
     /// At least this many cells, if there are so many.
