@@ -3,6 +3,8 @@
 //! The server is `ministack`, an emulator whose conditional puts are atomic; [`server`] installs, starts and ends it.
 //! Where it cannot be installed each test says that it is skipped, and why; `cargo xtask test` counts them at its end.
 
+mod composite;
 mod race;
 mod server;
 mod slate;
+mod url;

@@ -25,15 +25,26 @@ impl Slate {
     /// # Errors
     /// What planning or committing returned; a plan that found things changed is not an error.
     pub async fn maintain(&self) -> Result<usize> {
-        let mut done = 0;
+        let (mut done, mut overtaken) = (0, 0);
         loop {
             let round = maintain_once(&self.0).await?;
-            if round == 0 {
+            done += round.done;
+            // A plan that was overtaken, by a writer or by the task in the background, is made anew.
+            overtaken = if round.done > 0 { 0 } else { overtaken + 1 };
+            if round.done == 0 && (round.conflicts == 0 || overtaken > OVERTAKEN) {
                 return Ok(done);
             }
-            done += round;
         }
     }
+}
+
+/// How often in a row plans may be overtaken before whoever asked for maintenance is let go.
+const OVERTAKEN: usize = 100;
+
+#[derive(Default)]
+struct Round {
+    done: usize,
+    conflicts: usize,
 }
 
 pub(crate) async fn run(slate: Weak<Inner>) {
@@ -73,7 +84,7 @@ async fn sleep(interval: Duration) {
 }
 
 async fn round(inner: &Arc<Inner>, expired: &mut BTreeMap<Prefix, Expired>) -> Result<()> {
-    while maintain_once(inner).await? > 0 {
+    while maintain_once(inner).await?.done > 0 {
         if inner.failure.borrow().is_some() {
             return Ok(());
         }
@@ -84,8 +95,8 @@ async fn round(inner: &Arc<Inner>, expired: &mut BTreeMap<Prefix, Expired>) -> R
     Ok(())
 }
 
-async fn maintain_once(inner: &Arc<Inner>) -> Result<usize> {
-    let mut done = 0;
+async fn maintain_once(inner: &Arc<Inner>) -> Result<Round> {
+    let mut round = Round::default();
     let instances: Vec<_> = inner.written.borrow().0.registry.shared().cloned().collect();
     for instance in instances {
         for _ in 0..IN_A_ROW {
@@ -101,10 +112,11 @@ async fn maintain_once(inner: &Arc<Inner>) -> Result<usize> {
             match transaction.commit_with(Ack::Written).await {
                 Ok(_) => {
                     inner.counters.maintenance.fetch_add(1, Ordering::Relaxed);
-                    done += 1;
+                    round.done += 1;
                 }
                 Err(error) if error.kind() == ErrorKind::Conflict => {
                     inner.counters.maintenance_conflicts.fetch_add(1, Ordering::Relaxed);
+                    round.conflicts += 1;
                     break;
                 }
                 Err(error) if error.kind() == ErrorKind::Backpressure => break,
@@ -112,7 +124,7 @@ async fn maintain_once(inner: &Arc<Inner>) -> Result<usize> {
             }
         }
     }
-    Ok(done)
+    Ok(round)
 }
 
 /// A segment that retention has let go.

@@ -22,7 +22,7 @@ use super::race;
 
 /// The version whose behaviour was looked at. Another one may win no race.
 const PACKAGE: &str = "ministack==1.5.33";
-const BUCKET: &str = "opendata-tests";
+pub(crate) const BUCKET: &str = "opendata-tests";
 /// How long a start may take on a busy machine.
 const START: Duration = Duration::from_secs(60);
 /// After a failed installation nobody tries again for so long.
@@ -83,11 +83,16 @@ impl Server {
         }
     }
 
+    /// Where it listens.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// The bucket, through the same client the slate uses, with retries that end soon.
     pub(crate) fn bucket(&self) -> Outcome<AmazonS3> {
         let retry = RetryConfig { max_retries: 3, retry_timeout: Duration::from_secs(5), ..RetryConfig::default() };
         let store = AmazonS3Builder::new()
-            .with_endpoint(format!("http://127.0.0.1:{}", self.port))
+            .with_endpoint(self.endpoint())
             .with_allow_http(true)
             .with_region("us-east-1")
             .with_bucket_name(BUCKET)
