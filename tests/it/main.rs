@@ -10,6 +10,5 @@
 
 mod composite;
 mod faults;
-mod retention;
 mod s3;
 mod simulation;
