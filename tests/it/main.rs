@@ -10,5 +10,6 @@
 
 mod composite;
 mod faults;
+mod retention;
 mod s3;
 mod simulation;
