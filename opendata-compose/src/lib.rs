@@ -25,7 +25,8 @@
 //! let view = billing.view(); // one instant over both
 //! assert_eq!(view.position(), commit.position());
 //! let total = view.on(&usage)?.query("sum by (tenant) (tokens_total)", at).await?;
-//! assert_eq!(total.to_string(), "{tenant=\"7\"} => 42 @[1700000000000]");
+//! let tsdb::promql::Value::Vector(samples) = total.value else { panic!("not a vector") };
+//! assert_eq!((samples[0].labels.get("tenant"), samples[0].value), (Some("7"), 42.0));
 //! billing.close().await?;
 //! # Ok(())
 //! # }
