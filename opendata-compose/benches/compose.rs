@@ -39,6 +39,8 @@ const PAYLOAD_BYTES: usize = 256;
 const TENANTS: usize = 1000;
 const ROUNDS: usize = 3;
 const WRITERS: usize = 64;
+/// Checkpoints and forks of each size.
+const FORKS: usize = 7;
 
 struct Options {
     transactions: usize,
@@ -132,6 +134,12 @@ struct Slate {
     payloads: Payloads,
 }
 
+fn describe(store: &Store, path: &str) -> opendata_compose::internal::Builder {
+    InternalComposite::builder(store, path)
+        .system::<Log>("events", log::Config::default())
+        .system::<Tsdb>("usage", tsdb::Config::default())
+}
+
 impl Bench {
     fn means(&self) -> &'static str {
         match self.durability {
@@ -146,11 +154,7 @@ impl Bench {
     }
 
     async fn open(&self, path: &str) -> Outcome<Slate> {
-        let composite = InternalComposite::builder(&self.store()?, path)
-            .system::<Log>("events", log::Config::default())
-            .system::<Tsdb>("usage", tsdb::Config::default())
-            .open()
-            .await?;
+        let composite = describe(&self.store()?, path).open().await?;
         let (events, usage) = (composite.get("events")?, composite.get("usage")?);
         let tenants = (0..TENANTS).map(|tenant| tenant.to_string());
         let series = tenants.map(|tenant| labels! { "__name__" => "tokens_total", "tenant" => tenant.as_str() });
@@ -189,47 +193,37 @@ impl Bench {
         Ok(())
     }
 
-    /// Part 3.
+    /// Part 3. What lies in the write-ahead log only is read when a fork is opened: up to one memtable, whatever the size of the
+    /// data. So each size is measured twice: as writing left it, and with everything in sorted files.
     async fn sizes(&self, largest: u64) -> Outcome<()> {
         let slate = self.open("sizes").await?;
         let mut held = 0;
-        let mut rows = Vec::new();
-        println!("  Checkpoint and fork (made and opened), by the size of the data:");
+        let (mut written, mut settled) = (Vec::new(), Vec::new());
+        println!("  By the size of the data (median of {FORKS}, ms):      checkpoint   fork made   fork opened");
         for size in [largest / 100, largest / 10, largest] {
             while held < size {
                 held += slate.fill().await?;
             }
             slate.composite.slate().flush().await?;
-            let row = self.checkpoint_and_fork(&slate, held).await?;
-            println!("    {:>6} MB   checkpoint {:>7.1} ms   fork {:>7.1} ms", held / 1_000_000, ms(row.0), ms(row.1));
-            rows.push(row);
+            for (state, rows) in [("as written", &mut written), ("in sorted files", &mut settled)] {
+                let row = slate.checkpoint_and_fork(&format!("{held}-{}", rows.len())).await?;
+                let [checkpoint, made, opened] = row.map(ms);
+                println!("    {:>6} MB, {state:<15} {checkpoint:>29.1} {made:>11.1} {opened:>13.1}", held / 1_000_000);
+                rows.push(row);
+                slate.composite.slate().flush_files().await?;
+            }
         }
         slate.composite.close().await?;
-        if let (Some(small), Some(large)) = (rows.first(), rows.last()) {
-            println!(
-                "    largest relative to smallest: checkpoint {:.1}, fork {:.1} (flat is 1)",
-                ms(large.0) / ms(small.0),
-                ms(large.1) / ms(small.1)
-            );
+        for (state, rows) in [("as written", written), ("in sorted files", settled)] {
+            if let (Some(small), Some(large)) = (rows.first(), rows.last()) {
+                let ratio = |at: usize| Some(ms(*large.get(at)?) / ms(*small.get(at)?));
+                let [checkpoint, made, opened] = [0, 1, 2].map(|at| ratio(at).unwrap_or_default());
+                println!(
+                    "    largest to smallest, {state:<15} {checkpoint:>18.1} {made:>11.1} {opened:>13.1}   (flat is 1)"
+                );
+            }
         }
         Ok(())
-    }
-
-    /// The median of some of each, so that one compaction does not decide.
-    async fn checkpoint_and_fork(&self, slate: &Slate, held: u64) -> Outcome<(Duration, Duration)> {
-        let (mut checkpoints, mut forks) = (Vec::new(), Vec::new());
-        for round in 0..5 {
-            let name = format!("{held}-{round}");
-            let begun = Instant::now();
-            slate.composite.checkpoint(&name, None).await?;
-            checkpoints.push(begun.elapsed());
-            let begun = Instant::now();
-            let fork = slate.composite.fork(&format!("fork-{name}")).await?;
-            forks.push(begun.elapsed());
-            fork.discard().await?;
-            slate.composite.release(&name).await?;
-        }
-        Ok((median(checkpoints), median(forks)))
     }
 }
 
@@ -280,6 +274,27 @@ impl Slate {
         };
         let counts = futures::future::try_join_all((0..writers).map(write)).await?;
         Ok(rate(counts.iter().sum(), begun.elapsed()))
+    }
+
+    /// The median times of making a checkpoint, making a fork, and opening it.
+    async fn checkpoint_and_fork(&self, name: &str) -> Outcome<[Duration; 3]> {
+        let mut times = [const { Vec::new() }; 3];
+        for round in 0..FORKS {
+            let (checkpoint, fork) = (format!("checkpoint-{name}-{round}"), format!("fork-{name}-{round}"));
+            let begun = Instant::now();
+            self.composite.checkpoint(&checkpoint, None).await?;
+            let checkpointed = begun.elapsed();
+            self.composite.slate().fork(&fork).await?;
+            let made = begun.elapsed();
+            let opened = describe(self.composite.slate().store(), &fork).open().await?;
+            let all = begun.elapsed();
+            opened.discard().await?;
+            self.composite.release(&checkpoint).await?;
+            for (times, time) in times.iter_mut().zip([checkpointed, made - checkpointed, all - made]) {
+                times.push(time);
+            }
+        }
+        Ok(times.map(median))
     }
 
     /// Adds about four megabytes, and returns how many bytes.

@@ -98,8 +98,8 @@ fn perform(root: &Path, step: &Step) -> Outcome {
             }
         }
         Work::Run { program, args, env } => {
-            let shown: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-            println!("      {} {program} {}", shown.join(" "), args.join(" "));
+            let shown: String = env.iter().map(|(name, value)| format!("{name}={value:?} ")).collect();
+            println!("      {shown}{program} {}", args.join(" "));
             let status =
                 Command::new(program).args(args).envs(env.iter().map(|(n, v)| (n, v))).current_dir(root).status();
             match status {
