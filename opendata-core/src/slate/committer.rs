@@ -96,6 +96,8 @@ pub(crate) struct Progress {
     waiting: Waiting,
     flushing: Option<Flushing>,
     dirty_since: Option<Instant>,
+    /// How many durable commits the last flush released: about as many are about to come again.
+    released: usize,
 }
 
 enum Event {
@@ -121,7 +123,8 @@ impl Committer {
                 Event::Ended(error) => self.fail(error),
                 Event::Request(Some(Request::Commit(first))) => {
                     let group;
-                    (group, carried) = gather(first, &mut requests, &self.settings);
+                    let expected = self.progress.released.saturating_sub(self.progress.waiting.commits.len());
+                    (group, carried) = gather(first, &mut requests, &self.settings, expected).await;
                     self.commit_group(group).await;
                 }
                 Event::Request(Some(Request::Barrier(between))) => between(&mut self).await,
@@ -358,6 +361,7 @@ impl Committer {
             self.durable.send_replace(view);
         }
         let position = self.durable.borrow().position();
+        self.progress.released = waiting.commits.len();
         for (reply, commit) in waiting.commits {
             let _ = reply.send(Ok(commit));
         }

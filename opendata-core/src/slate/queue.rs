@@ -149,14 +149,21 @@ fn full(transaction: Transaction) -> CommitError {
     }
 }
 
-/// Takes what waits behind the first transaction, up to the size of a group.
-pub(crate) fn gather(
+/// How often a group that is smaller than expected lets other tasks run before it goes.
+const YIELDS: usize = 32;
+
+/// Takes what waits behind the first transaction, up to the size of a group. If more callers are expected to come,
+/// because the last flush released so many at once, they get a moment: else the first of them would
+/// be flushed alone, and all others would wait for that.
+pub(crate) async fn gather(
     first: Submitted,
     requests: &mut mpsc::Receiver<Request>,
     settings: &Settings,
+    expected: usize,
 ) -> (Vec<Submitted>, Option<Request>) {
     let mut size_bytes = first.size_bytes;
     let mut group = vec![first];
+    let mut yields = 0;
     while size_bytes < settings.group_bytes {
         match requests.try_recv() {
             Ok(Request::Commit(next)) => {
@@ -164,6 +171,10 @@ pub(crate) fn gather(
                 group.push(next);
             }
             Ok(other) => return (group, Some(other)),
+            Err(mpsc::error::TryRecvError::Empty) if group.len() < expected && yields < YIELDS => {
+                yields += 1;
+                tokio::task::yield_now().await;
+            }
             Err(_) => break,
         }
     }
