@@ -84,7 +84,7 @@ pub(crate) fn tidy(root: &Path, args: &[String]) -> Result<ExitCode, String> {
 
 fn demo_steps(root: &Path, args: &[String]) -> Vec<Step> {
     let build = ["build", "--release", "--package", "opendata-compose", "--example", "billing"];
-    let about = "compiling for speed; the first time some 250 crates, about five minutes on two cores";
+    let about = "compiling for speed; the first time some 250 crates, four to eight minutes on two cores";
     // Started directly and not through cargo, which would look at everything once more.
     let program = target(root).join("release/examples/billing").display().to_string();
     let demo = Work::Run { program, args: args.to_vec(), env: Vec::new() };
