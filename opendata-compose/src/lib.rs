@@ -40,3 +40,4 @@ pub use opendata_core::store::{LocalDurability, Store, StoreOptions};
 pub use opendata_core::{DataSystem, Error, ErrorKind, Position, Result, Timestamp};
 pub use opendata_log::{self as log, Log};
 pub use opendata_tsdb::{self as tsdb, Tsdb, labels};
+pub use opendata_vector::{self as vector, Vector};

@@ -1,6 +1,6 @@
 //! The slate as a whole: checkpoints, forks, rows, and what it is made of.
 
-use opendata_compose::{Log, Tsdb};
+use opendata_compose::{Log, Tsdb, Vector};
 use opendata_core::key::{KeyReader, SegmentId};
 use opendata_core::slate::{Checkpoint, Inspected, Instance, Stats, View};
 use opendata_core::{DataSystem, Hex, Position, Result, Timestamp};
@@ -120,6 +120,12 @@ pub(crate) async fn describe(view: &View, path: &str) -> Result<StatsOut> {
             out.holds.insert("newest_bucket_series".to_owned(), buckets.last().map_or(0, |last| last.series).into());
             let unsealed: u64 = buckets.iter().map(|bucket| bucket.unsealed_samples).sum();
             out.holds.insert("unsealed_samples".to_owned(), unsealed.into());
+        } else if out.system == Vector::NAME {
+            let stats = view.get_reader::<Vector>(&out.name)?.stats().await?;
+            out.holds.insert("documents".to_owned(), stats.documents.into());
+            out.holds.insert("cells".to_owned(), stats.fields.values().map(|field| field.cells).sum::<u64>().into());
+            out.holds.insert("tail".to_owned(), stats.fields.values().map(|field| field.tail).max().into());
+            out.holds.insert("dead".to_owned(), stats.dead.into());
         }
         instances.push(out);
     }

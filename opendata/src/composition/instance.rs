@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use opendata_compose::{Log, Tsdb};
+use opendata_compose::{Log, Tsdb, Vector};
 use opendata_core::{DataSystem, Result};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -30,10 +30,11 @@ pub(super) enum InstanceIn {
 pub(crate) enum SystemConfig {
     Log(<Log as DataSystem>::Config),
     Tsdb(<Tsdb as DataSystem>::Config),
+    Vector(<Vector as DataSystem>::Config),
 }
 
 /// The systems there are, as composition files call them.
-pub(super) const SYSTEMS: &[&str] = &[Log::NAME, Tsdb::NAME];
+pub(super) const SYSTEMS: &[&str] = &[Log::NAME, Tsdb::NAME, Vector::NAME];
 
 /// A system. Its name in a file is the one above.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -41,6 +42,7 @@ pub(super) const SYSTEMS: &[&str] = &[Log::NAME, Tsdb::NAME];
 enum System {
     Log,
     Tsdb,
+    Vector,
 }
 
 /// The fields of the full form.
@@ -56,6 +58,7 @@ impl InstanceSpec {
         let config = match system {
             System::Log => SystemConfig::Log(Default::default()),
             System::Tsdb => SystemConfig::Tsdb(Default::default()),
+            System::Vector => SystemConfig::Vector(Default::default()),
         };
         Self { config }
     }
@@ -66,6 +69,7 @@ impl InstanceSpec {
         match &self.config {
             SystemConfig::Log(_) => Log::NAME,
             SystemConfig::Tsdb(_) => Tsdb::NAME,
+            SystemConfig::Vector(_) => Vector::NAME,
         }
     }
 
@@ -73,6 +77,7 @@ impl InstanceSpec {
         match &self.config {
             SystemConfig::Log(config) => Log::validate(config),
             SystemConfig::Tsdb(config) => Tsdb::validate(config),
+            SystemConfig::Vector(config) => Vector::validate(config),
         }
     }
 
@@ -81,6 +86,7 @@ impl InstanceSpec {
         match &mut self.config {
             SystemConfig::Log(config) => *config = Deserialize::deserialize(deserializer)?,
             SystemConfig::Tsdb(config) => *config = Deserialize::deserialize(deserializer)?,
+            SystemConfig::Vector(config) => *config = Deserialize::deserialize(deserializer)?,
         }
         Ok(())
     }

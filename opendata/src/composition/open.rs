@@ -1,6 +1,6 @@
 //! Opening a node: as its writer, or for reading only.
 
-use opendata_compose::{InternalComposite, Log, Tsdb};
+use opendata_compose::{InternalComposite, Log, Tsdb, Vector};
 use opendata_core::Result;
 use opendata_core::slate::{At, SlateReader};
 use opendata_core::store::Store;
@@ -43,12 +43,13 @@ impl OpenNode {
     /// Opens the node as its writer and fences any other.
     pub(crate) async fn write(&self, creation: Creation) -> Result<InternalComposite> {
         let builder = InternalComposite::builder(&self.store, &self.node.path).settings(self.node.settings.clone());
-        let mut builder = builder.register::<Log>().register::<Tsdb>();
+        let mut builder = builder.register::<Log>().register::<Tsdb>().register::<Vector>();
         if !self.elsewhere {
             for (name, instance) in &self.node.instances {
                 builder = match &instance.config {
                     SystemConfig::Log(config) => builder.system::<Log>(name, config.clone()),
                     SystemConfig::Tsdb(config) => builder.system::<Tsdb>(name, config.clone()),
+                    SystemConfig::Vector(config) => builder.system::<Vector>(name, config.clone()),
                 };
             }
         }
@@ -61,6 +62,6 @@ impl OpenNode {
     /// Opens the node for reading. A writer is not disturbed.
     pub(crate) async fn read(&self, at: At) -> Result<SlateReader> {
         let builder = InternalComposite::builder(&self.store, &self.node.path);
-        builder.register::<Log>().register::<Tsdb>().read(at).await
+        builder.register::<Log>().register::<Tsdb>().register::<Vector>().read(at).await
     }
 }

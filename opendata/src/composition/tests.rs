@@ -37,9 +37,26 @@ fn settings_reach_the_instance_in_either_order() {
         let composition = parse(&text).unwrap();
         match &composition.node(None).unwrap().instances["events"].config {
             SystemConfig::Log(config) => assert_eq!(config.chunk_bytes, 4096),
-            SystemConfig::Tsdb(_) => panic!("a log"),
+            SystemConfig::Tsdb(_) | SystemConfig::Vector(_) => panic!("a log"),
         }
     }
+}
+
+#[test]
+fn a_vector_instance_has_its_schema_in_the_file() {
+    let schema = "{vectors: {embedding: {dims: 3, metric: l2, storage: f16}}, attributes: {lang: string}, texts: {body: {stemming: english}}}";
+    let vector =
+        |schema: &str| SHORT.replace("usage: tsdb", &format!("docs: {{system: vector, config: {{schema: {schema}}}}}"));
+    let composition = parse(&vector(schema)).unwrap();
+    let SystemConfig::Vector(config) = &composition.node(None).unwrap().instances["docs"].config else {
+        panic!("a vector database")
+    };
+    assert_eq!(config.schema.vectors["embedding"].dims, 3);
+    refused(
+        &vector("{vectors: {embedding: {dimensions: 3}}}"),
+        "opendata.yaml:7:70: unknown field `dimensions`, did you mean `dims`?",
+    );
+    refused(&vector("{vectors: {embedding: {dims: 0}}}"), "opendata.yaml:7:13: instance docs: dimensions out of range");
 }
 
 #[test]
@@ -94,7 +111,7 @@ fn wrong_values_are_found_where_they_stand() {
 #[test]
 fn an_error_shows_the_line() {
     let error = parse(&SHORT.replace("usage: tsdb", "usage: tsbd")).unwrap_err();
-    let expected = "opendata.yaml:7:14: unknown system `tsbd`, did you mean `tsdb`? (there are: log, tsdb)\n   |\n 7 |       usage: tsbd\n   |              ^";
+    let expected = "opendata.yaml:7:14: unknown system `tsbd`, did you mean `tsdb`? (there are: log, tsdb, vector)\n   |\n 7 |       usage: tsbd\n   |              ^";
     assert_eq!(error.message(), expected);
 }
 

@@ -1,7 +1,7 @@
 //! Commits, checkpoints, forks, and what the slate holds.
 
 use axum::extract::State;
-use opendata_compose::{Log, Tsdb};
+use opendata_compose::{Log, Tsdb, Vector};
 use opendata_core::Error;
 use opendata_core::slate::{At, SlateReader};
 
@@ -44,7 +44,8 @@ pub(super) async fn fork(State(server): State<Server>, content: Content) -> Answ
         (None, Some(instance)) => slate.fork_instance(&instance, &path).await?,
         (Some(at), None) => slate.fork_at(&at, &path).await?,
         (Some(at), Some(instance)) => {
-            let reader = SlateReader::builder(slate.store(), slate.path()).register::<Log>().register::<Tsdb>();
+            let reader = SlateReader::builder(slate.store(), slate.path());
+            let reader = reader.register::<Log>().register::<Tsdb>().register::<Vector>();
             reader.open(At::Checkpoint(at)).await?.fork_instance(&instance, &path).await?
         }
     };
