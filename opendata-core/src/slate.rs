@@ -15,6 +15,7 @@ mod open;
 mod queue;
 mod reader;
 mod registry;
+mod retire;
 mod router;
 mod settings;
 mod stats;

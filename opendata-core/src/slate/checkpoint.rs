@@ -11,6 +11,7 @@ use slatedb::config::{CheckpointOptions, CheckpointScope};
 
 use super::Slate;
 use super::committer::{Committer, write_failure};
+use super::transaction::{Ack, Commit, Transaction};
 use crate::env::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -58,17 +59,52 @@ impl Slate {
     /// `Conflict` if a checkpoint of this name exists, `Invalid` if the name is empty or longer than 200
     /// bytes; `OutcomeUnknown` if the store failed: list the checkpoints to know.
     pub async fn checkpoint(&self, name: &str, lifetime: Option<Duration>) -> Result<Checkpoint> {
+        self.check_new(name).await?;
+        let (id, position) = self.pin(name.to_owned(), lifetime).await?;
+        self.listed(id, name, position).await
+    }
+
+    /// Commits a transaction and makes a checkpoint of exactly the state it leaves: nothing that anyone else commits
+    /// stands between the two. An empty transaction makes a checkpoint only.
+    ///
+    /// # Errors
+    /// Those of [`Transaction::commit`] if the transaction is refused, and no checkpoint is made then; those of
+    /// [`checkpoint`](Self::checkpoint): the transaction may be committed although the checkpoint failed.
+    pub async fn commit_and_checkpoint(
+        &self,
+        transaction: Transaction,
+        name: &str,
+        lifetime: Option<Duration>,
+    ) -> Result<(Commit, Checkpoint)> {
+        self.check_new(name).await?;
+        let (submitted, pending) = self.0.queue.prepare(transaction, Ack::Written).await?;
+        let wanted = name.to_owned();
+        let begun = self.0.queue.barrier(move |committer| {
+            Box::pin(async move {
+                committer.commit_group(vec![submitted]).await;
+                let commit = pending.wait().await?;
+                Ok((commit, begin(committer, wanted, lifetime).await?))
+            })
+        });
+        let (commit, (handle, position)) = begun.await?;
+        let made = handle.wait().await.map_err(write_failure)?;
+        Ok((commit, self.listed(made.id, name, position).await?))
+    }
+
+    async fn check_new(&self, name: &str) -> Result<()> {
         if name.is_empty() || name.len() > 200 {
             return Err(Error::invalid(format!("a checkpoint name is 1 to 200 bytes, name={name:?}")));
         }
         if self.checkpoints().await?.iter().any(|checkpoint| checkpoint.name == name) {
             return Err(Error::conflict(format!("a checkpoint of this name exists, name={name}")));
         }
-        let wanted = name.to_owned();
-        let (id, position) = self.pin(wanted.clone(), lifetime).await?;
+        Ok(())
+    }
+
+    async fn listed(&self, id: uuid::Uuid, name: &str, position: Position) -> Result<Checkpoint> {
         let found = self.checkpoints().await?.into_iter().find(|checkpoint| checkpoint.id == id);
         found.ok_or_else(|| {
-            Error::outcome_unknown(format!("the checkpoint is not listed, name={wanted}, position={position}"))
+            Error::outcome_unknown(format!("the checkpoint is not listed, name={name}, position={position}"))
         })
     }
 
@@ -146,3 +182,6 @@ pub(crate) async fn find(store: &Store, path: &str, name: &str) -> Result<Checkp
         .find(|checkpoint| checkpoint.name == name)
         .ok_or_else(|| Error::not_found(format!("no such checkpoint, name={name}, checkpoints=[{}]", names.join(", "))))
 }
+
+#[cfg(test)]
+mod tests;

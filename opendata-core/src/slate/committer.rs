@@ -27,6 +27,7 @@ use super::erased::AnyWriter;
 use super::open::flush_files;
 use super::queue::{Request, Submitted, gather, refuse};
 use super::registry::Registry;
+use super::retire::refusal;
 use super::router::Router;
 use super::stats::Counters;
 use super::transaction::{Ack, Commit, Parts};
@@ -172,7 +173,7 @@ impl Committer {
         }
     }
 
-    async fn commit_group(&mut self, group: Vec<Submitted>) {
+    pub(crate) async fn commit_group(&mut self, group: Vec<Submitted>) {
         let view = self.written.borrow().clone();
         let now = self.clock.timestamp();
         let mut batch = Batch::after(self.last);
@@ -224,6 +225,9 @@ impl Committer {
         touched: &mut BTreeSet<InstanceId>,
     ) -> Result<BTreeMap<InstanceId, super::erased::AnyReceipt>> {
         let Parts { ops, cursors } = parts;
+        if let Some(reason) = &self.registry.retired {
+            return Err(refusal(reason));
+        }
         let alone = ops.len() + cursors.len() == 1;
         let mut planned = Vec::with_capacity(ops.len());
         let mut outcome = Ok(());

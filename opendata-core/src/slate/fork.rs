@@ -192,13 +192,14 @@ impl Source<'_> {
                 registry.keep_only(only)?;
             }
             registry.slate_id = SlateId(env.random_uuid());
+            let was_retired = registry.retired.take().is_some();
             let mut batch = WriteBatch::new();
             batch.put_bytes(Registry::key(), registry.encode());
             let options = WriteOptions { seqnum: snapshot.seq() + 1 };
             db.write_with_options(batch, &options).await.map_err(write_failure)?;
             db.flush().await.map_err(write_failure)?;
-            if only.is_some() {
-                // A careful opener reads the record from sorted files first, where it still names all instances.
+            if only.is_some() || was_retired {
+                // A careful opener reads the record from sorted files first, where it still is the parent's.
                 let flush_type = FlushType::MemTable;
                 db.flush_with_options(FlushOptions { flush_type }).await.map_err(write_failure)?;
             }

@@ -18,7 +18,7 @@ use super::registry::{Registry, SlateId};
 use super::router::{EXTRACTOR_NAME, Router, SegmentExtractor};
 use super::stats::Counters;
 use super::view::{Leases, Source, View, ViewInner};
-use super::{Inner, Settings, Slate, wal};
+use super::{Inner, Settings, Slate, retire, wal};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -50,6 +50,7 @@ pub struct Builder {
     router: Router,
     wanted: Vec<Wanted>,
     missing: Missing,
+    reinstate: bool,
 }
 
 impl Builder {
@@ -62,6 +63,7 @@ impl Builder {
             router: Router::default(),
             wanted: Vec::new(),
             missing: Missing::Create,
+            reinstate: false,
         }
     }
 
@@ -103,12 +105,19 @@ impl Builder {
         self
     }
 
+    /// Opens a slate also if it is [retired](Slate::retire), and takes the mark away.
+    #[must_use]
+    pub fn reinstate(mut self) -> Self {
+        self.reinstate = true;
+        self
+    }
+
     /// Opens the slate and takes it over from any other writer.
     ///
     /// # Errors
     /// `Unsupported` if the slate was made by a newer version or holds a system that is not registered;
     /// `Invalid` if what is at the path is no slate of this project, if a name is taken by another system or
-    /// a configuration is wrong; `NotFound` under [`must_exist`](Self::must_exist). In all of these nothing was changed, and
+    /// a configuration is wrong; `NotFound` under [`must_exist`](Self::must_exist); `Conflict` if it is [retired](Slate::retire). In all of these nothing was changed, and
     /// another writer goes on.
     pub async fn open(self) -> Result<Slate> {
         self.settings.validate()?;
@@ -173,6 +182,13 @@ impl Builder {
             self.router.of(instance)?;
         }
         let mut changed = false;
+        if let Some(reason) = &registry.retired {
+            if !self.reinstate {
+                return Err(retire::refusal(reason));
+            }
+            registry.retired = None;
+            changed = true;
+        }
         for wanted in &self.wanted {
             let system = self.router.system(wanted.system).ok_or_else(|| Error::invalid("system is not registered"))?;
             let json = wanted.config_json.clone().map_err(|error| {

@@ -78,6 +78,13 @@ impl Queue {
         }
     }
 
+    /// Makes a transaction ready for the committer without queueing it: for those that a barrier commits.
+    pub(crate) async fn prepare(&self, transaction: Transaction, ack: Ack) -> Result<(Submitted, Pending)> {
+        let permits = self.permits(&transaction)?;
+        let permit = Arc::clone(&self.bytes).acquire_many_owned(permits).await.map_err(|_| self.failure())?;
+        wrap(transaction, ack, permit)
+    }
+
     pub(crate) fn try_submit(&self, transaction: Transaction, ack: Ack) -> Result<Pending, CommitError> {
         let permits = self.permits(&transaction)?;
         let Ok(permit) = Arc::clone(&self.bytes).try_acquire_many_owned(permits) else {

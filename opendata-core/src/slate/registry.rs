@@ -119,13 +119,15 @@ pub(crate) struct Registry {
     pub(crate) slate_id: SlateId,
     pub(crate) created: Timestamp,
     pub(crate) lineage: Vec<Ancestor>,
+    /// Why nobody may write to it any more, if that is so.
+    pub(crate) retired: Option<String>,
     next_instance: u16,
     by_name: BTreeMap<Arc<str>, Arc<Instance>>,
 }
 
 impl Registry {
     pub(crate) fn new(slate_id: SlateId, created: Timestamp) -> Self {
-        Self { slate_id, created, lineage: Vec::new(), next_instance: 1, by_name: BTreeMap::new() }
+        Self { slate_id, created, lineage: Vec::new(), retired: None, next_instance: 1, by_name: BTreeMap::new() }
     }
 
     pub(crate) fn key() -> Bytes {
@@ -225,6 +227,7 @@ impl Registry {
             next_instance: u32::from(self.next_instance),
             lineage: self.lineage.iter().map(AncestorRecord::from).collect(),
             instances: self.by_name.values().map(|instance| InstanceRecord::from(instance.as_ref())).collect(),
+            retired: self.retired.clone(),
         };
         let mut value = vec![LAYOUT];
         value.extend_from_slice(&record.encode_to_vec());
@@ -246,6 +249,7 @@ impl Registry {
         }
         let slate_id = uuid::Uuid::from_slice(&record.slate_id).map_err(|_| corrupt("slate id"))?;
         let mut registry = Self::new(SlateId(slate_id), Timestamp(record.created_ms));
+        registry.retired = record.retired;
         registry.next_instance = u16::try_from(record.next_instance).map_err(|_| corrupt("next instance id"))?;
         for ancestor in record.lineage {
             let slate_id = uuid::Uuid::from_slice(&ancestor.slate_id).map_err(|_| corrupt("lineage"))?;
@@ -309,6 +313,8 @@ struct SlateRecord {
     lineage: Vec<AncestorRecord>,
     #[prost(message, repeated, tag = "6")]
     instances: Vec<InstanceRecord>,
+    #[prost(string, optional, tag = "7")]
+    retired: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,0 +1,41 @@
+use crate::ErrorKind;
+use crate::slate::{At, Settings, Slate, SlateReader};
+use crate::store::Store;
+use crate::testing::{Ledger, LedgerConfig};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_made_with_a_commit_shows_it_and_nothing_behind_it() {
+    let store = Store::from_url("memory:").unwrap();
+    let settings = Settings { maintenance_interval_ms: 0, ..Settings::default() };
+    let slate = Slate::builder(&store, "s").settings(settings).system::<Ledger>("ledger", LedgerConfig::default());
+    let slate = slate.open().await.unwrap();
+    let ledger = slate.get::<Ledger>("ledger").unwrap();
+    // Others write all the time.
+    let noise = tokio::spawn({
+        let (slate, ledger) = (slate.clone(), ledger.clone());
+        async move {
+            for _ in 0..200 {
+                let mut tx = slate.begin();
+                tx.on(&ledger).add("noise", 1);
+                tx.commit().await.unwrap();
+            }
+        }
+    });
+    for round in 1..=10_i64 {
+        let mut tx = slate.begin();
+        tx.on(&ledger).add("rounds", 1);
+        let name = format!("round-{round}");
+        let (commit, checkpoint) = slate.commit_and_checkpoint(tx, &name, None).await.unwrap();
+        assert_eq!(commit.position(), checkpoint.position);
+        let reader = SlateReader::builder(&store, "s").register::<Ledger>().open(At::Checkpoint(name)).await.unwrap();
+        let balances = reader.view().get_reader::<Ledger>("ledger").unwrap().balances().await.unwrap();
+        assert_eq!(balances.get("rounds"), Some(&round));
+        assert_eq!(reader.view().position(), commit.position());
+        let receipt = commit.receipt(&ledger).unwrap();
+        assert_eq!(receipt.get("rounds"), Some(&round));
+    }
+    noise.await.unwrap();
+    let again = slate.commit_and_checkpoint(slate.begin(), "round-1", None).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Conflict);
+    slate.close().await.unwrap();
+}
