@@ -49,6 +49,7 @@ mod columns;
 mod config;
 mod dictionary;
 mod head;
+mod histogram;
 mod index;
 mod key;
 mod labels;
@@ -64,6 +65,9 @@ mod system;
 mod writer;
 
 pub use config::Config;
+pub use histogram::{
+    Bucket, Buckets, CUSTOM_BOUNDS, Combined, CounterReset, EXPONENTIAL_SCHEMAS, Histogram, Incompatible, Span,
+};
 pub use labels::{FingerprintHasher, Label, Labels, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
 pub use matcher::{MatchOp, Matcher};
 pub use op::{Op, Receipt, SeriesList};

@@ -62,7 +62,7 @@ mod storage;
 mod value;
 
 pub use engine::{Engine, EngineConfig};
-pub use storage::{Series, Storage};
+pub use storage::{SampleValue, Series, Storage};
 pub use value::{Annotations, Answer, Sample, Value};
 
 /// The bits of the NaN that marks a series as ended (the value the reference writes).

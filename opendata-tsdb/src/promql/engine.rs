@@ -92,7 +92,9 @@ impl Engine {
             }
             Raw::Rows(rows) => Value::Vector(
                 rows.into_iter()
-                    .filter_map(|row| Some(Sample { value: row.column.get(0)?, labels: row.labels, at }))
+                    .filter_map(|row| {
+                        Some(Sample { value: row.column.get(0)?, labels: row.labels, at, histogram: None })
+                    })
                     .collect(),
             ),
         };

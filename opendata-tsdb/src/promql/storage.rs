@@ -5,13 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use opendata_core::Result;
 
+use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::matcher::Matcher;
 
 /// One series with the samples of a time range, as columns of equal length.
 ///
 /// Stale markers (the NaN of [`STALE_NAN`](crate::promql::STALE_NAN)) are handed over as they were stored; the engine
-/// gives them their meaning. Further columns (histograms) will stand beside `values`, hence the constructor.
+/// gives them their meaning. A sample is a float, or a native histogram: then its value is meaningless, and `histograms` has it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Series {
@@ -21,6 +22,8 @@ pub struct Series {
     pub timestamps: Vec<i64>,
     /// The value at each timestamp.
     pub values: Vec<f64>,
+    /// The samples that are histograms, by their place in `timestamps`, ascending. Empty for nearly all series.
+    pub histograms: Vec<(u32, Arc<Histogram>)>,
 }
 
 impl Series {
@@ -31,8 +34,42 @@ impl Series {
         let len = timestamps.len().min(values.len());
         timestamps.truncate(len);
         values.truncate(len);
-        Self { labels, timestamps, values }
+        Self { labels, timestamps, values, histograms: Vec::new() }
     }
+
+    /// A series that holds histograms, each with the place of its sample, ascending. A place beyond the timestamps is left out.
+    #[must_use]
+    pub fn mixed(
+        labels: Labels,
+        timestamps: Vec<i64>,
+        values: Vec<f64>,
+        mut histograms: Vec<(u32, Arc<Histogram>)>,
+    ) -> Self {
+        let floats = Self::floats(labels, timestamps, values);
+        debug_assert!(histograms.is_sorted_by_key(|(place, _)| *place), "histograms in the order of their samples");
+        histograms.retain(|(place, _)| usize::try_from(*place).is_ok_and(|place| place < floats.timestamps.len()));
+        Self { histograms, ..floats }
+    }
+
+    /// The samples in order: time and value.
+    pub fn samples(&self) -> impl Iterator<Item = (i64, SampleValue<'_>)> + '_ {
+        let mut histograms = self.histograms.iter().peekable();
+        self.timestamps.iter().zip(&self.values).zip(0_u32..).map(move |((time, value), place)| {
+            match histograms.next_if(|(at, _)| *at == place) {
+                Some((_, histogram)) => (*time, SampleValue::Histogram(histogram)),
+                None => (*time, SampleValue::Float(*value)),
+            }
+        })
+    }
+}
+
+/// What a sample holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SampleValue<'a> {
+    /// A number.
+    Float(f64),
+    /// A distribution.
+    Histogram(&'a Arc<Histogram>),
 }
 
 /// Selects series. One storage is one instant: every call of one query sees the same data.

@@ -1,10 +1,12 @@
 //! What a query answers.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use opendata_core::Timestamp;
 
 use super::storage::Series;
+use crate::histogram::Histogram;
 use crate::labels::Labels;
 
 /// The answer to a query.
@@ -42,13 +44,16 @@ pub enum Value {
 
 /// One series' value at one time.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Sample {
     /// What identifies the series.
     pub labels: Labels,
     /// When.
     pub at: Timestamp,
-    /// What.
+    /// What, if it is a number. Meaningless where there is a histogram.
     pub value: f64,
+    /// What, if it is a native histogram.
+    pub histogram: Option<Arc<Histogram>>,
 }
 
 /// Warnings and hints about an answer, each with its place in the query; sorted, each once.
