@@ -46,6 +46,11 @@ impl Value {
         }
     }
 
+    /// Whether it is an array without elements.
+    pub(crate) fn is_empty_array(&self) -> bool {
+        self.attribute_type().is_array() && self.scalars().is_empty()
+    }
+
     /// The single values in it.
     pub(crate) fn scalars(&self) -> Vec<Scalar> {
         match self {

@@ -1,15 +1,17 @@
 //! Filters: which documents a search, a count or a deletion is about.
 //!
 //! A comparison is about documents that have the attribute: `ne` does not match one without it. `not` is the plain
-//! complement and does. On an array `eq` to `in` are refused; `contains` asks for an element.
+//! complement and does. Filters are read from text, see `parse`, and from JSON and the like, see `form`. On an array `eq` to `in` are refused; `contains` asks for an element.
 
 use opendata_core::{Error, Result};
 
 use crate::document::{Scalar, Value};
 use crate::record::Stored;
-use crate::schema::{AttributeType, Schema};
+use crate::schema::{self, AttributeType, Schema};
 
 pub(crate) mod bitmap;
+mod form;
+mod parse;
 
 /// Deepest nesting of a filter.
 pub const FILTER_DEPTH_LIMIT: usize = 32;
@@ -292,12 +294,13 @@ pub(crate) fn single(schema: &Schema, attribute: &str, value: &Value) -> Result<
     scalar(attribute, of, value)
 }
 
-/// A value as one of this type. Whole numbers do for floats and timestamps.
+/// A value as one of this type. Whole numbers do for floats and timestamps, RFC 3339 for timestamps.
 pub(crate) fn scalar(attribute: &str, of: AttributeType, value: &Value) -> Result<Scalar> {
     match (of, value) {
         (AttributeType::Bool, Value::Bool(v)) => Ok(Scalar::Bool(*v)),
         (AttributeType::I64 | AttributeType::Timestamp, Value::I64(v)) => Ok(Scalar::I64(*v)),
         (AttributeType::Timestamp, Value::Timestamp(v)) => Ok(Scalar::I64(v.0)),
+        (AttributeType::Timestamp, Value::String(v)) => schema::moment(attribute, v).map(|v| Scalar::I64(v.0)),
         (AttributeType::F64, Value::F64(v)) if !v.is_nan() => Ok(Scalar::f64(*v)),
         (AttributeType::F64, Value::I64(v)) => Ok(Scalar::f64(*v as f64)),
         (AttributeType::String, Value::String(v)) => Ok(Scalar::String(v.clone())),

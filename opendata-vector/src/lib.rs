@@ -58,7 +58,7 @@ mod writer;
 pub use config::{CodeBits, Config};
 pub use document::{Document, ID_LIMIT_BYTES, Patch, STRING_LIMIT_BYTES, Value};
 pub use filter::{Comparison, FILTER_DEPTH_LIMIT, Filter};
-pub use op::{DELETE_LIMIT, Op, Receipt, Version};
+pub use op::{DELETE_LIMIT, Op, Receipt, Refused, Version};
 pub use reader::{FieldStats, Found, Reader, Select, Stats};
 pub use schema::{
     AttributeType, DIMENSIONS_LIMIT, FIELD_NAME_LIMIT_BYTES, Metric, Schema, Stemming, Storage, TextField, VectorField,

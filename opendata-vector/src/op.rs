@@ -4,7 +4,7 @@
 //! refuses the whole of it. Verbs on one id take effect in the order of the calls.
 
 use bytes::Bytes;
-use opendata_core::Operation;
+use opendata_core::{ErrorKind, Operation};
 
 use crate::document::{Document, Patch};
 use crate::filter::Filter;
@@ -22,6 +22,7 @@ pub struct Version(pub u64);
 pub struct Op {
     pub(crate) steps: Vec<Step>,
     pub(crate) upkeep: Option<Upkeep>,
+    pub(crate) skips_invalid: bool,
     bytes: usize,
 }
 
@@ -63,6 +64,13 @@ impl Op {
         self.push(Step::IfVersion(Bytes::copy_from_slice(id.as_ref()), version))
     }
 
+    /// Leaves out upserts and patches that are wrong, and reports them in [`Receipt::refused`], instead of refusing the
+    /// transaction. Everything else is as ever.
+    pub fn skip_invalid(&mut self) -> &mut Self {
+        self.skips_invalid = true;
+        self
+    }
+
     fn push(&mut self, step: Step) -> &mut Self {
         self.bytes += 128;
         self.steps.push(step);
@@ -71,7 +79,7 @@ impl Op {
 
     pub(crate) fn upkeep(upkeep: Upkeep) -> Self {
         let bytes = upkeep.size_bytes();
-        Self { steps: Vec::new(), upkeep: Some(upkeep), bytes }
+        Self { upkeep: Some(upkeep), bytes, ..Self::default() }
     }
 }
 
@@ -85,6 +93,19 @@ impl Operation for Op {
     }
 }
 
+/// An upsert or a patch that was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The how-manieth call it was, of all of the operation, from 0.
+    pub call: usize,
+    /// The document's id.
+    pub id: Bytes,
+    /// What to do about it.
+    pub kind: ErrorKind,
+    /// What is wrong with it.
+    pub message: String,
+}
+
 /// What a vector instance did for a transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
@@ -92,4 +113,6 @@ pub struct Receipt {
     pub versions: Vec<(Bytes, Version)>,
     /// How many documents were deleted.
     pub deleted: u64,
+    /// Upserts and patches that were left out, see [`Op::skip_invalid`].
+    pub refused: Vec<Refused>,
 }

@@ -9,6 +9,7 @@ use opendata_core::slate::{Access, InstanceView};
 use opendata_core::{Position, Result};
 use tokio::sync::OnceCell;
 
+use crate::config::Config;
 use crate::document::Document;
 use crate::filter::Filter;
 use crate::key::{Key, Keys};
@@ -109,6 +110,12 @@ impl Reader {
     #[must_use]
     pub fn position(&self) -> Position {
         self.view.position()
+    }
+
+    /// Its settings, the schema among them.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        self.view.config()
     }
 
     async fn state(&self) -> Result<&State> {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use opendata_core::{Error, Result};
+use opendata_core::{Error, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::document::Value;
@@ -14,6 +14,9 @@ use crate::document::Value;
 pub const FIELD_NAME_LIMIT_BYTES: usize = 64;
 /// Most dimensions of a vector.
 pub const DIMENSIONS_LIMIT: u32 = 4096;
+
+/// A document's own id stands beside its fields wherever documents are written out.
+const RESERVED_NAME: &str = "id";
 
 /// How near two vectors are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +192,9 @@ impl Schema {
                     "name of a field is 1 to {FIELD_NAME_LIMIT_BYTES} letters, digits and underscores, and begins with no digit, name={name}"
                 )));
             }
+            if name == RESERVED_NAME {
+                return Err(Error::invalid(format!("name of a field is that of the document's own id, name={name}")));
+            }
             if !seen.insert(name) {
                 return Err(Error::invalid(format!("name of a field is used twice, name={name}")));
             }
@@ -217,6 +223,41 @@ impl Schema {
         kept(&self.texts, &new.texts)
     }
 
+    /// A value as an attribute takes it: whole numbers do for floats and timestamps, RFC 3339 for timestamps, and an
+    /// array without elements is of any type.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such attribute, or the value is of another type.
+    pub fn fit(&self, attribute: &str, value: Value) -> Result<Value> {
+        let of = self.attribute_type(attribute)?;
+        Ok(match (of, value) {
+            (of, value) if Self::fits(of, &value) => value,
+            (AttributeType::F64, Value::I64(v)) => Value::F64(v as f64),
+            (AttributeType::Timestamp, Value::I64(v)) => Value::Timestamp(Timestamp(v)),
+            (AttributeType::Timestamp, Value::String(v)) => Value::Timestamp(moment(attribute, &v)?),
+            (AttributeType::F64s, Value::I64s(all)) => Value::F64s(all.into_iter().map(|v| v as f64).collect()),
+            (AttributeType::Timestamps, Value::I64s(all)) => {
+                Value::Timestamps(all.into_iter().map(Timestamp).collect())
+            }
+            (AttributeType::Timestamps, Value::Strings(all)) => {
+                Value::Timestamps(all.iter().map(|v| moment(attribute, v)).collect::<Result<_>>()?)
+            }
+            (of, value) if of.is_array() && value.is_empty_array() => match of {
+                AttributeType::Bools => Value::Bools(Vec::new()),
+                AttributeType::I64s => Value::I64s(Vec::new()),
+                AttributeType::F64s => Value::F64s(Vec::new()),
+                AttributeType::Timestamps => Value::Timestamps(Vec::new()),
+                _ => Value::Strings(Vec::new()),
+            },
+            (of, value) => {
+                let found = value.attribute_type();
+                return Err(Error::invalid(format!(
+                    "wrong type, attribute={attribute}, type={found:?}, expected={of:?}"
+                )));
+            }
+        })
+    }
+
     /// The type of an attribute.
     pub(crate) fn attribute_type(&self, name: &str) -> Result<AttributeType> {
         let found = self.attributes.get(name).copied();
@@ -238,4 +279,12 @@ impl Schema {
     pub(crate) fn fits(of: AttributeType, value: &Value) -> bool {
         value.attribute_type() == of
     }
+}
+
+/// A moment as in RFC 3339, to the millisecond.
+pub(crate) fn moment(attribute: &str, text: &str) -> Result<Timestamp> {
+    let moment = chrono::DateTime::parse_from_rfc3339(text).map_err(|error| {
+        Error::invalid(format!("not a moment as in RFC 3339, attribute={attribute}, value={text:?}")).with_source(error)
+    })?;
+    Ok(Timestamp(moment.timestamp_millis()))
 }

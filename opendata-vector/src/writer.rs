@@ -226,8 +226,11 @@ impl SystemWriter for Writer {
             return Ok(Plan(Checked::Upkeep(upkeep)));
         }
         let mut draft = Draft::new(self, cx);
-        for step in op.steps {
-            draft.step(step).await?;
+        for (call, step) in op.steps.into_iter().enumerate() {
+            match op.skips_invalid {
+                true => draft.step_or_skip(call, step).await?,
+                false => draft.step(step).await?,
+            }
         }
         draft.finish().map(|changes| Plan(Checked::Documents(changes)))
     }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use opendata_core::slate::PrepareContext;
-use opendata_core::{Error, Result};
+use opendata_core::{Error, ErrorKind, Result};
 
 use super::{Changes, Kill, Write, Writer};
 use crate::document::{Document, ID_LIMIT_BYTES, Patch, STRING_LIMIT_BYTES, Value};
 use crate::filter::Filter;
 use crate::kernel;
-use crate::op::{DELETE_LIMIT, Receipt, Step, Version};
+use crate::op::{DELETE_LIMIT, Receipt, Refused, Step, Version};
 use crate::record::{self, Stored, vector};
 use crate::schema::{Metric, Schema, VectorField};
 use crate::state::Snapshot;
@@ -56,6 +56,23 @@ impl<'a> Draft<'a> {
 
     fn schema(&self) -> &'a Schema {
         &self.writer.published.config.schema
+    }
+
+    /// Leaves out what is wrong with one document, and reports it.
+    pub(super) async fn step_or_skip(&mut self, call: usize, step: Step) -> Result<()> {
+        let id = match &step {
+            Step::Upsert(document) => document.id.clone(),
+            Step::Patch(id, _) => id.clone(),
+            _ => return self.step(step).await,
+        };
+        match self.step(step).await {
+            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound) => {
+                let (kind, message) = (error.kind(), error.message().to_owned());
+                self.receipt.refused.push(Refused { call, id, kind, message });
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     pub(super) async fn step(&mut self, step: Step) -> Result<()> {
@@ -135,8 +152,6 @@ impl<'a> Draft<'a> {
     }
 
     fn write(&mut self, document: Document, kept: BTreeMap<String, Bytes>) -> Result<()> {
-        let id = self.next_id;
-        self.next_id += 1;
         let config = &self.writer.published.config;
         let size = document.size_bytes() + kept.values().map(Bytes::len).sum::<usize>();
         if size > config.max_document_bytes as usize {
@@ -147,6 +162,9 @@ impl<'a> Draft<'a> {
             )));
         }
         check(self.schema(), &document).map_err(|error| at(error, &document.id))?;
+        // Only now, so that what is refused takes no id.
+        let id = self.next_id;
+        self.next_id += 1;
         self.receipt.versions.push((document.id.clone(), Version(id)));
         let slot = self.slots.get_mut(&document.id);
         if let Some(slot) = slot {

@@ -52,3 +52,57 @@ async fn a_wrong_document_is_named_and_nothing_is_written() {
         assert_eq!(bed.reader().search(&query).await.unwrap_err().kind(), ErrorKind::Invalid, "{query:?}");
     }
 }
+
+#[tokio::test]
+async fn what_is_wrong_is_reported_and_the_rest_is_written_if_asked() {
+    let config =
+        Config::default().vector("v", VectorField::new(2, Metric::Cosine)).attribute("year", AttributeType::I64);
+    let bed = Bed::new(config).await;
+    let mut tx = bed.slate.begin();
+    let op = tx.on(&bed.docs);
+    op.skip_invalid();
+    op.upsert(Document::new("a").vector("v", [1.0, 0.0]));
+    op.upsert(Document::new("b").vector("v", [f32::INFINITY, 0.0]));
+    op.upsert(Document::new("c").vector("v", [0.0, 1.0]).attribute("year", 5));
+    op.upsert(Document::new(""));
+    op.patch("nobody", opendata_vector::Patch::new().attribute("year", 6));
+    op.patch("c", opendata_vector::Patch::new().attribute("year", "six"));
+    op.upsert(Document::new("d"));
+    let commit = tx.commit().await.unwrap();
+    let receipt = commit.receipt(&bed.docs).unwrap();
+    let refused: Vec<_> = receipt.refused.iter().map(|one| (one.call, &one.id[..], one.kind)).collect();
+    let (invalid, missing) = (ErrorKind::Invalid, ErrorKind::NotFound);
+    assert_eq!(refused, [(1, &b"b"[..], invalid), (3, b"", invalid), (4, b"nobody", missing), (5, b"c", invalid)]);
+    assert!(receipt.refused[0].message.contains("document b: not a finite number, field=v, dimension=0"));
+    let written: Vec<_> = receipt.versions.iter().map(|(id, version)| (&id[..], version.0)).collect();
+    assert_eq!(written, [(&b"a"[..], 0), (b"c", 1), (b"d", 2)], "what is refused takes no version");
+    let reader = bed.reader();
+    assert_eq!(reader.stats().await.unwrap().documents, 3);
+    assert_eq!(reader.get("c").await.unwrap().unwrap().document.attributes["year"], 5.into());
+    // Conditions are never left out.
+    let mut tx = bed.slate.begin();
+    tx.on(&bed.docs).skip_invalid().if_version("a", None).upsert(Document::new("e"));
+    assert_eq!(tx.commit().await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(bed.reader().get("e").await.unwrap().is_none());
+}
+
+#[test]
+fn values_fit_attributes_where_nothing_is_lost() {
+    use opendata_core::Timestamp;
+    use opendata_vector::{Schema, Value};
+    let schema = Schema::default()
+        .attribute("price", AttributeType::F64)
+        .attribute("at", AttributeType::Timestamp)
+        .attribute("moments", AttributeType::Timestamps)
+        .attribute("year", AttributeType::I64);
+    let moment = Timestamp(1_769_860_800_000);
+    assert_eq!(schema.fit("price", 5.into()).unwrap(), Value::F64(5.0));
+    assert_eq!(schema.fit("at", "2026-01-31T12:00:00Z".into()).unwrap(), Value::Timestamp(moment));
+    assert_eq!(schema.fit("at", 7.into()).unwrap(), Value::Timestamp(Timestamp(7)));
+    assert_eq!(schema.fit("moments", Value::Strings(Vec::new())).unwrap(), Value::Timestamps(Vec::new()));
+    for (attribute, value) in
+        [("year", Value::F64(1.0)), ("at", "yesterday".into()), ("price", "5".into()), ("x", 1.into())]
+    {
+        assert_eq!(schema.fit(attribute, value).unwrap_err().kind(), ErrorKind::Invalid);
+    }
+}
