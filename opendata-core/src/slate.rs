@@ -3,6 +3,7 @@
 //! [`Slate`] is the writer, one at a time in the whole world; [`SlateReader`] reads from any process. What
 //! either shows is a [`View`].
 
+mod caches;
 mod checkpoint;
 mod clock;
 mod committer;

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::Settings;
+use super::caches::Caches;
 use super::clock::SlateClock;
 use super::context::{ApplyContext, Batch, PrepareContext, check_own};
 use super::erased::AnyWriter;
@@ -79,6 +80,7 @@ pub(crate) struct Committer {
     pub(crate) env: Env,
     pub(crate) writers: BTreeMap<InstanceId, Box<dyn AnyWriter>>,
     pub(crate) states: BTreeMap<InstanceId, AnyState>,
+    pub(crate) caches: Arc<Caches>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) clock: Arc<SlateClock>,
     pub(crate) settings: Arc<Settings>,
@@ -320,6 +322,7 @@ impl Committer {
             position: self.last,
             registry: Arc::clone(&self.registry),
             states: self.states.clone(),
+            caches: Arc::clone(&self.caches),
             lease: Some(self.leases.take(self.last)),
         }));
         self.progress.waiting.view = Some(view.clone());

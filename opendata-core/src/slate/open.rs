@@ -250,6 +250,7 @@ impl Builder {
             position: last,
             registry: Arc::clone(&registry),
             states: BTreeMap::new(),
+            caches: Arc::default(),
             lease: None,
         }));
         let (mut writers, mut states) = (BTreeMap::new(), BTreeMap::new());
@@ -267,6 +268,7 @@ impl Builder {
             position: last,
             registry: Arc::clone(&registry),
             states: states.clone(),
+            caches: Arc::default(),
             lease: Some(leases.take(last)),
         }));
         // A new or changed registry was flushed, and what was recovered came from the store: all of it is durable.
@@ -298,6 +300,7 @@ impl Builder {
             env: self.env.clone(),
             writers,
             states,
+            caches: Arc::clone(&view.0.caches),
             leases: Arc::clone(&leases),
             clock,
             settings: Arc::clone(&settings),

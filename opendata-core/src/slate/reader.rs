@@ -12,6 +12,7 @@ use slatedb::config::DbReaderOptions;
 use slatedb::{DbReader, DbReaderMode};
 use tokio::sync::watch;
 
+use super::caches::Caches;
 use super::checkpoint;
 use super::erased::SystemOf;
 use super::registry::Registry;
@@ -102,7 +103,7 @@ impl ReaderBuilder {
     /// # Errors
     /// `NotFound` if there is no slate or no such checkpoint; `Unsupported` if it was made by a newer version.
     pub async fn open(self, at: At) -> Result<SlateReader> {
-        let opened = open(&self.store, &self.path, &self.router, &at).await?;
+        let opened = open(&self.store, &self.path, &self.router, &at, Arc::default()).await?;
         Ok(SlateReader { store: self.store, path: self.path, router: self.router, at, current: Mutex::new(opened) })
     }
 }
@@ -139,7 +140,7 @@ impl SlateReader {
     pub async fn refresh(&self) -> Result<View> {
         let old = self.opened();
         if self.at == At::Latest && wal::last_file(&self.store, &self.path, old.log_end + 1).await?.is_some() {
-            let opened = open(&self.store, &self.path, &self.router, &self.at).await?;
+            let opened = open(&self.store, &self.path, &self.router, &self.at, Arc::clone(&old.view.0.caches)).await?;
             let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             // Two callers may refresh at once; the later instant stays.
             if opened.view.position() >= current.view.position() {
@@ -210,7 +211,7 @@ impl SlateReader {
     }
 }
 
-async fn open(store: &Store, path: &str, router: &Router, at: &At) -> Result<Opened> {
+async fn open(store: &Store, path: &str, router: &Router, at: &At, caches: Arc<Caches>) -> Result<Opened> {
     // The end of the log is looked up before the reader is opened, so that the view holds at least that much.
     let (mode, position, log_end) = match at {
         At::Latest => (DbReaderMode::FollowLatest, None, wal::last_file(store, path, 0).await?.unwrap_or(0)),
@@ -232,6 +233,7 @@ async fn open(store: &Store, path: &str, router: &Router, at: &At) -> Result<Ope
         position,
         registry: Arc::new(registry),
         states: BTreeMap::new(),
+        caches,
         lease: None,
     }));
     Ok(Opened { view, reader, log_end })

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use slatedb::config::{ReadOptions, ScanOptions};
 use slatedb::{DbIterator, DbSnapshot, IterationOrder};
 
+use super::caches::Caches;
 use super::reader::EngineReader;
 use super::registry::{Instance, Registry};
 use super::{Handle, SlateId};
@@ -35,6 +36,7 @@ pub(crate) struct ViewInner {
     pub(crate) position: Position,
     pub(crate) registry: Arc<Registry>,
     pub(crate) states: BTreeMap<InstanceId, AnyState>,
+    pub(crate) caches: Arc<Caches>,
     /// Held for as long as anyone looks; nothing reads it.
     #[expect(dead_code, reason = "dropping it is what it is for")]
     pub(crate) lease: Option<Lease>,
@@ -51,6 +53,8 @@ pub enum Access {
     Point,
     /// A long run of rows: read ahead in large pieces that do not displace the cache.
     Bulk,
+    /// A run of rows that will be read again soon: read ahead, and kept in the cache.
+    Warm,
 }
 
 /// The direction of a scan.
@@ -207,10 +211,10 @@ fn scan_options(access: Access, order: Order) -> ScanOptions {
     };
     match access {
         Access::Point => ScanOptions { read_ahead_bytes: 1, cache_blocks: true, order, ..ScanOptions::default() },
-        Access::Bulk => ScanOptions {
+        Access::Bulk | Access::Warm => ScanOptions {
             read_ahead_bytes: 2 * 1024 * 1024,
             max_fetch_tasks: 4,
-            cache_blocks: false,
+            cache_blocks: access == Access::Warm,
             order,
             ..ScanOptions::default()
         },
@@ -307,6 +311,15 @@ impl<S: DataSystem> InstanceView<S> {
     #[must_use]
     pub fn state(&self) -> Option<&Arc<StateOf<S>>> {
         self.state.as_ref()
+    }
+
+    /// What this instance's code keeps between the views of this opening of the slate; of each type there is one.
+    ///
+    /// What is kept must be right for views at any position, older ones included. It is memory that may be dropped: keep
+    /// it bounded.
+    #[must_use]
+    pub fn cache<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        self.view.0.caches.get(self.instance.id)
     }
 
     /// The same instance without the writer's memory, as another process would see it.
