@@ -303,14 +303,14 @@ async fn a_handle_of_another_slate_is_refused() {
 
 #[tokio::test]
 async fn what_a_system_keeps_is_shared_by_the_views_of_one_opening_and_by_no_other() {
-    type Noted = std::sync::Mutex<Vec<u32>>;
+    type Noted = Mutex<Vec<u32>>;
     let noted = |view: &View| view.instance::<Ledger>("ledger").unwrap().cache::<Noted>();
     let store = Store::from_url("memory:").unwrap();
     let slate = open(&store).await;
     noted(&slate.view()).lock().unwrap().push(7);
     add(&slate, 1).await.unwrap();
     assert_eq!(*noted(&slate.view()).lock().unwrap(), [7]);
-    assert!(slate.view().instance::<Ledger>("ledger").unwrap().cache::<std::sync::Mutex<u8>>().lock().is_ok());
+    assert!(slate.view().instance::<Ledger>("ledger").unwrap().cache::<Mutex<u8>>().lock().is_ok());
     let reader = SlateReader::builder(&store, "s").register::<Ledger>().open(At::Latest).await.unwrap();
     assert!(noted(&reader.view()).lock().unwrap().is_empty());
     noted(&reader.view()).lock().unwrap().push(8);
