@@ -71,6 +71,8 @@ pub(crate) struct NodeSpec {
 pub(crate) struct ServerSpec {
     /// Address and port.
     pub(crate) listen: Option<String>,
+    /// Address and port for OpenTelemetry's metrics over gRPC; nobody listens for them without.
+    pub(crate) otlp_grpc: Option<String>,
 }
 
 /// A composition that was read and found to be in order.

@@ -12,6 +12,7 @@
 //! | `GET /v1/log/{instance}/records` | scan of all streams, or of a `prefix` |
 //! | `GET .../streams/{stream}/tail`, `GET /v1/log/{instance}/tail` | follow, as JSON lines or server-sent events |
 //! | `POST /v1/tsdb/{instance}/write` | samples as text; `mode=add` adds them to counters |
+//! | `POST /v1/tsdb/{instance}/otlp/v1/metrics` | OpenTelemetry's metrics; also at `/api/v1/otlp/v1/metrics`, as Prometheus has it |
 //! | `GET`, `POST /v1/tsdb/{instance}/api/v1/query`, `query_range` | Prometheus's; without `/v1/tsdb/{instance}` if there is one |
 //!
 //! What is read is durable. Errors are `{"error": {"kind": .., "message": ..}}`, below `/api/v1` they have Prometheus's shape.
@@ -21,6 +22,7 @@ mod answer;
 mod feed;
 mod log;
 mod metrics;
+mod otlp;
 mod request;
 mod serve;
 mod slate;
@@ -35,7 +37,8 @@ use opendata_compose::{InternalComposite, View};
 use opendata_core::Error;
 use tokio::sync::watch;
 
-pub(crate) use self::serve::Serve;
+pub(crate) use self::serve::{Serve, listen};
+use crate::intake::Intake;
 
 use self::answer::Failed;
 
@@ -45,6 +48,9 @@ struct Server(Arc<Shared>);
 
 struct Shared {
     composite: InternalComposite,
+    intake: Arc<Intake>,
+    /// The most bytes that a request may have.
+    body_limit: usize,
     /// Becomes true when the server begins to end: what would go on for ever ends then.
     ending: watch::Receiver<bool>,
 }
@@ -57,6 +63,14 @@ impl Server {
     /// What leaves this process is read from what is durable.
     fn view(&self) -> View {
         self.0.composite.durable_view()
+    }
+
+    fn intake(&self) -> &Intake {
+        &self.0.intake
+    }
+
+    fn body_limit(&self) -> usize {
+        self.0.body_limit
     }
 
     fn ending(&self) -> watch::Receiver<bool> {
@@ -82,6 +96,9 @@ fn router(server: Server, body_limit: usize) -> Router {
         .route("/v1/log/{instance}/records", get(log::scan_all))
         .route("/v1/log/{instance}/tail", get(log::tail_all))
         .route("/v1/tsdb/{instance}/write", post(tsdb::write))
+        .route("/v1/tsdb/{instance}/otlp/v1/metrics", post(otlp::export))
+        .route("/v1/tsdb/{instance}/api/v1/otlp/v1/metrics", post(otlp::export))
+        .route("/api/v1/otlp/v1/metrics", post(otlp::export))
         .route("/v1/tsdb/{instance}/api/v1/query", query.clone())
         .route("/v1/tsdb/{instance}/api/v1/query_range", query_range.clone())
         .route("/api/v1/query", query)

@@ -10,6 +10,8 @@ mod composition;
 mod exposition;
 mod failure;
 mod http;
+mod intake;
+mod otlp;
 mod output;
 mod times;
 

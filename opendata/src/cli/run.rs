@@ -1,5 +1,7 @@
 //! `opendata run`.
 
+use std::sync::Arc;
+
 use clap::Args;
 use opendata_core::Error;
 use serde_json::json;
@@ -8,7 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::context::Context;
 use crate::composition::Creation;
 use crate::failure::Failure;
-use crate::http::Serve;
+use crate::http::{self, Serve};
+use crate::intake::Intake;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,14 +49,22 @@ impl Run {
         let node = cx.node()?;
         // First the address: a second server on it must not fence the first.
         let serve = Serve::listen(&listen).await?;
+        let otlp_grpc = match &composition.server.otlp_grpc {
+            Some(address) => Some(http::listen(address).await?),
+            None => None,
+        };
         let failed = |error| Failure::Machine("signals cannot be received".to_owned(), error);
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?);
         let composite = node.write(Creation::Create).await?;
         let (address, position) = (serve.address(), composite.view().position());
-        let said = cx.out.say(&json!({"listening": format!("http://{address}"), "position": position}), || {
-            format!("serving `{}` at http://{address}, position {position}", node.node.name)
-        });
+        let otlp_address = otlp_grpc.as_ref().and_then(|listener| listener.local_addr().ok());
+        let mut said = json!({"listening": format!("http://{address}"), "position": position});
+        if let (Some(address), Some(said)) = (otlp_address, said.as_object_mut()) {
+            said.insert("otlp_grpc".to_owned(), json!(format!("http://{address}")));
+        }
+        let said =
+            cx.out.say(&said, || format!("serving `{}` at http://{address}, position {position}", node.node.name));
         // Nobody need read what we say; that is no reason not to serve.
         if !matches!(said, Ok(()) | Err(Failure::OutputClosed)) {
             composite.close().await?;
@@ -65,6 +76,8 @@ impl Run {
                 _ = terminate.recv() => {}
             }
         };
-        serve.run(composite, node.node.settings.transaction_bytes, stop).await
+        let specs = node.node.instances.iter().map(|(name, spec)| (name.clone(), spec.intake.clone())).collect();
+        let intake = Arc::new(Intake::new(&composite, None, specs));
+        serve.run(composite, intake, otlp_grpc, node.node.settings.transaction_bytes, stop).await
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The settings are of the system's own type, so that a wrong one is found at its line. That needs the system to be
 //! known first; a file that was sorted by a program has `config` before `system`, and is read as well, with
-//! errors that name the instance only.
+//! errors that name the instance only. Beside `config` an instance of time series has what flows into it by itself:
+//! `otlp`, `scrape`, `rules` (see [`crate::intake`]).
 
 use std::fmt;
 
@@ -11,10 +12,13 @@ use opendata_core::{DataSystem, Result};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use crate::intake::{self, IntakeSpec};
+
 /// An instance: its system and its settings.
 #[derive(Clone, Debug)]
 pub(crate) struct InstanceSpec {
     pub(crate) config: SystemConfig,
+    pub(crate) intake: IntakeSpec,
 }
 
 /// An instance as the file has it. A short form that names no system is told by whoever knows its place.
@@ -51,6 +55,7 @@ enum System {
 enum Field {
     System,
     Config,
+    Otlp,
 }
 
 impl InstanceSpec {
@@ -60,7 +65,7 @@ impl InstanceSpec {
             System::Tsdb => SystemConfig::Tsdb(Default::default()),
             System::Vector => SystemConfig::Vector(Default::default()),
         };
-        Self { config }
+        Self { config, intake: IntakeSpec::default() }
     }
 
     /// The name of its system.
@@ -74,6 +79,10 @@ impl InstanceSpec {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
+        if self.intake.is_set() && !matches!(self.config, SystemConfig::Tsdb(_)) {
+            return Err(intake::misplaced());
+        }
+        self.intake.validate()?;
         match &self.config {
             SystemConfig::Log(config) => Log::validate(config),
             SystemConfig::Tsdb(config) => Tsdb::validate(config),
@@ -130,16 +139,19 @@ impl<'de> Deserialize<'de> for InstanceIn {
 fn full<'de, A: MapAccess<'de>>(mut map: A) -> Result<InstanceSpec, A::Error> {
     let mut instance: Option<InstanceSpec> = None;
     let mut early: Option<serde_json::Value> = None;
+    let mut intake = IntakeSpec::default();
     while let Some(field) = map.next_key()? {
         match (field, &mut instance) {
             (Field::System, _) => instance = Some(InstanceSpec::new(map.next_value()?)),
             (Field::Config, Some(instance)) => map.next_value_seed(instance)?,
             (Field::Config, None) => early = Some(map.next_value()?),
+            (Field::Otlp, _) => intake.otlp = Some(map.next_value()?),
         }
     }
     let mut instance = instance.ok_or_else(|| de::Error::missing_field("system"))?;
     if let Some(config) = early {
         instance.read(config).map_err(|error| de::Error::custom(format!("in `config`: {error}")))?;
     }
+    instance.intake = intake;
     Ok(instance)
 }

@@ -30,6 +30,10 @@ impl Failed {
         Self::with_status(StatusCode::METHOD_NOT_ALLOWED, error)
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(super) fn error(&self) -> &Error {
         &self.error
     }

@@ -12,11 +12,19 @@ use tokio::sync::watch;
 
 use super::{Server, Shared, router};
 use crate::failure::Failure;
+use crate::intake::Intake;
+use crate::otlp::grpc;
 
 /// How long requests that are under way may take once the server ends.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often the slate is asked whether it can still be written.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// Listens at an address and port; port 0 is any that is free.
+pub(crate) async fn listen(address: &str) -> Result<TcpListener, Failure> {
+    let failed = |error| Failure::Machine(format!("cannot listen, address={address}"), error);
+    TcpListener::bind(address).await.map_err(failed)
+}
 
 /// A server that listens and does not serve yet.
 pub(crate) struct Serve {
@@ -27,8 +35,8 @@ pub(crate) struct Serve {
 impl Serve {
     /// Listens at an address and port; port 0 is any that is free.
     pub(crate) async fn listen(address: &str) -> Result<Self, Failure> {
+        let listener = listen(address).await?;
         let failed = |error| Failure::Machine(format!("cannot listen, address={address}"), error);
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, address })
     }
@@ -45,16 +53,20 @@ impl Serve {
     pub(crate) async fn run(
         self,
         composite: InternalComposite,
+        intake: Arc<Intake>,
+        otlp_grpc: Option<TcpListener>,
         body_limit: usize,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
         let (end, ending) = watch::channel(false);
-        let server = Server(Arc::new(Shared { composite: composite.clone(), ending: ending.clone() }));
-        let mut told = ending.clone();
-        let served = axum::serve(self.listener, router(server, body_limit)).with_graceful_shutdown(async move {
-            // An error means that nobody is left to tell, which is an end as well.
-            let _ = told.wait_for(|ending| *ending).await;
+        let shared =
+            Shared { composite: composite.clone(), intake: Arc::clone(&intake), body_limit, ending: ending.clone() };
+        let server = Server(Arc::new(shared));
+        let grpc = otlp_grpc.map(|listener| {
+            let ended = until(ending.clone());
+            tokio::spawn(grpc::serve(listener, intake, body_limit, ended))
         });
+        let served = axum::serve(self.listener, router(server, body_limit)).with_graceful_shutdown(until(ending));
         let mut serving = tokio::spawn(served.into_future());
         let failure = tokio::select! {
             () = stop => None,
@@ -66,6 +78,11 @@ impl Serve {
             Some(error) => tracing::error!(?error, "ending: the slate can no longer be written"),
         }
         end.send_replace(true);
+        if let Some(mut grpc) = grpc
+            && tokio::time::timeout(GRACE, &mut grpc).await.is_err()
+        {
+            grpc.abort();
+        }
         if !serving.is_finished() && tokio::time::timeout(GRACE, &mut serving).await.is_err() {
             tracing::warn!("requests were still under way and are given up");
             serving.abort();
@@ -76,6 +93,12 @@ impl Serve {
             None => Ok(closed?),
         }
     }
+}
+
+/// Waits until the server is told to end.
+async fn until(mut ending: watch::Receiver<bool>) {
+    // An error means that nobody is left to tell, which is an end as well.
+    let _ = ending.wait_for(|ending| *ending).await;
 }
 
 /// Waits until the slate can no longer be written.
