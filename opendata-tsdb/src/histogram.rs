@@ -19,14 +19,16 @@ use opendata_core::{Error, Result};
 mod arithmetic;
 mod bounds;
 mod buckets;
+mod estimate;
 mod reset;
-#[cfg(test)]
 mod total;
+mod trim;
 
 pub use arithmetic::{Combined, Incompatible};
 pub use buckets::{Bucket, Buckets, Span};
-#[cfg(test)]
+pub(crate) use estimate::{Estimate, NanObservations};
 pub(crate) use total::Total;
+pub(crate) use trim::TrimSide;
 
 /// The schema of histograms with bounds of their own.
 pub const CUSTOM_BOUNDS: i8 = -53;

@@ -13,6 +13,15 @@ use opendata_core::{Error, Result};
 /// The label that holds the metric's name.
 pub const METRIC_NAME: &str = "__name__";
 
+/// The label that holds the metric's type, where types are labels.
+pub const METRIC_TYPE: &str = "__type__";
+
+/// The label that holds the metric's unit, where units are labels.
+pub const METRIC_UNIT: &str = "__unit__";
+
+/// The labels that describe the metric, not the thing that was measured. A value that was computed loses them.
+pub(crate) const METADATA: [&str; 3] = [METRIC_NAME, METRIC_TYPE, METRIC_UNIT];
+
 /// One name and its value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label {
@@ -135,6 +144,12 @@ impl Labels {
             return self.clone();
         }
         self.filter(|label| label.name() != METRIC_NAME)
+    }
+
+    /// The set without the labels that describe the metric: name, type and unit.
+    #[must_use]
+    pub(crate) fn without_metadata(&self) -> Self {
+        self.filter(|label| !METADATA.contains(&label.name()))
     }
 
     /// The set with one label set to a value, or without the label where the value is empty.

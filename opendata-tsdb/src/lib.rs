@@ -68,7 +68,10 @@ pub use config::Config;
 pub use histogram::{
     Bucket, Buckets, CUSTOM_BOUNDS, Combined, CounterReset, EXPONENTIAL_SCHEMAS, Histogram, Incompatible, Span,
 };
-pub use labels::{FingerprintHasher, Label, Labels, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
+pub use labels::{
+    FingerprintHasher, Label, Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT, is_legacy_label_name,
+    is_legacy_metric_name,
+};
 pub use matcher::{MatchOp, Matcher};
 pub use op::{Op, Receipt, SeriesList};
 pub use reader::{BucketStats, Reader};

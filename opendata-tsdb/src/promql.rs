@@ -62,6 +62,7 @@ mod storage;
 mod value;
 
 pub use engine::{Engine, EngineConfig};
+pub(crate) use number::Kahan;
 pub use storage::{SampleValue, Series, Storage};
 pub use value::{Annotations, Answer, Sample, Value};
 

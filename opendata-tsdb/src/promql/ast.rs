@@ -108,6 +108,10 @@ pub(crate) enum BinaryOp {
     LessEqual,
     Greater,
     GreaterEqual,
+    /// `</`: of a histogram, the observations not above a number.
+    TrimUpper,
+    /// `>/`: those not below it.
+    TrimLower,
     And,
     Or,
     Unless,
@@ -116,6 +120,34 @@ pub(crate) enum BinaryOp {
 impl BinaryOp {
     pub(crate) fn is_comparison(self) -> bool {
         matches!(self, Self::Equal | Self::NotEqual | Self::Less | Self::LessEqual | Self::Greater | Self::GreaterEqual)
+    }
+
+    pub(crate) fn is_trim(self) -> bool {
+        matches!(self, Self::TrimUpper | Self::TrimLower)
+    }
+
+    /// The operator as queries have it.
+    pub(crate) fn sign(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Atan2 => "atan2",
+            Self::Equal => "==",
+            Self::NotEqual => "!=",
+            Self::Less => "<",
+            Self::LessEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterEqual => ">=",
+            Self::TrimUpper => "</",
+            Self::TrimLower => ">/",
+            Self::And => "and",
+            Self::Or => "or",
+            Self::Unless => "unless",
+        }
     }
 
     pub(crate) fn is_set(self) -> bool {
@@ -208,6 +240,31 @@ impl AggregateOp {
             "limit_ratio" => Self::LimitRatio,
             _ => return None,
         })
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Avg => "avg",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Count => "count",
+            Self::Group => "group",
+            Self::Stddev => "stddev",
+            Self::Stdvar => "stdvar",
+            Self::TopK => "topk",
+            Self::BottomK => "bottomk",
+            Self::Quantile => "quantile",
+            Self::CountValues => "count_values",
+            Self::LimitK => "limitk",
+            Self::LimitRatio => "limit_ratio",
+        }
+    }
+
+    /// Whether native histograms count; else they are left out with a hint.
+    pub(crate) fn takes_histograms(self) -> bool {
+        use AggregateOp::{Avg, Count, CountValues, Group, LimitK, LimitRatio, Sum};
+        matches!(self, Sum | Avg | Count | Group | CountValues | LimitK | LimitRatio)
     }
 
     /// The type of the argument in front of the vector.

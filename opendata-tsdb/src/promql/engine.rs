@@ -1,13 +1,14 @@
 //! The engine: parse, plan, read, evaluate.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use opendata_core::{Error, Result, Timestamp};
 
 use super::ast::{Expr, Type};
 use super::budget::Budget;
-use super::column::{Grid, Row};
+use super::column::{Cell, Grid, Row};
 use super::eval::{Eval, Merged};
 use super::parse::{Parsed, QueryTime, parse};
 use super::plan::plan;
@@ -35,6 +36,9 @@ pub struct EngineConfig {
     pub max_held: usize,
     /// How many selectors are read at the same time. 8.
     pub concurrent_reads: usize,
+    /// Whether the metric's name stays with a computed value until the end of the query, where functions such as `label_replace` can
+    /// still see it: the reference's feature `promql-delayed-name-removal`. Off.
+    pub delayed_name_removal: bool,
 }
 
 impl Default for EngineConfig {
@@ -48,6 +52,7 @@ impl Default for EngineConfig {
             max_computed: 10_000_000_000,
             max_held: 50_000_000,
             concurrent_reads: 8,
+            delayed_name_removal: false,
         }
     }
 }
@@ -90,13 +95,7 @@ impl Engine {
                 series.sort_by(|a, b| a.labels.cmp(&b.labels));
                 Value::Matrix(series)
             }
-            Raw::Rows(rows) => Value::Vector(
-                rows.into_iter()
-                    .filter_map(|row| {
-                        Some(Sample { value: row.column.get(0)?, labels: row.labels, at, histogram: None })
-                    })
-                    .collect(),
-            ),
+            Raw::Rows(rows) => Value::Vector(rows.into_iter().filter_map(|row| to_sample(row, at)).collect()),
         };
         Ok(Answer { value, annotations })
     }
@@ -204,7 +203,7 @@ fn top(eval: &Eval<'_>, expr: &Expr, grid: &Grid) -> Result<Raw> {
         Type::Matrix => Raw::Matrix(eval.matrix(expr, grid)?),
         Type::Vector => {
             let mut merged = Merged::new(&eval.budget);
-            eval.rows(expr, grid, &mut |row| merged.push(row))?;
+            eval.rows(expr, grid, &mut |row| merged.push(row.nameless()))?;
             let mut rows = merged.into_rows();
             if grid.count != 1 || !expr.is_ordered() {
                 rows.sort_by(|a, b| a.labels.cmp(&b.labels));
@@ -214,9 +213,24 @@ fn top(eval: &Eval<'_>, expr: &Expr, grid: &Grid) -> Result<Raw> {
     })
 }
 
+fn to_sample(row: Row, at: Timestamp) -> Option<Sample> {
+    let (value, histogram) = match row.column.cell(0)? {
+        Cell::Float(value) => (value, None),
+        Cell::Histogram(histogram) => (f64::NAN, Some(histogram)),
+    };
+    Some(Sample { labels: row.labels, at, value, histogram })
+}
+
 fn to_series(row: Row, grid: &Grid) -> Series {
-    let (times, values) = row.column.iter().map(|(step, value)| (grid.time(step), value)).unzip();
-    Series::floats(row.labels, times, values)
+    let (mut times, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
+    for step in row.column.present.iter() {
+        if let Some(histogram) = row.column.histogram(step) {
+            histograms.push((u32::try_from(times.len()).unwrap_or(u32::MAX), Arc::clone(histogram)));
+        }
+        times.push(grid.time(step));
+        values.push(row.column.values.get(step).copied().unwrap_or(f64::NAN));
+    }
+    Series::mixed(row.labels, times, values, histograms)
 }
 
 #[cfg(test)]

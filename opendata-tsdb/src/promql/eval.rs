@@ -8,24 +8,27 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use opendata_core::{Error, Result};
 
 use super::ast::{At, BinaryOp, Comparison, Expr, Kind, Selector, Shift, Subquery, Type};
 use super::budget::Budget;
-use super::column::{Bits, Column, Grid, Row, Scalar};
+use super::column::{Bits, Cell, Column, Grid, Row, Scalar};
 use super::duration::seconds;
 use super::function::Function;
-use super::kernel::{Looks, Samples, leading};
+use super::kernel::{Looks, Samples, Step, leading};
 use super::lex::Span;
-use super::storage::Series;
+use super::storage::{SampleValue, Series};
 use super::value::Annotations;
 use super::{EngineConfig, is_stale};
-use crate::labels::Labels;
+use crate::histogram::{CounterReset, Histogram};
+use crate::labels::{Labels, Quoted};
 
 mod aggregate;
 mod binary;
 mod call;
+mod classic;
 mod histogram;
 mod labels;
 mod pick;
@@ -72,17 +75,21 @@ impl Eval<'_> {
     /// Pushes the rows of an instant vector. Rows without any value are left out.
     pub(crate) fn rows(&self, expr: &Expr, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
         match &expr.kind {
-            Kind::Instant(selector) => self.instant(selector, grid, |_, value| value, sink),
+            Kind::Instant(selector) => self.instant(selector, grid, Instant::Value, sink),
             Kind::Negate(inner) => self.renamed(
                 inner,
                 grid,
                 &|mut row: Row| {
-                    row.column.update(|_, value| Some(-value));
+                    if row.column.is_float() {
+                        row.column.update(|_, value| Some(-value));
+                    } else {
+                        row.column.update_cells(|_, cell| Some(negated(cell)));
+                    }
                     Ok(Some(row))
                 },
                 sink,
             ),
-            Kind::Binary(binary) => self.binary(binary, grid, sink),
+            Kind::Binary(binary) => self.binary(binary, expr.span, grid, sink),
             Kind::Aggregate(aggregate) => self.aggregate(aggregate, grid, sink),
             Kind::Call(call) => self.call(call, expr.span, grid, sink),
             Kind::Number(_) | Kind::Text(_) | Kind::Range(..) | Kind::Subquery(_) => {
@@ -95,11 +102,16 @@ impl Eval<'_> {
     pub(crate) fn gather(&self, expr: &Expr, grid: &Grid) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         self.rows(expr, grid, &mut |row| {
-            self.budget.hold(row.column.values.len())?;
-            rows.push(row);
+            self.budget.hold(row.column.weight())?;
+            rows.push(self.settled(row));
             Ok(())
         })?;
         Ok(rows)
+    }
+
+    /// A row as those see it who look at its labels: without its name, if that is dropped and nobody waits for the end with it.
+    pub(crate) fn settled(&self, row: Row) -> Row {
+        if self.config.delayed_name_removal { row } else { row.nameless() }
     }
 
     /// The rows of `inner`, changed one by one and without their metric's name.
@@ -111,15 +123,14 @@ impl Eval<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<()> {
         let pass = |row: Row, sink: &mut Sink<'_>| {
-            let Some(mut row) = change(row)? else { return Ok(()) };
-            row.labels = row.labels.without_metric_name();
-            self.emit(row, sink)
+            let Some(row) = change(row)? else { return Ok(()) };
+            self.emit(Row { drop_name: true, ..row }, sink)
         };
-        if inner.is_distinct_without_name() {
+        if self.config.delayed_name_removal || inner.is_distinct_without_name() {
             return self.rows(inner, grid, &mut |row| pass(row, sink));
         }
         let mut merged = Merged::new(&self.budget);
-        self.rows(inner, grid, &mut |row| pass(row, &mut |row| merged.push(row)))?;
+        self.rows(inner, grid, &mut |row| pass(row, &mut |row| merged.push(row.nameless())))?;
         merged.emit(sink)
     }
 
@@ -163,8 +174,8 @@ impl Eval<'_> {
                 if let Some(slot) = values.get_mut(step) {
                     *slot = if seen.get(step) { f64::NAN } else { value };
                 }
+                seen.set(step);
             }
-            seen.or(&row.column.present);
             Ok(())
         })?;
         Ok(Scalar::Steps(values))
@@ -186,17 +197,12 @@ impl Eval<'_> {
         self.series.get(selector.id).copied().unwrap_or_default()
     }
 
-    /// Pushes, for each series, what `of` makes of the newest sample (time, value) that is not older than the lookback.
-    fn instant(
-        &self,
-        selector: &Selector,
-        grid: &Grid,
-        of: impl Fn(i64, f64) -> f64,
-        sink: &mut Sink<'_>,
-    ) -> Result<()> {
+    /// Pushes, for each series, the newest sample that is not older than the lookback, or its time.
+    fn instant(&self, selector: &Selector, grid: &Grid, what: Instant, sink: &mut Sink<'_>) -> Result<()> {
         let looks = self.looks(selector.shift, grid);
         for series in self.series_of(selector) {
             let mut column = Column::empty(grid.count);
+            let histograms = if what == Instant::Value { series.histograms.as_slice() } else { &[] };
             let mut next = 0;
             for step in 0..grid.count {
                 let at = looks.at(step);
@@ -205,11 +211,16 @@ impl Eval<'_> {
                 let (Some(time), Some(value)) = (series.timestamps.get(newest), series.values.get(newest)) else {
                     break;
                 };
-                if at.saturating_sub(*time) < self.config.lookback_ms && !is_stale(*value) {
-                    column.set(step, of(*time, *value));
+                if at.saturating_sub(*time) >= self.config.lookback_ms || is_stale(*value) {
+                    continue;
+                }
+                match histogram_at(histograms, newest) {
+                    Some(histogram) => column.set_histogram(step, Arc::clone(histogram)),
+                    None if what == Instant::Value => column.set(step, *value),
+                    None => column.set(step, seconds(*time)),
                 }
             }
-            self.emit(Row { labels: series.labels.clone(), column }, sink)?;
+            self.emit(Row { drop_name: what == Instant::Time, ..Row::new(series.labels.clone(), column) }, sink)?;
         }
         Ok(())
     }
@@ -219,19 +230,17 @@ impl Eval<'_> {
         &self,
         expr: &Expr,
         grid: &Grid,
-        mut f: impl FnMut(&Labels, Samples<'_>, &Looks, i64) -> Result<()>,
+        mut f: impl FnMut(Origin<'_>, Samples<'_>, &Looks, i64) -> Result<()>,
     ) -> Result<()> {
         match &expr.kind {
             Kind::Range(selector, range_ms) => {
                 let looks = self.looks(selector.shift, grid);
                 for series in self.series_of(selector) {
                     if series.values.iter().any(|value| is_stale(*value)) {
-                        let live = series.timestamps.iter().zip(&series.values).filter(|(_, value)| !is_stale(**value));
-                        let (times, values): (Vec<i64>, Vec<f64>) = live.unzip();
-                        f(&series.labels, Samples { times: &times, values: &values }, &looks, *range_ms)?;
+                        let live = without_stale(series);
+                        f(Origin::of(&series.labels), Samples::of(&live), &looks, *range_ms)?;
                     } else {
-                        let samples = Samples { times: &series.timestamps, values: &series.values };
-                        f(&series.labels, samples, &looks, *range_ms)?;
+                        f(Origin::of(&series.labels), Samples::of(series), &looks, *range_ms)?;
                     }
                 }
                 Ok(())
@@ -240,9 +249,10 @@ impl Eval<'_> {
                 let looks = self.looks(subquery.shift, grid);
                 let inner = subquery_grid(subquery, &looks, self.config);
                 self.rows(&subquery.expr, &inner, &mut |row| {
-                    let (times, values): (Vec<i64>, Vec<f64>) =
-                        row.column.iter().map(|(step, value)| (inner.time(step), value)).unzip();
-                    f(&row.labels, Samples { times: &times, values: &values }, &looks, subquery.range_ms)
+                    let row = self.settled(row);
+                    let series = of_subquery(&row, &inner);
+                    let origin = Origin { labels: &row.labels, drop_name: row.drop_name };
+                    f(origin, Samples::of(&series), &looks, subquery.range_ms)
                 })
             }
             _ => Err(self.unexpected(expr, Type::Matrix)),
@@ -252,13 +262,15 @@ impl Eval<'_> {
     /// The samples of a range vector at one step, as series.
     pub(crate) fn matrix(&self, expr: &Expr, grid: &Grid) -> Result<Vec<Series>> {
         let mut all = Vec::new();
-        self.windows(expr, grid, |labels, samples, looks, range_ms| {
+        self.windows(expr, grid, |origin, samples, looks, range_ms| {
             let (_, until) = looks.bounds();
             let after = until.saturating_sub(range_ms);
-            let inside = samples.times.iter().zip(samples.values).filter(|(time, _)| **time > after && **time <= until);
-            let (times, values): (Vec<i64>, Vec<f64>) = inside.unzip();
-            if !times.is_empty() {
-                all.push(Series::floats(labels.clone(), times, values));
+            let from = samples.times.partition_point(|time| *time <= after);
+            let to = samples.times.partition_point(|time| *time <= until).max(from);
+            let inside = samples.cut(from, to);
+            if !inside.times.is_empty() {
+                let labels = if origin.drop_name { origin.labels.without_metadata() } else { origin.labels.clone() };
+                all.push(inside.to_series(labels));
             }
             Ok(())
         })?;
@@ -270,15 +282,114 @@ impl Eval<'_> {
         Error::invalid(format!("expected {wanted}, found {}, at={place}", expr.ty()))
     }
 
-    /// A warning at a place of the query.
+    /// A warning at a place of the query, worded as the reference does: people and programs look for that text.
     pub(crate) fn warn(&self, span: Span, what: impl std::fmt::Display) {
-        self.annotations.borrow_mut().warn(format!("{what}, at={}", span.place(self.query)));
+        self.annotations.borrow_mut().warn(format!("PromQL warning: {what} ({})", span.place(self.query)));
     }
 
-    /// A hint at a place of the query.
-    pub(crate) fn inform(&self, span: Span, what: impl std::fmt::Display) {
-        self.annotations.borrow_mut().inform(format!("{what}, at={}", span.place(self.query)));
+    /// Exponential and custom buckets do not mix.
+    fn warn_mixed_schemas(&self, labels: &Labels, span: Span) {
+        let name = Named(labels.metric_name().unwrap_or_default());
+        let what = "vector contains a mix of histograms with exponential and custom buckets schemas";
+        self.warn(span, format_args!("{what}{name}"));
     }
+
+    /// Different custom bounds were reduced to those in common.
+    fn inform_bounds(&self, step: Step, span: Span) {
+        self.inform(span, format_args!("mismatched custom buckets were reconciled during {step}"));
+    }
+
+    /// Counters that contradict one another were added up.
+    fn warn_resets(&self, step: Step, span: Span) {
+        self.warn(span, format_args!("conflicting counter resets during histogram {step}"));
+    }
+
+    /// A hint at a place of the query, worded as the reference does.
+    pub(crate) fn inform(&self, span: Span, what: impl std::fmt::Display) {
+        self.annotations.borrow_mut().inform(format!("PromQL info: {what} ({})", span.place(self.query)));
+    }
+}
+
+/// ` for metric name "x"`, or nothing where the name is not known.
+struct Named<'a>(&'a str);
+
+impl std::fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " for metric name {}", Quoted(self.0)) }
+    }
+}
+
+/// Whose samples they are.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    labels: &'a Labels,
+    drop_name: bool,
+}
+
+impl<'a> Origin<'a> {
+    fn of(labels: &'a Labels) -> Self {
+        Self { labels, drop_name: false }
+    }
+}
+
+/// What an instant selector yields of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Instant {
+    Value,
+    Time,
+}
+
+fn negated(cell: Cell) -> Cell {
+    match cell {
+        Cell::Float(value) => Cell::Float(-value),
+        Cell::Histogram(histogram) => {
+            let mut histogram = Arc::unwrap_or_clone(histogram);
+            histogram.scale(-1.0);
+            Cell::Histogram(Arc::new(histogram))
+        }
+    }
+}
+
+/// The histogram of the sample at a place.
+fn histogram_at(histograms: &[(u32, Arc<Histogram>)], place: usize) -> Option<&Arc<Histogram>> {
+    let place = u32::try_from(place).ok()?;
+    let at = histograms.binary_search_by_key(&place, |(place, _)| *place).ok()?;
+    histograms.get(at).map(|(_, histogram)| histogram)
+}
+
+/// The samples that are no stale markers.
+fn without_stale(series: &Series) -> Series {
+    let (mut times, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
+    for (time, value) in series.samples() {
+        match value {
+            SampleValue::Float(value) if is_stale(value) => continue,
+            SampleValue::Float(value) => values.push(value),
+            SampleValue::Histogram(histogram) => {
+                histograms.push((u32::try_from(times.len()).unwrap_or(u32::MAX), Arc::clone(histogram)));
+                values.push(0.0);
+            }
+        }
+        times.push(time);
+    }
+    Series::mixed(series.labels.clone(), times, values, histograms)
+}
+
+/// The values of a subquery's row as samples. What hints say of the sample before is not true of the step before, so they go.
+fn of_subquery(row: &Row, grid: &Grid) -> Series {
+    let column = &row.column;
+    let (mut times, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
+    for step in column.present.iter() {
+        if let Some(histogram) = column.histogram(step) {
+            let mut histogram = Arc::clone(histogram);
+            if !matches!(histogram.counter_reset, CounterReset::Gauge | CounterReset::Unknown) {
+                Arc::make_mut(&mut histogram).counter_reset = CounterReset::Unknown;
+            }
+            histograms.push((u32::try_from(times.len()).unwrap_or(u32::MAX), histogram));
+        }
+        times.push(grid.time(step));
+        values.push(column.values.get(step).copied().unwrap_or(f64::NAN));
+    }
+    Series::mixed(row.labels.clone(), times, values, histograms)
 }
 
 /// Rows of which several may have the same labels, at different steps.
@@ -297,14 +408,14 @@ impl<'a> Merged<'a> {
     pub(crate) fn push(&mut self, row: Row) -> Result<()> {
         let place = self.places.get(&row.labels).and_then(|at| self.rows.get_mut(*at));
         let Some(first) = place else {
-            self.budget.hold(row.column.values.len())?;
+            self.budget.hold(row.column.weight())?;
             self.places.insert(row.labels.clone(), self.rows.len());
             self.rows.push(row);
             return Ok(());
         };
         if first.column.present.overlaps(&row.column.present) {
             return Err(Error::invalid(format!(
-                "two series of the result have the same labels, labels={}",
+                "vector cannot contain metrics with the same labelset, labels={}",
                 row.labels
             )));
         }
@@ -323,5 +434,5 @@ impl<'a> Merged<'a> {
 
 /// Whether an operator's result is a new value, which the metric's name no longer describes.
 fn drops_name(op: BinaryOp, comparison: Comparison) -> bool {
-    !op.is_set() && (!op.is_comparison() || comparison == Comparison::Bool)
+    !op.is_set() && !op.is_trim() && (!op.is_comparison() || comparison == Comparison::Bool)
 }

@@ -30,8 +30,17 @@ pub(crate) enum Function {
     HistogramQuantile,
     HistogramQuantiles,
     HistogramFraction,
-    /// A function of native histograms: floats yield nothing.
-    NativeHistogram,
+    /// A number of each native histogram: floats yield nothing.
+    OfHistogram(OfHistogram),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OfHistogram {
+    Average,
+    Count,
+    Sum,
+    Deviation,
+    Variance,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,11 +220,11 @@ fn special(name: &str) -> Option<Signature> {
         "clamp" => signature("clamp", Function::Clamp, &[Vector, Scalar, Scalar]),
         "clamp_max" => signature("clamp_max", Function::ClampMax, &[Vector, Scalar]),
         "clamp_min" => signature("clamp_min", Function::ClampMin, &[Vector, Scalar]),
-        "histogram_avg" => signature("histogram_avg", Function::NativeHistogram, &[Vector]),
-        "histogram_count" => signature("histogram_count", Function::NativeHistogram, &[Vector]),
-        "histogram_stddev" => signature("histogram_stddev", Function::NativeHistogram, &[Vector]),
-        "histogram_stdvar" => signature("histogram_stdvar", Function::NativeHistogram, &[Vector]),
-        "histogram_sum" => signature("histogram_sum", Function::NativeHistogram, &[Vector]),
+        "histogram_avg" => of_histogram("histogram_avg", OfHistogram::Average),
+        "histogram_count" => of_histogram("histogram_count", OfHistogram::Count),
+        "histogram_stddev" => of_histogram("histogram_stddev", OfHistogram::Deviation),
+        "histogram_stdvar" => of_histogram("histogram_stdvar", OfHistogram::Variance),
+        "histogram_sum" => of_histogram("histogram_sum", OfHistogram::Sum),
         "histogram_fraction" => signature("histogram_fraction", Function::HistogramFraction, &[Scalar, Scalar, Vector]),
         "histogram_quantile" => signature("histogram_quantile", Function::HistogramQuantile, &[Scalar, Vector]),
         "histogram_quantiles" => Signature {
@@ -240,6 +249,10 @@ fn special(name: &str) -> Option<Signature> {
         "vector" => signature("vector", Function::Vector, &[Scalar]),
         _ => return None,
     })
+}
+
+const fn of_histogram(name: &'static str, of: OfHistogram) -> Signature {
+    signature(name, Function::OfHistogram(of), &[Type::Vector])
 }
 
 const fn sort_by_label(name: &'static str, direction: Direction) -> Signature {

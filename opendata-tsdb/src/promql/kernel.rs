@@ -5,6 +5,7 @@
 //! where the function looks at nothing but the samples.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use opendata_core::Result;
 
@@ -13,9 +14,16 @@ use super::column::{Column, Grid, Scalar};
 use super::duration::seconds;
 use super::function::Over;
 use super::number::{Kahan, Mean, Variance, quantile};
+use super::storage::Series;
+use crate::histogram::Histogram;
+use crate::labels::Labels;
 
+mod floats;
+mod mixed;
 mod rate;
 mod regression;
+
+pub(crate) use mixed::{Note, Notes, Step};
 
 /// The samples of one window. Never empty.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +32,8 @@ pub(crate) struct Window<'a> {
     pub(crate) from: usize,
     pub(crate) times: &'a [i64],
     pub(crate) values: &'a [f64],
+    /// Those that are histograms, by their place among all of the series.
+    pub(crate) histograms: &'a [(u32, Arc<Histogram>)],
     /// The left bound; not included.
     pub(crate) after_ms: i64,
     /// The right bound; included.
@@ -56,6 +66,36 @@ impl Looks {
 pub(crate) struct Samples<'a> {
     pub(crate) times: &'a [i64],
     pub(crate) values: &'a [f64],
+    /// Those that are histograms, by their place among all samples of the series.
+    pub(crate) histograms: &'a [(u32, Arc<Histogram>)],
+    /// The place of the first sample.
+    from: usize,
+}
+
+impl<'a> Samples<'a> {
+    /// All samples of a series without stale markers.
+    pub(crate) fn of(series: &'a Series) -> Self {
+        Self { times: &series.timestamps, values: &series.values, histograms: &series.histograms, from: 0 }
+    }
+
+    /// Those from one place to another.
+    pub(crate) fn cut(&self, from: usize, to: usize) -> Self {
+        let first = self.histograms.partition_point(|(place, _)| (*place as usize) < self.from + from);
+        let last = self.histograms.partition_point(|(place, _)| (*place as usize) < self.from + to);
+        Self {
+            times: self.times.get(from..to).unwrap_or_default(),
+            values: self.values.get(from..to).unwrap_or_default(),
+            histograms: self.histograms.get(first..last).unwrap_or_default(),
+            from: self.from + from,
+        }
+    }
+
+    /// The same as a series of their own.
+    pub(crate) fn to_series(self, labels: Labels) -> Series {
+        let place = |place: u32| u32::try_from(place as usize - self.from).unwrap_or(u32::MAX);
+        let histograms = self.histograms.iter().map(|(at, histogram)| (place(*at), Arc::clone(histogram))).collect();
+        Series::mixed(labels, self.times.to_vec(), self.values.to_vec(), histograms)
+    }
 }
 
 /// What a function over windows needs besides the samples.
@@ -76,8 +116,12 @@ pub(crate) fn slide(
     range_ms: i64,
     args: Arguments<'_>,
     budget: &Budget,
+    notes: &mut Notes,
 ) -> Result<Column> {
     let run = Slide { samples, looks, range_ms, budget };
+    if !samples.histograms.is_empty() {
+        return mixed::slide(&run, over, args, notes);
+    }
     match over {
         Over::Rate => {
             let resets = rate::Resets::of(samples.values);
@@ -118,11 +162,7 @@ pub(crate) fn slide(
         Over::Present => run.same(|_| Some(1.0)),
         Over::Stddev => run.all(|w| Some(w.values.iter().copied().collect::<Variance>().value().sqrt())),
         Over::Stdvar => run.all(|w| Some(w.values.iter().copied().collect::<Variance>().value())),
-        Over::Mad => run.all(|w| {
-            let median = quantile(0.5, &mut w.values.to_vec());
-            let mut distances: Vec<f64> = w.values.iter().map(|value| (value - median).abs()).collect();
-            Some(quantile(0.5, &mut distances))
-        }),
+        Over::Mad => run.all(|w| Some(floats::deviation(w.values))),
         Over::Quantile => run.each(|step, w| Some(quantile(args.first.at(step), &mut w.values.to_vec()))),
     }
 }
@@ -198,8 +238,18 @@ impl Slide<'_> {
     }
 
     fn windows(&self, mut f: impl FnMut(usize, Window<'_>) -> Result<Option<f64>>) -> Result<Column> {
-        let Samples { times, values } = self.samples;
         let mut column = Column::empty(self.looks.grid.count);
+        self.each_window(|step, window| {
+            if let Some(value) = f(step, window)? {
+                column.set(step, value);
+            }
+            Ok(())
+        })?;
+        Ok(column)
+    }
+
+    fn each_window(&self, mut f: impl FnMut(usize, Window<'_>) -> Result<()>) -> Result<()> {
+        let Samples { times, values, histograms: all, .. } = self.samples;
         let (mut from, mut to) = (0, 0);
         for step in 0..self.looks.grid.count {
             let until_ms = self.looks.at(step);
@@ -211,12 +261,12 @@ impl Slide<'_> {
             if times.is_empty() {
                 continue;
             }
-            let window = Window { from, times, values, after_ms, until_ms, step_ms: self.looks.grid.time(step) };
-            if let Some(value) = f(step, window)? {
-                column.set(step, value);
-            }
+            let histograms = if all.is_empty() { all } else { self.samples.cut(from, to).histograms };
+            let window =
+                Window { from, times, values, histograms, after_ms, until_ms, step_ms: self.looks.grid.time(step) };
+            f(step, window)?;
         }
-        Ok(column)
+        Ok(())
     }
 }
 

@@ -101,8 +101,10 @@ struct Lexer<'a> {
 }
 
 /// Two letters before one, so that the longer sign is found first.
-const SIGNS: [&str; 21] =
-    ["==", "!=", "=~", "!~", "<=", ">=", "+", "-", "*", "/", "%", "^", "=", "<", ">", "(", ")", "{", "}", ",", "@"];
+const SIGNS: [&str; 23] = [
+    "==", "!=", "=~", "!~", "<=", ">=", "</", ">/", "+", "-", "*", "/", "%", "^", "=", "<", ">", "(", ")", "{", "}",
+    ",", "@",
+];
 
 impl<'a> Lexer<'a> {
     fn rest(&self) -> &'a str {

@@ -65,6 +65,8 @@ fn operator(kind: &TokenKind) -> Option<(BinaryOp, u8)> {
             "<=" => (BinaryOp::LessEqual, 3),
             ">" => (BinaryOp::Greater, 3),
             ">=" => (BinaryOp::GreaterEqual, 3),
+            "</" => (BinaryOp::TrimUpper, 3),
+            ">/" => (BinaryOp::TrimLower, 3),
             "+" => (BinaryOp::Add, 4),
             "-" => (BinaryOp::Sub, 4),
             "*" => (BinaryOp::Mul, 5),
@@ -289,6 +291,9 @@ impl<'a> Parser<'a> {
         let scalars = [&left, &right].into_iter().filter(|side| side.ty() == Type::Scalar).count();
         if scalars > 0 && op.is_set() {
             return Err(self.error(op_span, "set operators need instant vectors on both sides"));
+        }
+        if op.is_trim() && left.ty() == Type::Scalar {
+            return Err(self.error(left.span, "a trim operator needs an instant vector on its left side"));
         }
         if scalars > 0 && matching.is_some() {
             return Err(self.error(op_span, "vector matching needs instant vectors on both sides"));

@@ -1,13 +1,21 @@
 //! A script as commands.
 
 use opendata_tsdb::Labels;
+use regex_automata::meta::Regex;
 
 use crate::series::{Item, items, labels, number, quoted};
 
 pub(crate) enum Command {
     Clear,
-    Load { step_ms: i64, series: Vec<(Labels, Vec<Item>)> },
+    Load { step_ms: i64, series: Vec<(Labels, Vec<Item>)>, classic_too: bool },
     Eval(Box<Eval>),
+}
+
+/// A command, or why it is none, with its line and how that begins.
+pub(crate) struct Entry {
+    pub(crate) line: usize,
+    pub(crate) first: String,
+    pub(crate) command: Result<Command, String>,
 }
 
 pub(crate) struct Eval {
@@ -27,9 +35,12 @@ pub(crate) enum Time {
 #[derive(Default)]
 pub(crate) struct Expect {
     pub(crate) fail: bool,
+    pub(crate) fail_texts: Vec<Wanted>,
     pub(crate) ordered: bool,
     pub(crate) warn: bool,
+    pub(crate) warn_texts: Vec<Wanted>,
     pub(crate) info: bool,
+    pub(crate) info_texts: Vec<Wanted>,
     pub(crate) no_warn: bool,
     pub(crate) no_info: bool,
     pub(crate) text: Option<String>,
@@ -37,6 +48,38 @@ pub(crate) struct Expect {
     pub(crate) series: Vec<(Labels, Vec<Item>)>,
     /// The answer is a range vector with samples at these times.
     pub(crate) range_vector: Option<(i64, i64, i64)>,
+}
+
+/// A text that a message must be, or that it must match.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    Text(String),
+    Regex(Box<Regex>),
+}
+
+impl Wanted {
+    fn parse(text: &str) -> Result<Option<Self>, String> {
+        let text = text.trim_start_matches([':', ' ']);
+        if let Some(text) = text.strip_prefix("msg:") {
+            return Ok(Some(Self::Text(text.trim().to_owned())));
+        }
+        match text.strip_prefix("regex:") {
+            Some(pattern) => Self::regex(pattern.trim()).map(Some),
+            None if text.is_empty() => Ok(None),
+            None => Err(format!("neither msg nor regex: {text}")),
+        }
+    }
+
+    fn regex(pattern: &str) -> Result<Self, String> {
+        Regex::new(pattern).map(|regex| Self::Regex(Box::new(regex))).map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn matches(&self, message: &str) -> bool {
+        match self {
+            Self::Text(text) => text == message,
+            Self::Regex(regex) => regex.is_match(message),
+        }
+    }
 }
 
 /// Milliseconds of `1h30m`, or of seconds without a unit.
@@ -67,7 +110,7 @@ pub(crate) fn duration(text: &str) -> Result<i64, String> {
     Ok(sign * total)
 }
 
-pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
+pub(crate) fn parse(text: &str) -> Vec<Entry> {
     let lines: Vec<&str> =
         text.lines().map(str::trim).map(|line| if line.starts_with('#') { "" } else { line }).collect();
     let mut commands = Vec::new();
@@ -83,17 +126,17 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Command>, String> {
             block.push(lines[at]);
             at += 1;
         }
-        let command = command(line, first, &block).map_err(|error| format!("line {line}: {error}"))?;
-        commands.push(command);
+        commands.push(Entry { line, first: first.to_owned(), command: command(line, first, &block) });
     }
-    Ok(commands)
+    commands
 }
 
 fn command(line: usize, first: &str, block: &[&str]) -> Result<Command, String> {
     if first == "clear" {
         return Ok(Command::Clear);
     }
-    if let Some(step) = first.strip_prefix("load_with_nhcb ").or_else(|| first.strip_prefix("load ")) {
+    let classic = first.strip_prefix("load_with_nhcb ");
+    if let Some(step) = classic.or_else(|| first.strip_prefix("load ")) {
         let series: Result<Vec<_>, String> = block
             .iter()
             .map(|line| {
@@ -101,7 +144,8 @@ fn command(line: usize, first: &str, block: &[&str]) -> Result<Command, String> 
                 Ok((labels, items(values)?))
             })
             .collect();
-        return Ok(Command::Load { step_ms: duration(step.trim())?, series: series? });
+        let classic_too = classic.is_some();
+        return Ok(Command::Load { step_ms: duration(step.trim())?, series: series?, classic_too });
     }
     let (verb, rest) = first.split_once(' ').ok_or("unknown command")?;
     let mut expect = Expect::default();
@@ -149,16 +193,36 @@ fn expectation(line: &str, expect: &mut Expect) -> Result<(), String> {
             };
             expect.range_vector = Some((start, end, step));
         } else {
-            match what.split([' ', ':']).next().unwrap_or_default() {
-                "fail" => expect.fail = true,
+            let word = what.split([' ', ':']).next().unwrap_or_default();
+            let wanted =
+                if matches!(word, "fail" | "warn" | "info") { Wanted::parse(&what[word.len()..])? } else { None };
+            match word {
+                "fail" => {
+                    expect.fail = true;
+                    expect.fail_texts.extend(wanted);
+                }
                 "ordered" => expect.ordered = true,
-                "warn" => expect.warn = true,
-                "info" => expect.info = true,
+                "warn" => {
+                    expect.warn = true;
+                    expect.warn_texts.extend(wanted);
+                }
+                "info" => {
+                    expect.info = true;
+                    expect.info_texts.extend(wanted);
+                }
                 "no_warn" => expect.no_warn = true,
                 "no_info" => expect.no_info = true,
                 _ => return Err(format!("unknown expectation: {line}")),
             }
         }
+        return Ok(());
+    }
+    if let Some(text) = line.strip_prefix("expected_fail_message ") {
+        expect.fail_texts.push(Wanted::Text(text.trim().to_owned()));
+        return Ok(());
+    }
+    if let Some(pattern) = line.strip_prefix("expected_fail_regexp ") {
+        expect.fail_texts.push(Wanted::regex(pattern.trim())?);
         return Ok(());
     }
     if let Ok(value) = number(line) {

@@ -1,15 +1,14 @@
 //! The notation of series: `name{a="b"} 1 2+3x4 _ stale {{...}}`.
 
-use opendata_tsdb::Labels;
 use opendata_tsdb::promql::STALE_NAN;
+use opendata_tsdb::{Histogram, Labels};
 
 /// One value of a series.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Item {
     Float(f64),
     Gap,
-    /// A native histogram, which the engine does not have yet.
-    Histogram,
+    Histogram(Histogram),
 }
 
 /// Takes the labels that a line begins with.
@@ -71,18 +70,17 @@ pub(crate) fn items(text: &str) -> Result<Vec<Item>, String> {
     let mut items = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
-        let end = if rest.starts_with("{{") {
-            let close = rest.rfind("}}").ok_or("a histogram does not end")?;
-            let first = rest.find("}}").unwrap_or(close) + 2;
-            let after = &rest[first..];
-            // `{{..}}+{{..}}x3` is one item.
-            let more = if after.starts_with(['+', '-']) { after.find("}}").map_or(0, |at| at + 2) } else { 0 };
-            let tail = &rest[first + more..];
-            first + more + tail.find(char::is_whitespace).unwrap_or(tail.len())
-        } else {
-            rest.find(char::is_whitespace).unwrap_or(rest.len())
-        };
-        let (token, after) = rest.split_at(end);
+        // Inside of braces, blanks are part of a histogram.
+        let mut depth = 0_usize;
+        let end = rest.char_indices().find(|(_, c)| {
+            match c {
+                '{' => depth += 1,
+                '}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0 && c.is_whitespace()
+        });
+        let (token, after) = rest.split_at(end.map_or(rest.len(), |(at, _)| at));
         item(token, &mut items)?;
         rest = after.trim_start();
     }
@@ -92,9 +90,7 @@ pub(crate) fn items(text: &str) -> Result<Vec<Item>, String> {
 fn item(token: &str, items: &mut Vec<Item>) -> Result<(), String> {
     let repeat = token.rfind('x').and_then(|at| Some((&token[..at], token[at + 1..].parse::<usize>().ok()?)));
     if token.starts_with("{{") {
-        let times = repeat.filter(|(head, _)| head.ends_with("}}")).map_or(0, |(_, times)| times);
-        items.extend(std::iter::repeat_n(Item::Histogram, times + 1));
-        return Ok(());
+        return histograms(token, items);
     }
     match (token, repeat) {
         ("_", _) => items.push(Item::Gap),
@@ -121,7 +117,47 @@ fn item(token: &str, items: &mut Vec<Item>) -> Result<(), String> {
     Ok(())
 }
 
+/// `{{..}}`, `{{..}}x3` (four times the same), `{{..}}+{{..}}x3` (each one more).
+fn histograms(token: &str, items: &mut Vec<Item>) -> Result<(), String> {
+    let (first, mut rest) = braced(token)?;
+    let mut step = None;
+    if rest.starts_with(['+', '-']) {
+        let (mut by, after) = braced(&rest[1..])?;
+        if rest.starts_with('-') {
+            by.scale(-1.0);
+        }
+        by.counter_reset = first.counter_reset;
+        step = Some(by);
+        rest = after;
+    }
+    let times = match rest.strip_prefix('x') {
+        Some(times) => times.parse::<usize>().map_err(|_| format!("not a number of times: {times}"))?,
+        None if rest.is_empty() => 0,
+        None => return Err(format!("unexpected after a histogram: {rest}")),
+    };
+    let mut histogram = first;
+    for _ in 0..=times {
+        items.push(Item::Histogram(histogram.clone()));
+        if let Some(step) = &step {
+            histogram.add(step).map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+fn braced(text: &str) -> Result<(Histogram, &str), String> {
+    let inside = text.strip_prefix("{{").ok_or("a histogram is missing")?;
+    let (inside, rest) = inside.split_once("}}").ok_or("a histogram does not end")?;
+    Ok((crate::histogram::parse(inside)?, rest))
+}
+
 /// A number as scripts write it.
 pub(crate) fn number(text: &str) -> Result<f64, String> {
-    text.trim().parse().map_err(|_| format!("not a number: {text}"))
+    let text = text.trim();
+    let plain = text.replace('_', "");
+    let (sign, digits) = plain.strip_prefix('-').map_or((1.0, plain.as_str()), |digits| (-1.0, digits));
+    if let Some(hexadecimal) = digits.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok()) {
+        return Ok(sign * hexadecimal as f64);
+    }
+    plain.parse().map_err(|_| format!("not a number: {text}"))
 }

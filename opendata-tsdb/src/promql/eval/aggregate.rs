@@ -1,13 +1,18 @@
 //! Aggregations that fold every row of a group into one: `sum avg min max count group stddev stdvar`.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use opendata_core::Result;
 
 use super::{Eval, Sink};
-use crate::labels::{Labels, METRIC_NAME};
+use crate::histogram::Total;
+use crate::labels::{Labels, METADATA};
 use crate::promql::ast::{Aggregate, AggregateOp, LabelSet};
 use crate::promql::column::{Bits, Column, Grid, Row};
+use crate::promql::kernel::Step;
+use crate::promql::lex::Span;
 use crate::promql::number::{Kahan, Mean, Variance};
 
 /// Finds the labels by which rows are grouped or matched.
@@ -21,7 +26,7 @@ impl<'a> Key<'a> {
         match set {
             LabelSet::Only(names) => Self { names: names.iter().map(String::as_str).collect(), keep: true },
             LabelSet::Without(names) => {
-                let names = names.iter().map(String::as_str).chain([METRIC_NAME]).collect();
+                let names = names.iter().map(String::as_str).chain(METADATA).collect();
                 Self { names, keep: false }
             }
         }
@@ -78,13 +83,31 @@ impl Eval<'_> {
             return self.pick(aggregate, grid, sink);
         }
         let key = Key::new(&aggregate.by);
+        let span = aggregate.expr.span;
         let mut groups: Groups<Fold> = Groups::new();
         self.rows(&aggregate.expr, grid, &mut |row| {
+            let mut row = self.settled(row);
+            if !aggregate.op.takes_histograms() {
+                self.only_floats(&mut row.column, aggregate.op, span);
+            }
             let before = groups.len();
-            groups.update(key.of(&row.labels), || Fold::new(aggregate.op, grid.count), |fold| fold.add(&row.column));
+            let new = || Fold::new(aggregate.op, grid.count);
+            groups.update(key.of(&row.labels), new, |fold| fold.add(self, &row, span));
             self.budget.hold((groups.len() - before) * grid.count)
         })?;
-        groups.into_iter().try_for_each(|(labels, fold)| self.emit(Row { labels, column: fold.finish() }, sink))
+        groups.into_iter().try_for_each(|(labels, fold)| {
+            let drop_name = fold.drop_name;
+            let column = fold.finish(self, span);
+            self.emit(Row { labels, column, drop_name }, sink)
+        })
+    }
+
+    /// Takes histograms away from an aggregation of floats, and says so.
+    pub(super) fn only_floats(&self, column: &mut Column, op: AggregateOp, span: Span) {
+        if !column.is_float() {
+            column.drop_histograms();
+            self.inform(span, format_args!("ignored histogram in {} aggregation", op.name()));
+        }
     }
 }
 
@@ -92,6 +115,9 @@ impl Eval<'_> {
 struct Fold {
     present: Bits,
     cells: Cells,
+    /// The sums of histograms by step, with how many there were; `None` where they cannot be added.
+    totals: BTreeMap<usize, Option<(Total, usize)>>,
+    drop_name: bool,
 }
 
 enum Cells {
@@ -124,27 +150,81 @@ impl Fold {
             AggregateOp::Stdvar => Cells::Variance(vec![Variance::default(); count], |variance| variance),
             _ => Cells::Sum(vec![Kahan::default(); count]),
         };
-        Self { present: Bits::none(count), cells }
+        Self { present: Bits::none(count), cells, totals: BTreeMap::new(), drop_name: false }
     }
 
-    fn add(&mut self, column: &Column) {
-        self.present.or(&column.present);
+    fn add(&mut self, eval: &Eval<'_>, row: &Row, span: Span) {
+        let column = &row.column;
+        self.drop_name |= row.drop_name;
         match &mut self.cells {
+            Cells::Plain(cells, f) => {
+                // Either there are floats only, or what counts is that there is a value.
+                self.present.or(&column.present);
+                for step in column.present.iter() {
+                    if let (Some(cell), Some(value)) = (cells.get_mut(step), column.values.get(step)) {
+                        f(cell, *value);
+                    }
+                }
+                return;
+            }
             Cells::Sum(cells) => each(cells, column, Kahan::add),
             Cells::Avg(cells) => each(cells, column, Mean::add),
             Cells::Variance(cells, _) => each(cells, column, Variance::add),
-            Cells::Plain(cells, f) => each(cells, column, *f),
+        }
+        if column.is_float() {
+            self.present.or(&column.present);
+            return;
+        }
+        column.iter().for_each(|(step, _)| self.present.set(step));
+        for (step, histogram) in column.histograms() {
+            match self.totals.entry(step) {
+                Entry::Vacant(entry) => {
+                    entry.insert(Some((Total::new(histogram), 1)));
+                }
+                Entry::Occupied(mut entry) => {
+                    let Some((total, count)) = entry.get_mut() else { continue };
+                    *count += 1;
+                    if total.add(histogram).is_err() {
+                        eval.warn_mixed_schemas(&row.labels, span);
+                        entry.insert(None);
+                    }
+                }
+            }
         }
     }
 
-    fn finish(self) -> Column {
+    fn finish(self, eval: &Eval<'_>, span: Span) -> Column {
+        let mut averages = false;
         let values = match self.cells {
             Cells::Sum(cells) => cells.iter().map(Kahan::value).collect(),
-            Cells::Avg(cells) => cells.iter().map(Mean::value).collect(),
+            Cells::Avg(cells) => {
+                averages = true;
+                cells.iter().map(Mean::value).collect()
+            }
             Cells::Variance(cells, f) => cells.iter().map(|cell| f(cell.value())).collect(),
             Cells::Plain(cells, _) => cells,
         };
-        Column { values, present: self.present }
+        let mut column = Column::floats(values, self.present);
+        for (step, total) in self.totals {
+            if column.present.get(step) {
+                eval.warn(span, "encountered a mix of histograms and floats for aggregation");
+                column.present.clear(step);
+                continue;
+            }
+            let Some((total, count)) = total else { continue };
+            let (mut histogram, combined) = total.finish();
+            if combined.bounds_reduced {
+                eval.inform_bounds(Step::Aggregation, span);
+            }
+            if combined.resets_conflict {
+                eval.warn_resets(Step::Aggregation, span);
+            }
+            if averages {
+                histogram.divide(crate::promql::number::count(count));
+            }
+            column.set_histogram(step, Arc::new(histogram));
+        }
+        column
     }
 }
 

@@ -5,15 +5,16 @@ use std::cmp::Ordering;
 use opendata_core::{Error, Result};
 
 use super::labels::natural;
-use super::{Eval, Merged, Sink};
-use crate::labels::Labels;
+use super::{Eval, Instant, Merged, Named, Sink};
+use crate::histogram::Short;
+use crate::labels::{Labels, METRIC_TYPE, Quoted};
 use crate::matcher::MatchOp;
 use crate::promql::ast::{Call, Expr, Kind, Type};
 use crate::promql::calendar::Civil;
 use crate::promql::column::{Bits, Column, Grid, Row, Scalar};
 use crate::promql::duration::seconds;
 use crate::promql::function::{Direction, Function, Over};
-use crate::promql::kernel::{Arguments, slide};
+use crate::promql::kernel::{Arguments, Note, Notes, slide};
 use crate::promql::lex::Span;
 use crate::promql::number::{nan_first, text};
 
@@ -49,10 +50,10 @@ impl Eval<'_> {
             Function::HistogramQuantile => self.histogram_quantile(call, grid, sink),
             Function::HistogramQuantiles => self.histogram_quantiles(call, grid, sink),
             Function::HistogramFraction => self.histogram_fraction(call, grid, sink),
-            Function::NativeHistogram => self.rows(call.arg(0)?, grid, &mut |_| Ok(())),
+            Function::OfHistogram(of) => self.of_histogram(call.arg(0)?, of, grid, sink),
             Function::Vector => {
                 let values = self.scalar(call.arg(0)?, grid)?.into_values(grid.count);
-                self.emit(Row { labels: Labels::empty(), column: Column::full(values) }, sink)
+                self.emit(Row::new(Labels::empty(), Column::full(values)), sink)
             }
             Function::Scalar | Function::Time | Function::Pi => Err(Error::invalid("a scalar stands for a vector")),
         }
@@ -89,7 +90,7 @@ impl Eval<'_> {
             Some(expr) => self.mapped(expr, grid, |_, value| Some(of(value)), sink),
             None => {
                 let values = (0..grid.count).map(|step| of(seconds(grid.time(step)))).collect();
-                self.emit(Row { labels: Labels::empty(), column: Column::full(values) }, sink)
+                self.emit(Row::new(Labels::empty(), Column::full(values)), sink)
             }
         }
     }
@@ -105,17 +106,20 @@ impl Eval<'_> {
         let scalar = |index: usize| scalars.get(index).map_or(&none, |(scalar, _)| scalar);
         let args = Arguments { first: scalar(0), second: scalar(1) };
         self.check_over(over, args, scalars.first().map(|(_, span)| *span), grid)?;
-        let mut merged = (!over.keeps_name() && !matrix.is_distinct_without_name()).then(|| Merged::new(&self.budget));
-        self.windows(matrix, grid, |labels, samples, looks, range_ms| {
-            let column = slide(over, samples, looks, range_ms, args, &self.budget)?;
-            let labels = if over.keeps_name() { labels.clone() } else { labels.without_metric_name() };
-            let row = Row { labels, column };
+        let merge = !over.keeps_name() && !self.config.delayed_name_removal && !matrix.is_distinct_without_name();
+        let mut merged = merge.then(|| Merged::new(&self.budget));
+        self.windows(matrix, grid, |origin, samples, looks, range_ms| {
+            let mut notes = Notes::new();
+            let column = slide(over, samples, looks, range_ms, args, &self.budget, &mut notes)?;
+            self.report(notes, origin.labels, matrix.span);
+            self.check_counter(over, &column, origin.labels, matrix.span);
+            let drop_name = origin.drop_name || !over.keeps_name();
+            let row = Row { labels: origin.labels.clone(), column, drop_name };
             match &mut merged {
-                Some(merged) => self.emit(row, &mut |row| merged.push(row)),
+                Some(merged) => self.emit(row.nameless(), &mut |row| merged.push(row)),
                 None => self.emit(row, sink),
             }
         })?;
-        self.check_counter(over, matrix);
         merged.map_or(Ok(()), |merged| merged.emit(sink))
     }
 
@@ -125,7 +129,7 @@ impl Eval<'_> {
             Over::Quantile => {
                 let mut values = (0..grid.count).map(|step| args.first.at(step));
                 if let Some(phi) = values.find(|phi| !(0.0..=1.0).contains(phi)) {
-                    self.warn(span, format_args!("a quantile lies between 0 and 1, quantile={}", text(phi)));
+                    self.warn(span, format_args!("quantile value should be between 0 and 1, got {}", Short(phi)));
                 }
             }
             Over::DoubleExponentialSmoothing => {
@@ -141,17 +145,48 @@ impl Eval<'_> {
         Ok(())
     }
 
-    /// A rate of something whose name does not say that it is a counter may be a mistake.
-    fn check_counter(&self, over: Over, matrix: &Expr) {
-        if !matches!(over, Over::Rate | Over::Increase | Over::Irate) {
+    /// Tells what windows of histograms had to be told.
+    fn report(&self, notes: Notes, labels: &Labels, span: Span) {
+        let name = Named(labels.metric_name().unwrap_or_default());
+        let quoted = Quoted(labels.metric_name().unwrap_or_default());
+        for note in notes {
+            match note {
+                Note::Mixed => self.warn(span, format_args!("encountered a mix of histograms and floats{name}")),
+                Note::Ignored => self.inform(
+                    span,
+                    format_args!("ignored histograms in a range containing both floats and histograms{name}"),
+                ),
+                Note::NotCounter => {
+                    self.warn(span, format_args!("this native histogram metric is not a counter: {quoted}"));
+                }
+                Note::NotGauge => {
+                    self.warn(span, format_args!("this native histogram metric is not a gauge: {quoted}"));
+                }
+                Note::MixedSchemas => self.warn_mixed_schemas(labels, span),
+                Note::BoundsReduced(step) => self.inform_bounds(step, span),
+                Note::ResetsConflict(step) => self.warn_resets(step, span),
+            }
+        }
+    }
+
+    /// A rate of something that does not say that it is a counter, by its type or else by its name, may be a mistake.
+    fn check_counter(&self, over: Over, column: &Column, labels: &Labels, span: Span) {
+        let name = labels.metric_name().unwrap_or_default();
+        if !matches!(over, Over::Rate | Over::Increase) || name.is_empty() || column.iter().next().is_none() {
             return;
         }
-        let Kind::Range(selector, _) = &matrix.kind else { return };
-        let Some(name) = selector.metric_name() else { return };
-        if !self.series_of(selector).is_empty()
-            && !["_total", "_sum", "_count", "_bucket"].iter().any(|end| name.ends_with(end))
-        {
-            self.inform(matrix.span, format_args!("this may not be a counter by its name, metric={name}"));
+        match labels.get(METRIC_TYPE) {
+            Some("counter" | "histogram") => {}
+            Some(ty) => {
+                let what = "metric might not be a counter, __type__ label is not set to";
+                let (ty, name) = (Quoted(ty), Quoted(name));
+                self.inform(span, format_args!("{what} \"counter\" or \"histogram\", got {ty}: {name}"));
+            }
+            None if ["_total", "_sum", "_count", "_bucket"].iter().any(|end| name.ends_with(end)) => {}
+            None => {
+                let what = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket";
+                self.inform(span, format_args!("{what}: {}", Quoted(name)));
+            }
         }
     }
 
@@ -170,7 +205,8 @@ impl Eval<'_> {
         let none = Scalar::Constant(0.0);
         self.windows(expr, grid, |_, samples, looks, range_ms| {
             let args = Arguments { first: &none, second: &none };
-            there.or(&slide(Over::Present, samples, looks, range_ms, args, &self.budget)?.present);
+            let mut notes = Notes::new();
+            there.or(&slide(Over::Present, samples, looks, range_ms, args, &self.budget, &mut notes)?.present);
             Ok(())
         })?;
         self.emit_absent(expr, &there, grid, sink)
@@ -187,7 +223,7 @@ impl Eval<'_> {
             }
             _ => Labels::empty(),
         };
-        self.emit(Row { labels, column }, sink)
+        self.emit(Row::new(labels, column), sink)
     }
 
     /// The time of the sample where a selector stands, else of the step.
@@ -195,15 +231,18 @@ impl Eval<'_> {
         let Kind::Instant(selector) = &expr.kind else {
             return self.mapped(expr, grid, |step, _| Some(seconds(grid.time(step))), sink);
         };
+        if self.config.delayed_name_removal || expr.is_distinct_without_name() {
+            return self.instant(selector, grid, Instant::Time, sink);
+        }
         let mut merged = Merged::new(&self.budget);
-        self.instant(selector, grid, |time, _| seconds(time), &mut |row| {
-            merged.push(Row { labels: row.labels.without_metric_name(), ..row })
-        })?;
+        self.instant(selector, grid, Instant::Time, &mut |row| merged.push(row.nameless()))?;
         merged.emit(sink)
     }
 
     fn sort(&self, expr: &Expr, direction: Direction, span: Span, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
         let mut rows = self.sortable(expr, span, grid)?;
+        rows.iter_mut().for_each(|row| row.column.drop_histograms());
+        rows.retain(|row| !row.column.present.is_none());
         rows.sort_by(|a, b| {
             let (a, b) = (a.column.get(0).unwrap_or(f64::NAN), b.column.get(0).unwrap_or(f64::NAN));
             // NaN comes last in both directions.
@@ -234,7 +273,7 @@ impl Eval<'_> {
 
     fn sortable(&self, expr: &Expr, span: Span, grid: &Grid) -> Result<Vec<Row>> {
         if self.start_ms != self.end_ms {
-            self.warn(span, "sorting has no effect over a range of time");
+            self.warn(span, "sort is ineffective for range queries since results are always ordered by labels");
         }
         let mut rows = self.gather(expr, grid)?;
         rows.sort_by(|a, b| a.labels.cmp(&b.labels));

@@ -1,34 +1,88 @@
-//! Classic histograms: one cumulative counter a bucket, told apart by the label `le`.
+//! Functions of histograms, classic and native.
+//!
+//! The floats of a vector are buckets of classic histograms, gathered by their labels without `le`; its histograms stand for
+//! themselves. One label set cannot be both at one step.
+
+use std::sync::Arc;
 
 use opendata_core::{Error, Result};
 
 use super::aggregate::Groups;
-use super::{Eval, Merged, Sink};
-use crate::labels::Labels;
+use super::classic::{self, Bucket, Repaired};
+use super::{Eval, Merged, Named, Sink};
+use crate::histogram::{Estimate, Histogram, NanObservations, Short};
+use crate::labels::{Labels, Quoted};
 use crate::promql::ast::{Call, Expr};
 use crate::promql::column::{Column, Grid, Row, Scalar};
+use crate::promql::function::OfHistogram;
+use crate::promql::lex::Span;
 use crate::promql::number::text;
 
 /// The label with a bucket's upper bound.
 const UPPER_BOUND: &str = "le";
 
-/// A bucket at one step.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    /// The upper bound, included.
-    until: f64,
-    /// Observations up to it.
-    count: f64,
+/// What belongs to one label set: upper bounds with their counts, and native histograms.
+#[derive(Default)]
+struct Group {
+    buckets: Vec<(f64, Column)>,
+    native: Option<Column>,
+    drop_name: bool,
 }
 
-/// The buckets of one histogram: upper bounds with their counts.
-type Histogram = Vec<(f64, Column)>;
+/// What is computed of a histogram.
+#[derive(Clone, Copy)]
+enum What<'a> {
+    Quantile(&'a Scalar),
+    Fraction(&'a Scalar, &'a Scalar),
+}
+
+impl What<'_> {
+    fn classic(self, step: usize, buckets: &[Bucket]) -> f64 {
+        match self {
+            Self::Quantile(phi) => classic::quantile(phi.at(step), buckets),
+            Self::Fraction(lower, upper) => classic::fraction(lower.at(step), upper.at(step), buckets),
+        }
+    }
+
+    fn native(self, step: usize, histogram: &Histogram) -> Estimate {
+        match self {
+            Self::Quantile(phi) => histogram.quantile(phi.at(step)),
+            Self::Fraction(lower, upper) => histogram.fraction(lower.at(step), upper.at(step)),
+        }
+    }
+}
 
 impl Eval<'_> {
+    /// One number of each native histogram; floats are left out.
+    pub(super) fn of_histogram(&self, expr: &Expr, of: OfHistogram, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
+        let value = |histogram: &Arc<Histogram>| match of {
+            OfHistogram::Average => histogram.sum / histogram.count,
+            OfHistogram::Count => histogram.count,
+            OfHistogram::Sum => histogram.sum,
+            OfHistogram::Deviation => histogram.variance().sqrt(),
+            OfHistogram::Variance => histogram.variance(),
+        };
+        let change = |row: Row| {
+            if row.column.is_float() {
+                return Ok(None);
+            }
+            let mut column = Column::empty(grid.count);
+            row.column.histograms().for_each(|(step, histogram)| column.set(step, value(histogram)));
+            Ok(Some(Row { column, ..row }))
+        };
+        self.renamed(expr, grid, &change, sink)
+    }
+
     pub(super) fn histogram_quantile(&self, call: &Call, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
         let phi = self.phi(call.arg(0)?, grid)?;
-        let histograms = self.histograms(call.arg(1)?, grid)?;
-        self.each_histogram(call.arg(1)?, histograms, grid, &|step, buckets| quantile(phi.at(step), buckets), sink)
+        let vector = call.arg(1)?;
+        let groups = self.histograms(vector, grid)?;
+        let mut merged = Merged::new(&self.budget);
+        for (labels, group) in groups {
+            let row = self.estimate(labels, &group, What::Quantile(&phi), vector.span, grid);
+            self.emit(row, &mut |row| merged.push(row))?;
+        }
+        merged.emit(sink)
     }
 
     pub(super) fn histogram_quantiles(&self, call: &Call, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
@@ -37,95 +91,139 @@ impl Eval<'_> {
         if label.is_empty() {
             return Err(Error::invalid("the label of `histogram_quantiles` is empty"));
         }
-        let histograms = self.histograms(vector, grid)?;
+        let groups = self.histograms(vector, grid)?;
         let mut merged = Merged::new(&self.budget);
         for arg in call.args.iter().skip(2) {
             let phi = self.phi(arg, grid)?;
-            let all: Vec<_> = histograms.iter().map(|(labels, buckets)| (labels.clone(), buckets.clone())).collect();
-            self.each_histogram(vector, all, grid, &|step, buckets| quantile(phi.at(step), buckets), &mut |row| {
+            for (labels, group) in &groups {
+                let row = self.estimate(labels.clone(), group, What::Quantile(&phi), vector.span, grid);
                 // The value of the parameter may change from step to step: each step's goes to the series it names.
                 let steps: Vec<(usize, f64)> = row.column.iter().collect();
-                let mut rest = steps.as_slice();
-                while let Some((first, _)) = rest.first() {
-                    let value = phi.at(*first);
-                    let same = rest.iter().take_while(|(step, _)| phi.at(*step).to_bits() == value.to_bits()).count();
+                for run in steps.chunk_by(|(a, _), (b, _)| phi.at(*a).to_bits() == phi.at(*b).to_bits()) {
+                    let Some((first, _)) = run.first() else { continue };
                     let mut column = Column::empty(grid.count);
-                    rest.iter().take(same).for_each(|(step, value)| column.set(*step, *value));
-                    merged.push(Row { labels: row.labels.with(label, &label_text(value))?, column })?;
-                    rest = rest.get(same..).unwrap_or_default();
+                    run.iter().for_each(|(step, value)| column.set(*step, *value));
+                    let labels = row.labels.with(label, &label_text(phi.at(*first)))?;
+                    let row = Row { drop_name: row.drop_name, ..Row::new(labels, column) };
+                    self.emit(row, &mut |row| merged.push(row))?;
                 }
-                Ok(())
-            })?;
+            }
         }
         merged.emit(sink)
     }
 
     pub(super) fn histogram_fraction(&self, call: &Call, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
         let (lower, upper) = (self.scalar(call.arg(0)?, grid)?, self.scalar(call.arg(1)?, grid)?);
-        let histograms = self.histograms(call.arg(2)?, grid)?;
-        let of = |step: usize, buckets: &[Bucket]| fraction(lower.at(step), upper.at(step), buckets);
-        self.each_histogram(call.arg(2)?, histograms, grid, &of, sink)
+        let vector = call.arg(2)?;
+        let groups = self.histograms(vector, grid)?;
+        let mut merged = Merged::new(&self.budget);
+        for (labels, group) in groups {
+            let row = self.estimate(labels, &group, What::Fraction(&lower, &upper), vector.span, grid);
+            self.emit(row, &mut |row| merged.push(row))?;
+        }
+        merged.emit(sink)
     }
 
     fn phi(&self, expr: &Expr, grid: &Grid) -> Result<Scalar> {
         let phi = self.scalar(expr, grid)?;
         let outside = (0..grid.count).map(|step| phi.at(step)).find(|phi| !(0.0..=1.0).contains(phi));
         if let Some(outside) = outside {
-            self.warn(expr.span, format_args!("a quantile lies between 0 and 1, quantile={}", text(outside)));
+            let what = "quantile value should be between 0 and 1, got";
+            self.warn(expr.span, format_args!("{what} {}", Short(outside)));
         }
         Ok(phi)
     }
 
-    /// Gathers buckets into histograms; series that are no buckets are left out with a warning.
-    fn histograms(&self, expr: &Expr, grid: &Grid) -> Result<Vec<(Labels, Histogram)>> {
-        let mut groups: Groups<Histogram> = Groups::new();
+    /// Gathers classic buckets and native histograms by label set; series of floats that are no buckets are left out with a warning.
+    fn histograms(&self, expr: &Expr, grid: &Grid) -> Result<Vec<(Labels, Group)>> {
+        let mut groups: Groups<Group> = Groups::new();
         self.rows(expr, grid, &mut |row| {
-            let bound = row.labels.get(UPPER_BOUND).unwrap_or_default();
-            match bound.parse::<f64>() {
-                Ok(until) => {
-                    let key = row.labels.without(&[UPPER_BOUND]);
-                    self.budget.hold(grid.count)?;
-                    groups.update(key, Vec::new, |buckets| buckets.push((until, row.column)));
-                }
-                Err(_) => {
-                    let what = format_args!("a bucket has no upper bound in its label `le`, le={bound:?}");
-                    self.warn(expr.span, what);
-                }
+            let mut row = self.settled(row);
+            self.budget.hold(row.column.weight())?;
+            if !row.column.is_float() {
+                let mut native = Column::empty(grid.count);
+                let histograms = row.column.histograms();
+                histograms.for_each(|(step, histogram)| native.set_histogram(step, Arc::clone(histogram)));
+                groups.update(row.labels.clone(), Group::default, |group| {
+                    group.drop_name |= row.drop_name;
+                    group.native = Some(native);
+                });
+                row.column.drop_histograms();
             }
+            if row.column.present.is_none() {
+                return Ok(());
+            }
+            let bound = row.labels.get(UPPER_BOUND).unwrap_or_default();
+            let Ok(until) = bound.parse::<f64>() else {
+                let name = Named(row.labels.metric_name().unwrap_or_default());
+                let what = "bucket label \"le\" is missing or has a malformed value of";
+                self.warn(expr.span, format_args!("{what} {}{name}", Quoted(bound)));
+                return Ok(());
+            };
+            groups.update(row.labels.without(&[UPPER_BOUND]), Group::default, |group| {
+                group.drop_name |= row.drop_name;
+                group.buckets.push((until, row.column));
+            });
             Ok(())
         })?;
-        Ok(groups.into_iter().collect())
+        let mut all: Vec<(Labels, Group)> = groups.into_iter().collect();
+        all.iter_mut().for_each(|(_, group)| group.buckets.sort_by(|(a, _), (b, _)| a.total_cmp(b)));
+        Ok(all)
     }
 
-    fn each_histogram(
-        &self,
-        expr: &Expr,
-        histograms: Vec<(Labels, Histogram)>,
-        grid: &Grid,
-        of: &dyn Fn(usize, &[Bucket]) -> f64,
-        sink: &mut Sink<'_>,
-    ) -> Result<()> {
-        let mut merged = Merged::new(&self.budget);
+    /// The estimates over the steps, without the metric's name.
+    fn estimate(&self, labels: Labels, group: &Group, what: What<'_>, span: Span, grid: &Grid) -> Row {
+        let mut column = Column::empty(grid.count);
         let mut buckets = Vec::new();
-        for (labels, mut histogram) in histograms {
-            histogram.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-            let mut column = Column::empty(grid.count);
-            for step in 0..grid.count {
-                buckets.clear();
-                let counts = histogram.iter().filter_map(|(until, counts)| Some((*until, counts.get(step)?)));
-                buckets.extend(counts.map(|(until, count)| Bucket { until, count }));
-                if buckets.is_empty() {
-                    continue;
+        for step in 0..grid.count {
+            let native = group.native.as_ref().and_then(|native| native.histogram(step));
+            buckets.clear();
+            let counts = group.buckets.iter().filter_map(|(until, counts)| Some((*until, counts.get(step)?)));
+            buckets.extend(counts.map(|(until, count)| Bucket { until, count }));
+            match (native, buckets.is_empty()) {
+                (Some(_), false) => {
+                    let name = Named(labels.metric_name().unwrap_or_default());
+                    self.warn(span, format_args!("vector contains a mix of classic and native histograms{name}"));
                 }
-                if repair(&mut buckets) == Repaired::Yes {
-                    self.inform(expr.span, "bucket counts were not monotonic and have been corrected");
+                (Some(histogram), true) => {
+                    let Estimate { value, nan } = what.native(step, histogram);
+                    self.inform_nan(what, nan, &labels, span);
+                    column.set(step, value);
                 }
-                column.set(step, of(step, &buckets));
+                (None, false) => {
+                    if classic::repair(&mut buckets) == Repaired::Yes && matches!(what, What::Quantile(_)) {
+                        self.inform_repaired(&labels, span);
+                    }
+                    column.set(step, what.classic(step, &buckets));
+                }
+                (None, true) => {}
             }
-            let row = Row { labels: labels.without_metric_name(), column };
-            self.emit(row, &mut |row| merged.push(row))?;
         }
-        merged.emit(sink)
+        let row = Row { drop_name: true, ..Row::new(labels, column) };
+        self.settled(row)
+    }
+
+    fn inform_repaired(&self, labels: &Labels, span: Span) {
+        let name = Named(labels.metric_name().unwrap_or_default());
+        let what = "input to histogram_quantile needed to be fixed for monotonicity \
+            (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
+        self.inform(span, format_args!("{what}{name}"));
+    }
+
+    fn inform_nan(&self, what: What<'_>, nan: NanObservations, labels: &Labels, span: Span) {
+        let text = match (what, nan) {
+            (_, NanObservations::None) => return,
+            (What::Fraction(..), _) => {
+                "input to histogram_fraction has NaN observations, which are excluded from all fractions"
+            }
+            (What::Quantile(_), NanObservations::Skew) => {
+                "input to histogram_quantile has NaN observations, result is skewed higher"
+            }
+            (What::Quantile(_), NanObservations::NoResult) => {
+                "input to histogram_quantile has NaN observations, result is NaN"
+            }
+        };
+        self.inform(span, format_args!("{text}{}", Named(labels.metric_name().unwrap_or_default())));
     }
 }
 
@@ -133,105 +231,4 @@ impl Eval<'_> {
 fn label_text(value: f64) -> String {
     let text = text(value);
     if value.is_finite() && !text.contains('.') { format!("{text}.0") } else { text }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Repaired {
-    Yes,
-    No,
-}
-
-/// Adds up buckets of one bound and makes counts grow. Differences within 1e-12 of the counts are rounding and not worth a word.
-fn repair(buckets: &mut Vec<Bucket>) -> Repaired {
-    buckets.dedup_by(|later, first| {
-        #[expect(clippy::float_cmp, reason = "the same number in two spellings is exactly the same")]
-        let same = later.until == first.until;
-        if same {
-            first.count += later.count;
-        }
-        same
-    });
-    let mut repaired = Repaired::No;
-    let Some(first) = buckets.first() else { return repaired };
-    let mut highest = first.count;
-    for bucket in buckets.iter_mut().skip(1) {
-        let apart = (bucket.count - highest).abs();
-        let rounding = apart <= 1e-12 * (bucket.count.abs() + highest.abs());
-        if rounding {
-            bucket.count = highest;
-        } else if bucket.count < highest {
-            bucket.count = highest;
-            repaired = Repaired::Yes;
-        } else {
-            highest = bucket.count;
-        }
-    }
-    repaired
-}
-
-/// The φ-quantile, interpolated linearly inside its bucket; the lowest bucket begins at 0 where its bound is positive.
-fn quantile(phi: f64, buckets: &[Bucket]) -> f64 {
-    if phi.is_nan() {
-        return f64::NAN;
-    }
-    if phi < 0.0 {
-        return f64::NEG_INFINITY;
-    }
-    if phi > 1.0 {
-        return f64::INFINITY;
-    }
-    let [inner @ .., last] = buckets else { return f64::NAN };
-    let Some(highest) = inner.last() else { return f64::NAN };
-    if last.until != f64::INFINITY || last.count == 0.0 || last.count.is_nan() {
-        return f64::NAN;
-    }
-    let rank = phi * last.count;
-    let at = inner.partition_point(|bucket| bucket.count < rank);
-    let Some(bucket) = inner.get(at) else { return highest.until };
-    let below = at.checked_sub(1).and_then(|at| inner.get(at));
-    match below {
-        None if bucket.until <= 0.0 => bucket.until,
-        None => bucket.until * (rank / bucket.count),
-        Some(below) => {
-            below.until + (bucket.until - below.until) * ((rank - below.count) / (bucket.count - below.count))
-        }
-    }
-}
-
-/// The share of observations between two values, interpolated linearly inside buckets of finite width.
-fn fraction(lower: f64, upper: f64, buckets: &[Bucket]) -> f64 {
-    let Some(last) = buckets.last() else { return f64::NAN };
-    if last.until != f64::INFINITY || last.count == 0.0 || [lower, upper, last.count].iter().any(|x| x.is_nan()) {
-        return f64::NAN;
-    }
-    if lower >= upper {
-        return 0.0;
-    }
-    (rank(upper, buckets) - rank(lower, buckets)) / last.count
-}
-
-/// How many observations lie below a value.
-fn rank(value: f64, buckets: &[Bucket]) -> f64 {
-    if value == f64::NEG_INFINITY {
-        return 0.0;
-    }
-    let (mut from, mut before) = (f64::NEG_INFINITY, 0.0);
-    if buckets.first().is_some_and(|first| first.until > 0.0) {
-        from = 0.0;
-    }
-    for bucket in buckets {
-        if value <= from {
-            return before;
-        }
-        if value < bucket.until {
-            // In a bucket without end nobody knows where its observations lie: all of them on its finite side.
-            return match (from.is_finite(), bucket.until.is_finite()) {
-                (true, true) => before + (bucket.count - before) * ((value - from) / (bucket.until - from)),
-                (true, false) => before,
-                (false, _) => bucket.count,
-            };
-        }
-        (from, before) = (bucket.until, bucket.count);
-    }
-    before
 }

@@ -59,8 +59,12 @@ impl Eval<'_> {
         sink: &mut Sink<'_>,
     ) -> Result<()> {
         let mut merged = Merged::new(&self.budget);
-        self.rows(call.arg(0)?, grid, &mut |mut row| {
-            row.labels = change(&row.labels)?;
+        self.rows(call.arg(0)?, grid, &mut |row| {
+            let mut row = self.settled(row);
+            let labels = change(&row.labels)?;
+            // A name that was given stays.
+            row.drop_name &= labels.metric_name() == row.labels.metric_name();
+            row.labels = labels;
             self.emit(row, &mut |row| merged.push(row))
         })?;
         merged.emit(sink)

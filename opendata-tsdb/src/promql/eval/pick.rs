@@ -7,6 +7,8 @@ use opendata_core::{Error, Result};
 
 use super::aggregate::{Groups, Key};
 use super::{Eval, Sink};
+use crate::histogram::Short;
+use crate::labels::Labels;
 use crate::promql::ast::{Aggregate, AggregateOp, Expr};
 use crate::promql::column::{Bits, Column, Grid, Row, Scalar};
 use crate::promql::number::{index, nan_first, quantile, text};
@@ -22,7 +24,10 @@ impl Eval<'_> {
         }
         let argument = self.scalar(parameter, grid)?;
         self.check_argument(aggregate.op, parameter, &argument, grid)?;
-        let rows = self.gather(&aggregate.expr, grid)?;
+        let mut rows = self.gather(&aggregate.expr, grid)?;
+        if matches!(aggregate.op, AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::Quantile) {
+            rows.iter_mut().for_each(|row| self.only_floats(&mut row.column, aggregate.op, aggregate.expr.span));
+        }
         let key = Key::new(&aggregate.by);
         let mut groups: Groups<Members> = Groups::new();
         for (place, row) in rows.iter().enumerate() {
@@ -32,7 +37,7 @@ impl Eval<'_> {
             AggregateOp::Quantile => self.quantiles(&rows, groups, &argument, grid, sink),
             AggregateOp::LimitRatio => rows.into_iter().try_for_each(|mut row| {
                 let share = share(row.labels.fingerprint());
-                row.column.update(|step, value| in_ratio(share, argument.at(step)).then_some(value));
+                row.column.retain(|step| in_ratio(share, argument.at(step)));
                 self.emit(row, sink)
             }),
             op => self.best(op, rows, &groups, &argument, grid, sink),
@@ -45,15 +50,18 @@ impl Eval<'_> {
         match op {
             AggregateOp::Quantile => {
                 if let Some(phi) = values.into_iter().find(|phi| !(0.0..=1.0).contains(phi)) {
-                    self.warn(expr.span, format_args!("a quantile lies between 0 and 1, quantile={}", text(phi)));
+                    self.warn(expr.span, format_args!("quantile value should be between 0 and 1, got {}", Short(phi)));
                 }
             }
             _ if values.clone().any(f64::is_nan) => {
-                return Err(Error::invalid(format!("the parameter of an aggregation is NaN, at={place}")));
+                let what = if op == AggregateOp::LimitRatio { "Ratio" } else { "Parameter" };
+                return Err(Error::invalid(format!("{what} value is NaN, at={place}")));
             }
             AggregateOp::LimitRatio => {
                 if let Some(ratio) = values.into_iter().find(|ratio| !(-1.0..=1.0).contains(ratio)) {
-                    self.warn(expr.span, format_args!("a ratio lies between -1 and 1, ratio={}", text(ratio)));
+                    let what = "ratio value should be between -1 and 1, got";
+                    let cap = if ratio > 0.0 { "1" } else { "-1" };
+                    self.warn(expr.span, format_args!("{what} {}, capping to {cap}", Short(ratio)));
                 }
             }
             _ => (),
@@ -80,7 +88,7 @@ impl Eval<'_> {
                     column.set(step, quantile(phi.at(step), &mut values));
                 }
             }
-            self.emit(Row { labels, column }, sink)?;
+            self.emit(Row::new(labels, column), sink)?;
         }
         Ok(())
     }
@@ -104,8 +112,10 @@ impl Eval<'_> {
         let mut ranked: Members = Vec::new();
         for (_, members) in groups.iter() {
             for step in 0..grid.count {
-                let mut values: Vec<(f64, usize)> =
-                    members.iter().filter_map(|place| Some((rows.get(*place)?.column.get(step)?, *place))).collect();
+                let present = |place: &usize| rows.get(*place).is_some_and(|row| row.column.present.get(step));
+                let value = |place: usize| rows.get(place).and_then(|row| row.column.get(step)).unwrap_or(f64::NAN);
+                let there = members.iter().filter(|place| present(place));
+                let mut values: Vec<(f64, usize)> = there.map(|place| (value(*place), *place)).collect();
                 values.sort_by(|(a, _), (b, _)| order(a, b));
                 values.truncate(index(k.at(step)));
                 for (_, place) in values {
@@ -118,10 +128,9 @@ impl Eval<'_> {
         let places = if grid.count == 1 { ranked } else { Range { start: 0, end: rows.len() }.collect() };
         for place in places {
             let (Some(row), Some(bits)) = (rows.get_mut(place), chosen.get(place)) else { continue };
-            let labels = row.labels.clone();
-            let mut column = std::mem::replace(&mut row.column, Column::empty(0));
+            let mut column = std::mem::take(&mut row.column);
             column.present.and(bits);
-            self.emit(Row { labels, column }, sink)?;
+            self.emit(Row { labels: row.labels.clone(), column, drop_name: row.drop_name }, sink)?;
         }
         Ok(())
     }
@@ -133,28 +142,30 @@ impl Eval<'_> {
             return Err(Error::invalid("the label of `count_values` is empty"));
         }
         self.rows(&aggregate.expr, grid, &mut |row| {
+            let row = self.settled(row);
             let group = key.of(&row.labels);
+            let mut count_one = |step: usize, labels: Labels| {
+                let before = counts.len();
+                let one_more = |column: &mut Column| column.set(step, column.get(step).unwrap_or(0.0) + 1.0);
+                counts.update(labels, || Column::empty(grid.count), one_more);
+                self.budget.hold((counts.len() - before) * grid.count)
+            };
+            for (step, histogram) in row.column.histograms() {
+                count_one(step, group.with(label, &histogram.to_string())?)?;
+            }
             // A series' value changes seldom: its labels are made once a run of equal values.
-            let mut last: Option<(u64, crate::labels::Labels)> = None;
+            let mut last: Option<(u64, Labels)> = None;
             for (step, value) in row.column.iter() {
                 let labels = match &last {
                     Some((bits, labels)) if *bits == value.to_bits() => labels.clone(),
                     _ => group.with(label, &text(value))?,
                 };
                 last = Some((value.to_bits(), labels.clone()));
-                let before = counts.len();
-                counts.update(
-                    labels,
-                    || Column::empty(grid.count),
-                    |column| {
-                        column.set(step, column.get(step).unwrap_or(0.0) + 1.0);
-                    },
-                );
-                self.budget.hold((counts.len() - before) * grid.count)?;
+                count_one(step, labels)?;
             }
             Ok(())
         })?;
-        counts.into_iter().try_for_each(|(labels, column)| self.emit(Row { labels, column }, sink))
+        counts.into_iter().try_for_each(|(labels, column)| self.emit(Row::new(labels, column), sink))
     }
 }
 

@@ -28,22 +28,32 @@ impl Resets {
 /// taken to go on up to the bound; where it is larger, the series is taken to begin or end half such a distance from its sample.
 /// A counter (something with resets) is never extrapolated below zero.
 pub(crate) fn extrapolated(window: Window<'_>, resets: Option<&Resets>) -> Option<f64> {
-    let (first_ms, last_ms) = (*window.times.first()?, *window.times.last()?);
     let (first, last) = (*window.values.first()?, *window.values.last()?);
     if window.times.len() < 2 {
         return None;
     }
     let mut difference = last - first;
     difference += resets.map_or(0.0, |resets| resets.lost(window));
+    let floor = resets.is_some().then_some((first, difference));
+    Some(difference * reach(window.times, window.after_ms, window.until_ms, floor)?)
+}
+
+/// By how much a difference between the first and the last of two or more samples grows when it is extrapolated to the bounds.
+/// `floor` has a counter's first value and its difference.
+pub(super) fn reach(times: &[i64], after_ms: i64, until_ms: i64, floor: Option<(f64, f64)>) -> Option<f64> {
+    let (first_ms, last_ms) = (*times.first()?, *times.last()?);
     let sampled = seconds(last_ms.saturating_sub(first_ms));
-    let average = sampled / count(window.times.len() - 1);
+    let average = sampled / count(times.len().saturating_sub(1));
     let reach = |gap: f64| if gap >= average * 1.1 { average / 2.0 } else { gap };
-    let mut before = reach(seconds(first_ms.saturating_sub(window.after_ms)));
-    let after = reach(seconds(window.until_ms.saturating_sub(last_ms)));
-    if resets.is_some() && difference > 0.0 && first >= 0.0 {
+    let mut before = reach(seconds(first_ms.saturating_sub(after_ms)));
+    let after = reach(seconds(until_ms.saturating_sub(last_ms)));
+    if let Some((first, difference)) = floor
+        && difference > 0.0
+        && first >= 0.0
+    {
         before = before.min(sampled * (first / difference));
     }
-    Some(difference * ((sampled + before + after) / sampled))
+    Some((sampled + before + after) / sampled)
 }
 
 /// The last two samples with the seconds between them.

@@ -2,10 +2,11 @@ use super::*;
 
 fn run(over: Over, samples: &[(i64, f64)], looks: Looks, range_ms: i64) -> Vec<Option<f64>> {
     let (times, values): (Vec<i64>, Vec<f64>) = samples.iter().copied().unzip();
+    let series = Series::floats(Labels::empty(), times, values);
     let none = Scalar::Constant(0.0);
     let args = Arguments { first: &none, second: &none };
     let column =
-        slide(over, Samples { times: &times, values: &values }, &looks, range_ms, args, &Budget::new(1_000, 1_000))
+        slide(over, Samples::of(&series), &looks, range_ms, args, &Budget::new(1_000, 1_000), &mut Notes::new())
             .unwrap();
     (0..looks.grid.count).map(|step| column.get(step)).collect()
 }
@@ -54,8 +55,10 @@ fn windows_that_are_looked_through_count() {
     let values = vec![1.0; 100];
     let none = Scalar::Constant(0.0);
     let args = Arguments { first: &none, second: &none };
-    let samples = Samples { times: &samples, values: &values };
-    let run = |over| slide(over, samples, &every(1, 100), 50, args, &Budget::new(1_000, 0)).map(|_| ());
+    let series = Series::floats(Labels::empty(), samples, values);
+    let samples = Samples::of(&series);
+    let run =
+        |over| slide(over, samples, &every(1, 100), 50, args, &Budget::new(1_000, 0), &mut Notes::new()).map(|_| ());
     assert!(run(Over::Last).is_ok() && run(Over::Max).is_ok() && run(Over::Increase).is_ok());
     for over in [Over::Sum, Over::Quantile, Over::Mad, Over::Deriv] {
         assert_eq!(run(over).unwrap_err().message(), "query computes too many values, limit=1000");
