@@ -58,11 +58,13 @@ mod parse;
 mod plan;
 #[cfg(test)]
 mod queries;
+mod selectors;
 mod storage;
 mod value;
 
 pub use engine::{Engine, EngineConfig};
 pub(crate) use number::Kahan;
+pub use selectors::{parse_selector, selectors};
 pub use storage::{SampleValue, Series, Storage};
 pub use value::{Annotations, Answer, Sample, Value};
 

@@ -84,6 +84,17 @@ pub(crate) struct Global {
     log: Option<Targets>,
 }
 
+impl Global {
+    /// The options that say what is served, by their names.
+    fn flags(&self) -> Vec<(String, String)> {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let file = self.file.display().to_string();
+        [("file", file), ("store", text(&self.store)), ("node", text(&self.node)), ("path", text(&self.path))]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into()
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::Init),

@@ -10,7 +10,9 @@
 //!     instances:
 //!       events: log           # or {system: log, config: {..}}
 //!       usage: tsdb
-//! server: {listen: 127.0.0.1:8080}
+//! server:
+//!   listen: 127.0.0.1:8080
+//!   default_tsdb: usage       # answers Prometheus's paths at the root, if there are several
 //! ```
 //!
 //! One node is what there can be now; several, and the edges between them, will stand beside it in the same file.
@@ -29,7 +31,7 @@ use std::path::{Path, PathBuf};
 use opendata_core::slate::Settings;
 use opendata_core::{Error, Result};
 use serde::Deserialize;
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 
 use self::instance::{InstanceIn, SYSTEMS};
 pub(crate) use self::instance::{InstanceSpec, SystemConfig};
@@ -50,8 +52,12 @@ struct Document {
     version: Spanned<u32>,
     store: Spanned<StoreSpec>,
     nodes: Spanned<BTreeMap<String, Spanned<NodeSpec>>>,
-    #[serde(default)]
-    server: ServerSpec,
+    #[serde(default = "no_server")]
+    server: Spanned<ServerSpec>,
+}
+
+fn no_server() -> Spanned<ServerSpec> {
+    Spanned::new(ServerSpec::default(), Location::UNKNOWN, Location::UNKNOWN)
 }
 
 /// A slate of the composition.
@@ -73,11 +79,14 @@ pub(crate) struct ServerSpec {
     pub(crate) listen: Option<String>,
     /// Address and port for OpenTelemetry's metrics over gRPC; nobody listens for them without.
     pub(crate) otlp_grpc: Option<String>,
+    /// The TSDB instance that answers below `/api/v1`; the only one there is, if left out.
+    pub(crate) default_tsdb: Option<String>,
 }
 
 /// A composition that was read and found to be in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Composition {
+    text: String,
     folder: PathBuf,
     store: StoreSpec,
     nodes: BTreeMap<String, Node>,
@@ -129,8 +138,24 @@ impl Composition {
             let node = node_of(&source, &name, node)?;
             Ok((name, node))
         });
-        let nodes = nodes.collect::<Result<_>>()?;
-        Ok(Self { folder: folder.to_owned(), store: document.store.value, nodes, server: document.server })
+        let nodes: BTreeMap<String, Node> = nodes.collect::<Result<_>>()?;
+        let server = document.server.value;
+        if let Some(name) = &server.default_tsdb {
+            let is_tsdb = |node: &Node| {
+                node.instances.get(name).is_some_and(|instance| matches!(instance.config, SystemConfig::Tsdb(_)))
+            };
+            if !nodes.values().any(is_tsdb) {
+                let why = format!("server.default_tsdb: there is no tsdb of this name, name={name}");
+                return Err(source.wrong(&document.server.referenced, &why));
+            }
+        }
+        let (text, folder) = (text.to_owned(), folder.to_owned());
+        Ok(Self { text, folder, store: document.store.value, nodes, server })
+    }
+
+    /// The text of the file.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// A node by its name, or the only one.

@@ -13,7 +13,7 @@
 //! | `GET .../streams/{stream}/tail`, `GET /v1/log/{instance}/tail` | follow, as JSON lines or server-sent events |
 //! | `POST /v1/tsdb/{instance}/write` | samples as text; `mode=add` adds them to counters |
 //! | `POST /v1/tsdb/{instance}/otlp/v1/metrics` | OpenTelemetry's metrics; also at `/api/v1/otlp/v1/metrics`, as Prometheus has it |
-//! | `GET`, `POST /v1/tsdb/{instance}/api/v1/query`, `query_range` | Prometheus's; without `/v1/tsdb/{instance}` if there is one |
+//! | `/v1/tsdb/{instance}/api/v1/..`, `/api/v1/..` | Prometheus's interface, see [`prometheus`] |
 //!
 //! What is read is durable. Errors are `{"error": {"kind": .., "message": ..}}`, below `/api/v1` they have Prometheus's shape.
 //! Handlers take requests apart and put answers together; what happens between is done by the slate.
@@ -23,6 +23,7 @@ mod feed;
 mod log;
 mod metrics;
 mod otlp;
+pub(crate) mod prometheus;
 mod request;
 mod serve;
 mod slate;
@@ -51,6 +52,7 @@ struct Shared {
     intake: Arc<Intake>,
     /// The most bytes that a request may have.
     body_limit: usize,
+    prometheus: prometheus::Settings,
     /// Becomes true when the server begins to end: what would go on for ever ends then.
     ending: watch::Receiver<bool>,
 }
@@ -73,14 +75,16 @@ impl Server {
         self.0.body_limit
     }
 
+    fn prometheus(&self) -> &prometheus::Settings {
+        &self.0.prometheus
+    }
+
     fn ending(&self) -> watch::Receiver<bool> {
         self.0.ending.clone()
     }
 }
 
 fn router(server: Server, body_limit: usize) -> Router {
-    let query = get(tsdb::query).post(tsdb::query);
-    let query_range = get(tsdb::query_range).post(tsdb::query_range);
     Router::new()
         .route("/-/healthy", get(metrics::healthy))
         .route("/-/ready", get(metrics::ready))
@@ -99,10 +103,7 @@ fn router(server: Server, body_limit: usize) -> Router {
         .route("/v1/tsdb/{instance}/otlp/v1/metrics", post(otlp::export))
         .route("/v1/tsdb/{instance}/api/v1/otlp/v1/metrics", post(otlp::export))
         .route("/api/v1/otlp/v1/metrics", post(otlp::export))
-        .route("/v1/tsdb/{instance}/api/v1/query", query.clone())
-        .route("/v1/tsdb/{instance}/api/v1/query_range", query_range.clone())
-        .route("/api/v1/query", query)
-        .route("/api/v1/query_range", query_range)
+        .merge(prometheus::routes())
         .fallback(async || Failed::from(Error::not_found("there is nothing at this path")))
         .method_not_allowed_fallback(async || Failed::method_not_allowed())
         .layer(DefaultBodyLimit::max(body_limit))

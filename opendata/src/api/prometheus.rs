@@ -1,8 +1,12 @@
 //! Answers to queries, in the shape of Prometheus's HTTP API (<https://prometheus.io/docs/prometheus/latest/querying/api/>).
 
+pub(crate) mod encode;
+#[expect(dead_code, reason = "who scrapes and evaluates rules fills in what is served from here")]
+pub(crate) mod monitor;
+
 use std::collections::BTreeMap;
 
-use opendata_core::{ErrorKind, Timestamp};
+use opendata_core::Timestamp;
 use opendata_tsdb::Labels;
 use opendata_tsdb::promql::{Answer, Series, Value};
 use serde::{Deserialize, Serialize};
@@ -25,6 +29,13 @@ pub(crate) enum Response<T> {
         /// Our own name of what went wrong, which tells more kinds apart.
         kind: String,
     },
+}
+
+impl<T> Response<T> {
+    /// An answer with nothing to remark.
+    pub(crate) fn success(data: T) -> Self {
+        Self::Success { data, warnings: Vec::new(), infos: Vec::new() }
+    }
 }
 
 /// What a query gave.
@@ -92,7 +103,8 @@ pub(crate) fn value_text(value: f64) -> String {
     }
 }
 
-fn metric(labels: &Labels) -> BTreeMap<String, String> {
+/// A label set as JSON has it.
+pub(crate) fn metric(labels: &Labels) -> BTreeMap<String, String> {
     labels.iter().map(|label| (label.name().to_owned(), label.value().to_owned())).collect()
 }
 
@@ -119,18 +131,6 @@ impl From<Answer> for Response<QueryData> {
         let warnings = answer.annotations.warnings().map(str::to_owned).collect();
         let infos = answer.annotations.infos().map(str::to_owned).collect();
         Self::Success { data, warnings, infos }
-    }
-}
-
-/// The type of error that Prometheus would give, and its HTTP status.
-pub(crate) fn error_type(kind: ErrorKind) -> (&'static str, u16) {
-    match kind {
-        ErrorKind::Invalid => ("bad_data", 400),
-        ErrorKind::NotFound => ("not_found", 404),
-        ErrorKind::Backpressure | ErrorKind::Unavailable | ErrorKind::Fenced | ErrorKind::Closed => {
-            ("unavailable", 503)
-        }
-        _ => ("internal", 500),
     }
 }
 

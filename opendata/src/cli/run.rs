@@ -1,6 +1,7 @@
 //! `opendata run`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use opendata_core::Error;
@@ -10,8 +11,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::context::Context;
 use crate::composition::Creation;
 use crate::failure::Failure;
-use crate::http::{self, Serve};
+use crate::http::{self, Serve, prometheus};
 use crate::intake::Intake;
+use crate::times;
+
+/// How long a query may take that does not ask for less.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(120);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,7 +50,7 @@ impl Run {
             return Err(Error::invalid("run is the server: leave out --server").into());
         }
         let composition = cx.composition()?;
-        let listen = self.listen.or(composition.server.listen).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+        let listen = self.listen.or(composition.server.listen.clone()).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
         let node = cx.node()?;
         // First the address: a second server on it must not fence the first.
         let serve = Serve::listen(&listen).await?;
@@ -70,6 +75,14 @@ impl Run {
             composite.close().await?;
             return said;
         }
+        let prometheus = prometheus::Settings {
+            default_instance: composition.server.default_tsdb.clone(),
+            monitors: Arc::default(),
+            composition: composition.text().into(),
+            flags: cx.global.flags(),
+            started: times::now(),
+            query_timeout: QUERY_TIMEOUT,
+        };
         let stop = async {
             tokio::select! {
                 _ = interrupt.recv() => {}
@@ -77,7 +90,7 @@ impl Run {
             }
         };
         let specs = node.node.instances.iter().map(|(name, spec)| (name.clone(), spec.intake.clone())).collect();
-        let intake = Arc::new(Intake::new(&composite, None, specs));
-        serve.run(composite, intake, otlp_grpc, node.node.settings.transaction_bytes, stop).await
+        let intake = Arc::new(Intake::new(&composite, composition.server.default_tsdb.clone(), specs));
+        serve.run(composite, intake, otlp_grpc, node.node.settings.transaction_bytes, prometheus, stop).await
     }
 }

@@ -30,6 +30,7 @@ nodes:
 
 # server:
 #   listen: 127.0.0.1:8080
+#   default_tsdb: usage           # which one answers below /api/v1, if there are several; each answers below /v1/tsdb/NAME
 "#,
         store = quoted(store),
     )

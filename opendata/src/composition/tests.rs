@@ -23,7 +23,8 @@ fn short_and_full_say_the_same() {
         "version: 1\nstore:\n  url: file:./data\n  local_durability: fsync\nnodes:\n  main:\n    path: main\n    settings: {}\n    instances:\n      events: {system: log, config: {}}\n      usage: {config: {}, system: tsdb}\n",
     )
     .unwrap();
-    assert_eq!(format!("{short:?}"), format!("{full:?}"));
+    let meaning = |it: &Composition| format!("{:?}", (&it.folder, &it.store, &it.nodes, &it.server));
+    assert_eq!(meaning(&short), meaning(&full));
     let node = short.node(None).unwrap();
     assert_eq!((node.name.as_str(), node.path.as_str()), ("main", "main"));
     let systems: Vec<_> = node.instances.iter().map(|(name, spec)| (name.as_str(), spec.system())).collect();
@@ -104,6 +105,10 @@ fn wrong_values_are_found_where_they_stand() {
         "opendata.yaml:6:15: instance events: log setting out of range, setting=chunk_bytes",
     );
     refused(&SHORT.replace("events: log", "events: {config: {x: 1}, system: log}"), "opendata.yaml:6:");
+    refused(
+        &format!("{SHORT}server: {{default_tsdb: events}}\n"),
+        "opendata.yaml:8:9: server.default_tsdb: there is no",
+    );
     refused(&SHORT.replace("  main:", "  a/b:"), "opendata.yaml:5:5: a node's name is made of");
     refused("version: [", "opendata.yaml:1:");
 }
@@ -133,12 +138,15 @@ fn what_init_writes_can_be_read() {
             Some(rest) if ["path:", "settings:", "  flush_interval_ms"].iter().any(|known| rest.starts_with(known)) => {
                 format!("    {rest}\n")
             }
-            Some(rest) if ["server:", "  listen:"].iter().any(|known| rest.starts_with(known)) => format!("{rest}\n"),
+            Some(rest) if ["server:", "  listen:", "  default_tsdb:"].iter().any(|known| rest.starts_with(known)) => {
+                format!("{rest}\n")
+            }
             _ => format!("{line}\n"),
         })
         .collect();
     let composition = parse(&told).unwrap();
     assert_eq!(composition.server.listen.as_deref(), Some("127.0.0.1:8080"));
+    assert_eq!(composition.server.default_tsdb.as_deref(), Some("usage"));
 }
 
 #[test]

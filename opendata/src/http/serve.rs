@@ -10,7 +10,7 @@ use opendata_core::{Error, Result};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{Server, Shared, router};
+use super::{Server, Shared, prometheus, router};
 use crate::failure::Failure;
 use crate::intake::Intake;
 use crate::otlp::grpc;
@@ -56,11 +56,17 @@ impl Serve {
         intake: Arc<Intake>,
         otlp_grpc: Option<TcpListener>,
         body_limit: usize,
+        prometheus: prometheus::Settings,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
         let (end, ending) = watch::channel(false);
-        let shared =
-            Shared { composite: composite.clone(), intake: Arc::clone(&intake), body_limit, ending: ending.clone() };
+        let shared = Shared {
+            composite: composite.clone(),
+            intake: Arc::clone(&intake),
+            prometheus,
+            body_limit,
+            ending: ending.clone(),
+        };
         let server = Server(Arc::new(shared));
         let grpc = otlp_grpc.map(|listener| {
             let ended = until(ending.clone());

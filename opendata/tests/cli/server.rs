@@ -128,7 +128,7 @@ fn series_over_http() {
     let answer = server.json("GET", "/v1/tsdb/usage/api/v1/query?query=sum(up)&time=1", "");
     assert_eq!(
         answer,
-        json!({"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1.0, "3"]}]}})
+        json!({"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1, "3"]}]}})
     );
     let form = "content-type: application/x-www-form-urlencoded\r\n";
     let (status, answer) =

@@ -1,0 +1,113 @@
+//! Prometheus's HTTP interface: what Grafana, promtool and other Prometheus servers speak to.
+//!
+//! Every time series instance answers below `/v1/tsdb/{instance}`, which is the address to give to a client. At the root
+//! answers the instance that `server.default_tsdb` names, or the only one there is. In short, with the prefix left out:
+//!
+//! | | |
+//! |---|---|
+//! | `GET`, `POST /api/v1/query`, `query_range`, `series`, `labels`, `query_exemplars`, `format_query`, `parse_query` | |
+//! | `GET /api/v1/label/{name}/values`, `metadata` | |
+//! | `GET /api/v1/status/{buildinfo,config,flags,runtimeinfo,tsdb,walreplay}`, `features` | |
+//! | `GET /api/v1/targets`, `targets/metadata`, `scrape_pools`, `rules`, `alerts`, `alertmanagers` | |
+//! | `POST`, `PUT /api/v1/admin/tsdb/{snapshot,delete_series,clean_tombstones}` | |
+//! | `GET /-/healthy`, `/-/ready` | |
+//!
+//! Shapes, status codes and names of errors are those of Prometheus 3
+//! (<https://prometheus.io/docs/prometheus/latest/querying/api/>). Answers are compressed for whoever takes gzip.
+
+mod admin;
+mod ask;
+mod discovery;
+mod monitoring;
+mod query;
+mod refused;
+mod status;
+mod text;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{MethodRouter, any, get, post};
+use opendata_core::Timestamp;
+use tower_http::compression::CompressionLayer;
+use tower_http::decompression::RequestDecompressionLayer;
+
+use self::refused::Refused;
+use super::{Server, metrics};
+use crate::api::prometheus::monitor::Monitors;
+
+/// What this part of the server needs besides the slate.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The instance that answers at the root; none: the only one.
+    pub(crate) default_instance: Option<String>,
+    /// Targets, rules and alerts of the instances.
+    pub(crate) monitors: Arc<Monitors>,
+    /// The composition, as its file has it.
+    pub(crate) composition: Arc<str>,
+    /// The options of the command line.
+    pub(crate) flags: Vec<(String, String)>,
+    /// When the server began.
+    pub(crate) started: Timestamp,
+    /// How long a query may take that does not ask for less.
+    pub(crate) query_timeout: Duration,
+}
+
+/// Where an instance has its own address.
+pub(super) const PREFIX: &str = "/v1/tsdb/{instance}";
+
+/// All paths, below the prefix and at the root.
+pub(super) fn routes() -> Router<Server> {
+    let mut router = Router::new();
+    for (path, methods) in api() {
+        router = router.route(&format!("{PREFIX}{path}"), methods.clone()).route(path, methods);
+    }
+    router
+        .route(&format!("{PREFIX}/-/healthy"), get(metrics::healthy))
+        .route(&format!("{PREFIX}/-/ready"), get(metrics::ready))
+        .layer(CompressionLayer::new().gzip(true))
+        // What is compressed otherwise, as remote write is, is left to its handler.
+        .layer(RequestDecompressionLayer::new().gzip(true).pass_through_unaccepted(true))
+}
+
+fn api() -> Vec<(&'static str, MethodRouter<Server>)> {
+    let mut all = vec![
+        ("/api/v1/query", both(query::query)),
+        ("/api/v1/query_range", both(query::query_range)),
+        ("/api/v1/series", both(discovery::series)),
+        ("/api/v1/labels", both(discovery::labels)),
+        ("/api/v1/label/{name}/values", get(discovery::label_values)),
+        ("/api/v1/metadata", get(discovery::metadata)),
+        ("/api/v1/query_exemplars", both(discovery::exemplars)),
+        ("/api/v1/status/buildinfo", get(status::buildinfo)),
+        ("/api/v1/status/config", get(status::config)),
+        ("/api/v1/status/flags", get(status::flags)),
+        ("/api/v1/status/runtimeinfo", get(status::runtimeinfo)),
+        ("/api/v1/status/tsdb", get(status::tsdb)),
+        ("/api/v1/status/walreplay", get(status::walreplay)),
+        ("/api/v1/features", get(status::features)),
+        ("/api/v1/targets", get(monitoring::targets)),
+        ("/api/v1/targets/metadata", get(monitoring::targets_metadata)),
+        ("/api/v1/scrape_pools", get(monitoring::scrape_pools)),
+        ("/api/v1/rules", get(monitoring::rules)),
+        ("/api/v1/alerts", get(monitoring::alerts)),
+        ("/api/v1/alertmanagers", get(monitoring::alertmanagers)),
+    ];
+    all.push(("/api/v1/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot)));
+    all.push(("/api/v1/{*rest}", any(unknown)));
+    all
+}
+
+fn both<H, T>(handler: H) -> MethodRouter<Server>
+where
+    H: axum::handler::Handler<T, Server> + Copy,
+    T: 'static,
+{
+    get(handler).post(handler)
+}
+
+/// What no other path took.
+async fn unknown() -> Refused {
+    Refused::not_found("there is nothing at this path")
+}

@@ -1,0 +1,114 @@
+//! Queries, at one time and over a range of times.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use opendata_core::{Result, Timestamp};
+use opendata_tsdb::promql::{Answer, Engine, EngineConfig, Value};
+
+use super::ask::Asked;
+use super::refused::Refused;
+use crate::api::prometheus::encode;
+
+/// The most points that an answer may have for each series.
+const MAX_POINTS: i64 = 11_000;
+
+pub(super) async fn query(asked: Asked) -> Result<Response, Refused> {
+    let limit = asked.limit("limit")?;
+    let at = asked.time_or_now("time")?;
+    let engine = engine(&asked)?;
+    let query = parsed(&engine, &asked)?;
+    let reader = asked.reader()?;
+    let mut answer = within(&asked, engine.instant(&reader, query, at)).await?;
+    let truncated = truncate(&mut answer, limit);
+    Ok(respond(&answer, truncated))
+}
+
+pub(super) async fn query_range(asked: Asked) -> Result<Response, Refused> {
+    let limit = asked.limit("limit")?;
+    let (start, end) = (asked.required_time("start")?, asked.required_time("end")?);
+    if end < start {
+        return Err(Refused::parameter("end", "end timestamp must not be before start time"));
+    }
+    let step_ms = step_ms(&asked, start, end)?;
+    let engine = engine(&asked)?;
+    let query = parsed(&engine, &asked)?;
+    let reader = asked.reader()?;
+    let mut answer = within(&asked, engine.range(&reader, query, start, end, step_ms)).await?;
+    let truncated = truncate(&mut answer, limit);
+    Ok(respond(&answer, truncated))
+}
+
+fn step_ms(asked: &Asked, start: Timestamp, end: Timestamp) -> Result<i64, Refused> {
+    let step_ms = asked
+        .duration_ms("step")?
+        .ok_or_else(|| Refused::parameter("step", "cannot parse \"\" to a valid duration"))?;
+    if step_ms <= 0 {
+        let why = "zero or negative query resolution step widths are not accepted. Try a positive integer";
+        return Err(Refused::parameter("step", why));
+    }
+    if end.0.saturating_sub(start.0) / step_ms > MAX_POINTS {
+        return Err(Refused::bad_data(
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
+        ));
+    }
+    Ok(step_ms)
+}
+
+/// The engine as the request wants it.
+fn engine(asked: &Asked) -> Result<Engine, Refused> {
+    let mut config = EngineConfig::default();
+    if let Some(lookback_ms) = asked.duration_ms("lookback_delta")? {
+        if lookback_ms <= 0 {
+            return Err(Refused::parameter("lookback_delta", "must be longer than zero"));
+        }
+        config.lookback_ms = lookback_ms;
+    }
+    // A range may have one point more than it has steps.
+    config.max_points = config.max_points.max(usize::try_from(MAX_POINTS + 1).unwrap_or(usize::MAX));
+    Ok(Engine::new(config))
+}
+
+/// The text of the query, if it parses: what is wrong with it otherwise is the client's fault.
+fn parsed<'a>(engine: &Engine, asked: &'a Asked) -> Result<&'a str, Refused> {
+    let query = asked.get("query").unwrap_or_default();
+    engine.check(query).map_err(|error| Refused::parameter("query", error.message()))?;
+    Ok(query)
+}
+
+/// Waits for an answer as long as the client and the server allow.
+async fn within(asked: &Asked, answer: impl Future<Output = Result<Answer>>) -> Result<Answer, Refused> {
+    let most = asked.server().prometheus().query_timeout;
+    let wanted = asked.duration_ms("timeout")?.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+    let patience = wanted.map_or(most, |wanted| wanted.min(most));
+    match tokio::time::timeout(patience, answer).await {
+        Ok(answer) => answer.map_err(Refused::execution),
+        Err(_) => Err(Refused::timeout()),
+    }
+}
+
+/// Cuts the answer off at a number of series, and says so.
+fn truncate(answer: &mut Answer, limit: Option<usize>) -> Option<&'static str> {
+    let limit = limit?;
+    let cut = match &mut answer.value {
+        Value::Vector(samples) if samples.len() > limit => {
+            samples.truncate(limit);
+            true
+        }
+        Value::Matrix(series) if series.len() > limit => {
+            series.truncate(limit);
+            true
+        }
+        _ => false,
+    };
+    cut.then_some(encode::TRUNCATED)
+}
+
+fn respond(answer: &Answer, truncated: Option<&str>) -> Response {
+    let mut response = Response::new(Body::from(encode::answer(answer, truncated)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
