@@ -56,6 +56,20 @@ pub struct Sample {
     pub histogram: Option<Arc<Histogram>>,
 }
 
+impl Sample {
+    /// A sample that is a number.
+    #[must_use]
+    pub fn float(labels: Labels, at: Timestamp, value: f64) -> Self {
+        Self { labels, at, value, histogram: None }
+    }
+
+    /// A sample that is a distribution.
+    #[must_use]
+    pub fn distribution(labels: Labels, at: Timestamp, histogram: Arc<Histogram>) -> Self {
+        Self { labels, at, value: f64::NAN, histogram: Some(histogram) }
+    }
+}
+
 /// Warnings and hints about an answer, each with its place in the query; sorted, each once.
 #[derive(Clone, Debug, Default)]
 pub struct Annotations {

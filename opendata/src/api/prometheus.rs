@@ -7,8 +7,8 @@ pub(crate) mod monitor;
 use std::collections::BTreeMap;
 
 use opendata_core::Timestamp;
-use opendata_tsdb::Labels;
-use opendata_tsdb::promql::{Answer, Series, Value};
+use opendata_tsdb::promql::{Answer, Sample, SampleValue, Series, Value};
+use opendata_tsdb::{Histogram, Labels};
 use serde::{Deserialize, Serialize};
 
 /// A whole answer.
@@ -53,22 +53,49 @@ pub(crate) enum QueryData {
 pub(crate) struct Point(pub(crate) Seconds, pub(crate) String);
 
 /// Unix seconds, with milliseconds behind the point.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Seconds(f64);
+
+/// Whole seconds as a number without a point.
+impl Serialize for Seconds {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ms = self.time().0;
+        if ms % 1000 == 0 { serializer.serialize_i64(ms / 1000) } else { serializer.serialize_f64(self.0) }
+    }
+}
 
 /// One series at one time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct VectorSample {
     pub(crate) metric: BTreeMap<String, String>,
-    pub(crate) value: Point,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<Point>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) histogram: Option<HistogramPoint>,
 }
 
 /// One series over time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct MatrixSeries {
     pub(crate) metric: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) values: Vec<Point>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) histograms: Vec<HistogramPoint>,
+}
+
+/// A time in seconds, and a distribution.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HistogramPoint(pub(crate) Seconds, pub(crate) HistogramOut);
+
+/// A distribution. Of each bucket: the rule of its bounds, the bounds, the count.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HistogramOut {
+    pub(crate) count: String,
+    pub(crate) sum: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) buckets: Vec<(u8, String, String, String)>,
 }
 
 impl Seconds {
@@ -93,14 +120,27 @@ impl Point {
     }
 }
 
+impl HistogramPoint {
+    fn new(at: Timestamp, histogram: &Histogram) -> Self {
+        let buckets = histogram.buckets().filter(|bucket| bucket.count != 0.0).map(|bucket| {
+            (bucket.boundary_rule(), value_text(bucket.lower), value_text(bucket.upper), value_text(bucket.count))
+        });
+        let (count, sum) = (value_text(histogram.count), value_text(histogram.sum));
+        Self(Seconds::of(at), HistogramOut { count, sum, buckets: buckets.collect() })
+    }
+
+    /// In one line.
+    pub(crate) fn summary(&self) -> Point {
+        let HistogramOut { count, sum, buckets } = &self.1;
+        Point(self.0, format!("count {count}, sum {sum}, {} buckets", buckets.len()))
+    }
+}
+
 /// A value as Prometheus writes it: the shortest text that reads as the same number.
 pub(crate) fn value_text(value: f64) -> String {
-    match value {
-        value if value.is_nan() => "NaN".to_owned(),
-        f64::INFINITY => "+Inf".to_owned(),
-        f64::NEG_INFINITY => "-Inf".to_owned(),
-        value => value.to_string(),
-    }
+    let mut text = String::new();
+    encode::number(&mut text, value);
+    text
 }
 
 /// A label set as JSON has it.
@@ -109,9 +149,20 @@ pub(crate) fn metric(labels: &Labels) -> BTreeMap<String, String> {
 }
 
 fn matrix_series(series: Series) -> MatrixSeries {
-    let points = series.timestamps.iter().zip(&series.values);
-    let values = points.map(|(at, value)| Point::new(Timestamp(*at), *value)).collect();
-    MatrixSeries { metric: metric(&series.labels), values }
+    let (mut values, mut histograms) = (Vec::new(), Vec::new());
+    for (at, value) in series.samples() {
+        match value {
+            SampleValue::Float(value) => values.push(Point::new(Timestamp(at), value)),
+            SampleValue::Histogram(histogram) => histograms.push(HistogramPoint::new(Timestamp(at), histogram)),
+        }
+    }
+    MatrixSeries { metric: metric(&series.labels), values, histograms }
+}
+
+fn vector_sample(sample: Sample) -> VectorSample {
+    let histogram = sample.histogram.map(|histogram| HistogramPoint::new(sample.at, &histogram));
+    let value = histogram.is_none().then(|| Point::new(sample.at, sample.value));
+    VectorSample { metric: metric(&sample.labels), value, histogram }
 }
 
 impl From<Answer> for Response<QueryData> {
@@ -119,13 +170,7 @@ impl From<Answer> for Response<QueryData> {
         let data = match answer.value {
             Value::Scalar { at, value } => QueryData::Scalar(Point::new(at, value)),
             Value::String { at, value } => QueryData::String((Seconds::of(at), value)),
-            Value::Vector(samples) => {
-                let samples = samples.into_iter().map(|sample| VectorSample {
-                    metric: metric(&sample.labels),
-                    value: Point::new(sample.at, sample.value),
-                });
-                QueryData::Vector(samples.collect())
-            }
+            Value::Vector(samples) => QueryData::Vector(samples.into_iter().map(vector_sample).collect()),
             Value::Matrix(series) => QueryData::Matrix(series.into_iter().map(matrix_series).collect()),
         };
         let warnings = answer.annotations.warnings().map(str::to_owned).collect();

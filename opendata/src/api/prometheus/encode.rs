@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use opendata_tsdb::Labels;
-use opendata_tsdb::promql::{Answer, Value};
+use opendata_tsdb::promql::{Answer, SampleValue, Series, Value};
+use opendata_tsdb::{Histogram, Labels};
 
 /// What is said where a limit cut the answer off.
 pub(crate) const TRUNCATED: &str = "results truncated due to limit";
@@ -40,24 +40,51 @@ fn data(out: &mut String, value: &Value) {
             each(out, samples, |out, sample| {
                 out.push_str("{\"metric\":");
                 labels(out, &sample.labels);
-                out.push_str(",\"value\":");
-                point(out, sample.at.0, sample.value);
+                match &sample.histogram {
+                    None => {
+                        out.push_str(",\"value\":");
+                        point(out, sample.at.0, sample.value);
+                    }
+                    Some(histogram) => {
+                        out.push_str(",\"histogram\":");
+                        distribution(out, sample.at.0, histogram);
+                    }
+                }
                 out.push('}');
             });
             out.push(']');
         }
         Value::Matrix(series) => {
             out.push_str("\"matrix\",\"result\":[");
-            each(out, series, |out, series| {
-                out.push_str("{\"metric\":");
-                labels(out, &series.labels);
-                out.push_str(",\"values\":[");
-                each(out, series.timestamps.iter().zip(&series.values), |out, (at, value)| point(out, *at, *value));
-                out.push_str("]}");
-            });
+            each(out, series, one_series);
             out.push(']');
         }
     }
+}
+
+/// Floats and histograms of a series stand apart.
+fn one_series(out: &mut String, series: &Series) {
+    out.push_str("{\"metric\":");
+    labels(out, &series.labels);
+    if series.histograms.len() < series.timestamps.len() {
+        out.push_str(",\"values\":[");
+        let floats = series.samples().filter_map(|(at, value)| match value {
+            SampleValue::Float(value) => Some((at, value)),
+            SampleValue::Histogram(_) => None,
+        });
+        each(out, floats, |out, (at, value)| point(out, at, value));
+        out.push(']');
+    }
+    if !series.histograms.is_empty() {
+        out.push_str(",\"histograms\":[");
+        let histograms = series.samples().filter_map(|(at, value)| match value {
+            SampleValue::Float(_) => None,
+            SampleValue::Histogram(histogram) => Some((at, histogram)),
+        });
+        each(out, histograms, |out, (at, histogram)| distribution(out, at, histogram));
+        out.push(']');
+    }
+    out.push('}');
 }
 
 fn each<T>(out: &mut String, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut String, T)) {
@@ -97,6 +124,32 @@ fn point(out: &mut String, at_ms: i64, value: f64) {
     out.push_str(",\"");
     number(out, value);
     out.push_str("\"]");
+}
+
+/// `[1435781451,{"count":"3","sum":"5","buckets":[[0,"1","2","3"]]}]`, each bucket with the rule of its bounds in front.
+fn distribution(out: &mut String, at_ms: i64, histogram: &Histogram) {
+    out.push('[');
+    seconds(out, at_ms);
+    out.push_str(",{\"count\":\"");
+    number(out, histogram.count);
+    out.push_str("\",\"sum\":\"");
+    number(out, histogram.sum);
+    out.push('"');
+    let mut buckets = histogram.buckets().filter(|bucket| bucket.count != 0.0).peekable();
+    if buckets.peek().is_some() {
+        out.push_str(",\"buckets\":[");
+        each(out, buckets, |out, bucket| {
+            let _ = write!(out, "[{}", bucket.boundary_rule());
+            for value in [bucket.lower, bucket.upper, bucket.count] {
+                out.push_str(",\"");
+                number(out, value);
+                out.push('"');
+            }
+            out.push(']');
+        });
+        out.push(']');
+    }
+    out.push_str("}]");
 }
 
 /// Unix seconds, with milliseconds behind the point where there are any.

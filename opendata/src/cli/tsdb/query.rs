@@ -132,12 +132,17 @@ fn table(data: &QueryData) -> Table {
         QueryData::Scalar(point) => row("scalar", point),
         QueryData::String((at, text)) => row("string", &Point(*at, text.clone())),
         QueryData::Vector(samples) => {
-            samples.iter().for_each(|sample| row(&show_metric(&sample.metric), &sample.value))
+            for sample in samples {
+                let name = show_metric(&sample.metric);
+                sample.value.iter().for_each(|point| row(&name, point));
+                sample.histogram.iter().for_each(|point| row(&name, &point.summary()));
+            }
         }
         QueryData::Matrix(series) => {
             for one in series {
                 let name = show_metric(&one.metric);
                 one.values.iter().for_each(|point| row(&name, point));
+                one.histograms.iter().for_each(|point| row(&name, &point.summary()));
             }
         }
     }

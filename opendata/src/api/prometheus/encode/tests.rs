@@ -1,6 +1,6 @@
 use opendata_core::Timestamp;
-use opendata_tsdb::labels;
 use opendata_tsdb::promql::{Annotations, Sample, Series};
+use opendata_tsdb::{Buckets, labels};
 
 use super::*;
 
@@ -47,7 +47,7 @@ fn documents_have_the_documented_shape() {
     let whole = |value| answer(&Answer { value, annotations: Annotations::default() }, None);
     let at = Timestamp(1500);
     assert_eq!(
-        whole(Value::Vector(vec![Sample { labels: labels.clone(), at, value: 1.0 }])),
+        whole(Value::Vector(vec![Sample::float(labels.clone(), at, 1.0)])),
         r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up","path":"a\"b\\c\nd"},"value":[1.500,"1"]}]}}"#
     );
     assert_eq!(
@@ -67,4 +67,49 @@ fn documents_have_the_documented_shape() {
         answer(&truncated, Some(TRUNCATED)),
         r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["results truncated due to limit"]}"#
     );
+}
+
+#[test]
+fn histograms_are_counts_sums_and_buckets_with_the_rule_of_their_bounds() {
+    let histogram = std::sync::Arc::new(Histogram {
+        zero_threshold: 0.25,
+        zero_count: 1.0,
+        count: 4.0,
+        sum: 5.5,
+        positive: Buckets::from_indexed([(1, 2.0)]),
+        negative: Buckets::from_indexed([(0, 1.0)]),
+        ..Default::default()
+    });
+    let shape = r#"{"count":"4","sum":"5.5","buckets":[[1,"-1","-0.5","1"],[3,"-0.25","0.25","1"],[0,"1","2","2"]]}"#;
+    let at = Timestamp(1000);
+    let vector = Value::Vector(vec![Sample::distribution(labels!(), at, histogram.clone())]);
+    assert_eq!(
+        text(|out| data(out, &vector)),
+        format!(r#""vector","result":[{{"metric":{{}},"histogram":[1,{shape}]}}]"#)
+    );
+    let mixed = Series::mixed(labels!(), vec![1000, 2000], vec![3.0, 0.0], vec![(1, histogram.clone())]);
+    assert_eq!(
+        text(|out| data(out, &Value::Matrix(vec![mixed]))),
+        format!(r#""matrix","result":[{{"metric":{{}},"values":[[1,"3"]],"histograms":[[2,{shape}]]}}]"#)
+    );
+    let only = Series::mixed(labels!(), vec![1000], vec![0.0], vec![(0, histogram)]);
+    assert_eq!(
+        text(|out| data(out, &Value::Matrix(vec![only]))),
+        format!(r#""matrix","result":[{{"metric":{{}},"histograms":[[1,{shape}]]}}]"#)
+    );
+}
+
+#[test]
+fn what_is_written_at_once_is_what_the_types_read() {
+    let histogram = std::sync::Arc::new(Histogram {
+        count: 2.0,
+        sum: 3.0,
+        positive: Buckets::from_indexed([(1, 2.0)]),
+        ..Default::default()
+    });
+    let mixed = Series::mixed(labels! { "a" => "b" }, vec![1000, 2500], vec![1e-7, 0.0], vec![(1, histogram)]);
+    let given = Answer { value: Value::Matrix(vec![mixed]), annotations: Annotations::default() };
+    let read: serde_json::Value = serde_json::from_str(&answer(&given, None)).unwrap();
+    let typed = crate::api::prometheus::Response::<crate::api::prometheus::QueryData>::from(given);
+    assert_eq!(serde_json::to_value(&typed).unwrap(), read);
 }
