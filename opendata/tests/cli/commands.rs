@@ -72,7 +72,7 @@ fn samples_are_written_and_queried() {
     assert_eq!(then[0]["data"]["result"][0]["metric"]["job"], "old");
     let range = place.json(&["tsdb", "query", "up", "--start", "@0", "--end", "@4", "--step", "1s"]);
     let values = range[0]["data"]["result"][0]["values"].as_array().unwrap();
-    assert_eq!((values.len(), &values[0]), (4, &json!([1.0, "7"])));
+    assert_eq!((values.len(), &values[0]), (4, &json!([1, "7"])));
 
     let ended = place.run_with(&["tsdb", "write"], b"up 1\nup{ 2\n");
     assert_eq!(ended.code, 3);
