@@ -10,6 +10,7 @@ pub(crate) mod number;
 pub(crate) mod prometheus;
 pub(crate) mod record;
 pub(crate) mod slate;
+pub(crate) mod vector;
 
 use serde::{Deserialize, Serialize};
 

@@ -10,6 +10,7 @@ mod log;
 mod run;
 mod stats;
 mod tsdb;
+mod vector;
 
 use std::process::ExitCode;
 
@@ -104,6 +105,8 @@ enum Command {
     #[command(subcommand)]
     Tsdb(tsdb::Tsdb),
     #[command(subcommand)]
+    Vector(vector::Vector),
+    #[command(subcommand)]
     Checkpoint(checkpoint::Checkpoint),
     Fork(fork::Fork),
     Inspect(inspect::Inspect),
@@ -143,6 +146,7 @@ fn execute(global: Global, command: Command, format: Format) -> Result<(), Failu
             Command::Run(run) => run.execute(&mut cx).await,
             Command::Log(log) => log.execute(&mut cx).await,
             Command::Tsdb(tsdb) => tsdb.execute(&mut cx).await,
+            Command::Vector(vector) => vector.execute(&mut cx).await,
             Command::Checkpoint(checkpoint) => checkpoint.execute(&mut cx).await,
             Command::Fork(fork) => fork.execute(&mut cx).await,
             Command::Inspect(inspect) => inspect.execute(&mut cx).await,

@@ -68,6 +68,19 @@ impl Client {
         answer(Method::POST, request).await
     }
 
+    /// Asks a question whose options are a document: it changes nothing.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &[&str], question: &impl Serialize) -> Result<T> {
+        let body = serde_json::to_vec(question)
+            .map_err(|error| Error::invalid("the request cannot be written as JSON").with_source(error))?;
+        let request = self.http.post(self.url(path)?).header(CONTENT_TYPE, JSON).body(body);
+        answer(Method::GET, request).await
+    }
+
+    /// Sends JSON lines.
+    pub(crate) async fn post_lines<T: DeserializeOwned>(&self, path: &[&str], lines: Vec<u8>) -> Result<T> {
+        answer(Method::POST, self.http.post(self.url(path)?).header(CONTENT_TYPE, JSON_LINES).body(lines)).await
+    }
+
     /// Sends a text.
     pub(crate) async fn post_text<T: DeserializeOwned>(
         &self,

@@ -14,6 +14,9 @@
 //! | `POST /v1/tsdb/{instance}/write` | samples as text; `mode=add` adds them to counters |
 //! | `POST /v1/tsdb/{instance}/otlp/v1/metrics` | OpenTelemetry's metrics; also at `/api/v1/otlp/v1/metrics`, as Prometheus has it |
 //! | `/v1/tsdb/{instance}/api/v1/..`, `/api/v1/..` | Prometheus's interface, see [`prometheus`] |
+//! | `POST /v1/vector/{instance}/upsert`, `/patch`, `/delete` | one transaction; documents, a list of them, or JSON lines |
+//! | `POST /v1/vector/{instance}/import` | JSON lines; wrong rows are reported, the others are written |
+//! | `POST /v1/vector/{instance}/get`, `/scan`, `/count`, `/search`, `GET .../stats`, `.../documents/{id}` | see [`crate::api::vector`] |
 //!
 //! What is read is durable. Errors are `{"error": {"kind": .., "message": ..}}`, below `/api/v1` they have Prometheus's shape.
 //! Handlers take requests apart and put answers together; what happens between is done by the slate.
@@ -28,6 +31,7 @@ mod request;
 mod serve;
 mod slate;
 mod tsdb;
+mod vector;
 
 use std::sync::Arc;
 
@@ -104,6 +108,7 @@ fn router(server: Server, body_limit: usize) -> Router {
         .route("/v1/tsdb/{instance}/api/v1/otlp/v1/metrics", post(otlp::export))
         .route("/api/v1/otlp/v1/metrics", post(otlp::export))
         .merge(prometheus::routes())
+        .merge(vector::routes())
         .fallback(async || Failed::from(Error::not_found("there is nothing at this path")))
         .method_not_allowed_fallback(async || Failed::method_not_allowed())
         .layer(DefaultBodyLimit::max(body_limit))

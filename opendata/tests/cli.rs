@@ -6,4 +6,5 @@ mod cli {
     mod files;
     mod harness;
     mod server;
+    mod vector;
 }

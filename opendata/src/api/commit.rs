@@ -3,13 +3,14 @@
 //! ```json
 //! {"operations": [
 //!   {"instance": "events", "append": {"stream": "tenant-7", "payload": "42 tokens"}},
-//!   {"instance": "usage", "add": {"labels": {"__name__": "tokens_total", "tenant": "7"}, "value": 42}}
+//!   {"instance": "usage", "add": {"labels": {"__name__": "tokens_total", "tenant": "7"}, "value": 42}},
+//!   {"instance": "docs", "upsert": {"id": "a", "embedding": [0.1, 0.2], "lang": "en"}}
 //! ]}
 //! ```
 
 use std::collections::BTreeMap;
 
-use opendata_compose::{Commit, Handle, InternalComposite, Log, Transaction, Tsdb};
+use opendata_compose::{Commit, Handle, InternalComposite, Log, Transaction, Tsdb, Vector, vector};
 use opendata_core::slate::Ack;
 use opendata_core::{Error, Position, Result, Timestamp};
 use opendata_log::{NewRecord, OnDuplicate};
@@ -19,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use super::bytes::Text;
 use super::number::Number;
 use super::record::RecordIn;
+use super::vector::DocumentJson;
+use super::vector::ask::{DeleteIn, VersionIn, VersionOut};
 use crate::times;
 
 /// A transaction.
@@ -60,6 +63,18 @@ pub(crate) struct Operation {
     /// TSDB: amounts to add to counters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) add: Option<OneOrMany<SampleIn>>,
+    /// Vector: conditions on the versions of documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) if_version: Option<OneOrMany<VersionIn>>,
+    /// Vector: documents to write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) upsert: Option<OneOrMany<DocumentJson>>,
+    /// Vector: documents to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) patch: Option<OneOrMany<DocumentJson>>,
+    /// Vector: documents to delete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) delete: Option<DeleteIn>,
 }
 
 /// A value, or a list of them.
@@ -122,6 +137,7 @@ pub(crate) struct CommitOut {
 pub(crate) enum ReceiptOut {
     Log { records: u64, first: Option<Position>, last: Option<Position>, duplicate: bool },
     Tsdb { samples: u64, new_series: u64, totals: Vec<Number> },
+    Vector { versions: Vec<VersionOut>, deleted: u64 },
 }
 
 impl From<AckIn> for Ack {
@@ -138,6 +154,7 @@ impl From<AckIn> for Ack {
 struct Touched {
     logs: Vec<Handle<Log>>,
     tsdbs: Vec<Handle<Tsdb>>,
+    vectors: Vec<Handle<Vector>>,
 }
 
 impl CommitIn {
@@ -169,8 +186,16 @@ impl Operation {
     ) -> Result<()> {
         let of_log = self.append.is_some() || self.expect_position.is_some() || self.producer.is_some();
         let of_tsdb = self.sample.is_some() || self.add.is_some();
-        if !of_log && !of_tsdb {
+        let of_vector = self.is_of_vector();
+        if !of_log && !of_tsdb && !of_vector {
             return Err(Error::invalid(format!("an operation asks for nothing, instance={}", self.instance)));
+        }
+        if of_vector && (of_log || of_tsdb) {
+            return Err(Error::invalid(format!("verbs of several systems, instance={}", self.instance)));
+        }
+        if of_vector {
+            touched.vectors.push(self.stage_documents(composite, transaction)?);
+            return Ok(());
         }
         if of_log {
             let handle = composite.get::<Log>(&self.instance)?;
@@ -207,6 +232,31 @@ impl Operation {
     }
 }
 
+impl Operation {
+    fn is_of_vector(&self) -> bool {
+        self.if_version.is_some() || self.upsert.is_some() || self.patch.is_some() || self.delete.is_some()
+    }
+
+    /// Conditions first; then upserts, patches and deletions in this order.
+    fn stage_documents(self, composite: &InternalComposite, transaction: &mut Transaction) -> Result<Handle<Vector>> {
+        let handle = composite.get::<Vector>(&self.instance)?;
+        let reader = composite.view().on(&handle)?;
+        let schema = &reader.config().schema;
+        let op = transaction.on(&handle);
+        for expected in self.if_version.into_iter().flat_map(|list| list.0) {
+            expected.stage(op);
+        }
+        for document in self.upsert.into_iter().flat_map(|list| list.0) {
+            op.upsert(document.document(schema)?);
+        }
+        for change in self.patch.into_iter().flat_map(|list| list.0) {
+            op.patch(&change.id.0, change.patch(schema)?);
+        }
+        self.delete.map_or(Ok(()), |delete| delete.stage(op))?;
+        Ok(handle)
+    }
+}
+
 impl AppendIn {
     fn into_parts(self) -> (Text, NewRecord) {
         let Self { stream, payload, headers, event_time, schema_id } = self;
@@ -227,6 +277,11 @@ impl Touched {
                 receipts.insert(handle.name().to_owned(), ReceiptOut::of_tsdb(receipt));
             }
         }
+        for handle in &self.vectors {
+            if let Some(receipt) = commit.receipt(handle) {
+                receipts.insert(handle.name().to_owned(), ReceiptOut::of_vector(receipt));
+            }
+        }
         CommitOut { position: commit.position(), receipts }
     }
 }
@@ -239,6 +294,12 @@ impl ReceiptOut {
             last: receipt.last(),
             duplicate: receipt.is_duplicate(),
         }
+    }
+
+    pub(crate) fn of_vector(receipt: &vector::Receipt) -> Self {
+        let version =
+            |(id, version): &(bytes::Bytes, vector::Version)| VersionOut { id: id.into(), version: version.0 };
+        Self::Vector { versions: receipt.versions.iter().map(version).collect(), deleted: receipt.deleted }
     }
 
     pub(crate) fn of_tsdb(receipt: &opendata_tsdb::Receipt) -> Self {

@@ -1,0 +1,200 @@
+//! `opendata vector`, at the store and through a server, and the same words over HTTP.
+
+use serde_json::{Value, json};
+
+use super::harness::Place;
+
+const FILE: &str = "version: 1
+store: {url: file:./data, local_durability: operating_system}
+nodes:
+  n:
+    instances:
+      events: log
+      docs:
+        system: vector
+        config:
+          schema:
+            vectors: {embedding: {dims: 2, metric: l2}}
+            attributes: {lang: string, year: i64, at: timestamp}
+            texts: {body: {stemming: english}}
+";
+
+/// A folder with a vector database of a few documents.
+fn place() -> Place {
+    let place = Place::empty();
+    std::fs::write(place.path().join("opendata.yaml"), FILE).unwrap();
+    assert_eq!(place.serve().terminate(), 0);
+    let out = place.ok(&[
+        "vector",
+        "upsert",
+        r#"{"id": "a", "embedding": [1, 0], "lang": "en", "year": 1990, "body": "red foxes"}"#,
+        r#"{"id": "b", "embedding": [0.9, 0.1], "lang": "de", "year": 2000, "body": "a fox"}"#,
+        r#"{"id": "c", "embedding": [0, 1], "lang": "en", "year": 2010, "at": "2026-01-31T12:00:00Z"}"#,
+    ]);
+    assert!(out.starts_with("wrote 3 documents at position "), "{out}");
+    place
+}
+
+fn ids(results: &Value) -> Vec<&str> {
+    results["hits"].as_array().unwrap().iter().map(|hit| hit["document"]["id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn documents_are_written_read_changed_and_deleted() {
+    let place = place();
+    let found = place.json(&["vector", "get", "a", "c", "--select", "embedding,at"]);
+    assert_eq!(found[0]["document"], json!({"id": "a", "embedding": [1.0, 0.0]}));
+    assert_eq!(found[1]["document"], json!({"id": "c", "embedding": [0.0, 1.0], "at": 1_769_860_800_000i64}));
+
+    let version = place.json(&["vector", "get", "a"])[0]["version"].to_string();
+    let condition = format!("a={version}");
+    place.ok(&["vector", "patch", r#"{"id": "a", "lang": null, "year": 1991}"#, "--if-version", &condition]);
+    let err = place.fails(5, &["vector", "patch", r#"{"id": "a", "year": 1992}"#, "--if-version", &condition]);
+    assert!(err.contains("version differs, document=a"), "{err}");
+    let found = place.json(&["vector", "get", "a"]);
+    assert_eq!(found[0]["document"], json!({"id": "a", "embedding": [1.0, 0.0], "year": 1991, "body": "red foxes"}));
+    place.ok(&["vector", "upsert", r#"{"id": "new"}"#, "--if-version", "new=none"]);
+    place.fails(5, &["vector", "upsert", r#"{"id": "new"}"#, "--if-version", "new=none"]);
+
+    // A wrong document refuses all of them, and is named.
+    let err = place.fails(3, &["vector", "upsert", r#"{"id": "x"}"#, r#"{"id": "y", "embedding": [1]}"#]);
+    assert!(err.contains("document y: wrong number of dimensions, field=embedding"), "{err}");
+    let scanned: Vec<Value> = place.json(&["vector", "scan", "--select", "id"]);
+    let scanned: Vec<&str> = scanned.iter().map(|one| one["document"]["id"].as_str().unwrap()).collect();
+    assert_eq!(scanned, ["a", "b", "c", "new"]);
+    assert_eq!(place.ok(&["vector", "count", "--filter", "year >= 2000"]), "2\n");
+
+    assert!(place.ok(&["vector", "delete", "--filter", "year < 2005"]).starts_with("deleted 2 documents"));
+    place.ok(&["vector", "delete", "new", "nobody"]);
+    assert_eq!(place.ok(&["vector", "count"]), "1\n");
+    let err = place.run(&["vector", "get", "c", "a"]);
+    assert_eq!(err.code, 4, "{}", err.err);
+    assert!(err.out.contains("\"en\"") && err.err.contains("documents=[a]"), "{}{}", err.out, err.err);
+    // The past is there.
+    place.fails(3, &["vector", "count", "--filter", "year <"]);
+    place.ok(&["checkpoint", "create", "before"]);
+    place.ok(&["vector", "delete", "c"]);
+    assert_eq!(place.ok(&["vector", "count"]), "0\n");
+    assert_eq!(place.ok(&["vector", "count", "--at", "before"]), "1\n");
+}
+
+#[test]
+fn searches_say_the_same_at_the_store_through_the_server_and_over_http() {
+    let place = place();
+    let query = json!({
+        "nearest": {"field": "embedding", "vector": [1, 0]}, "words": {"field": "body", "text": "fox"},
+        "filter": {"attribute": "year", "lt": 2005}, "limit": 2, "select": ["lang"], "explain": true,
+    });
+    let here = place.json(&["vector", "search", "--query", &query.to_string()]).remove(0);
+    let server = place.serve();
+    let over_http = server.json("POST", "/v1/vector/docs/search", &query.to_string());
+    let through = place.json(&["--server", &server.url, "vector", "search", "--query", &query.to_string()]).remove(0);
+    for results in [&here, &over_http, &through] {
+        assert_eq!(results["hits"], here["hits"]);
+        assert_eq!((ids(results), &results["explain"]["matching"]), (vec!["a", "b"], &json!(2)));
+        assert_eq!(results["hits"][0]["document"], json!({"id": "a", "lang": "en"}));
+    }
+    let args = ["--near", "embedding=[0, 1]", "--filter", "lang = 'en'", "--exact", "--limit", "1"];
+    let found = place.json(&[&["--server", &server.url, "vector", "search"], &args[..]].concat());
+    assert_eq!(ids(&found[0]), ["c"]);
+    let table = place.ok(&[&["--server", &server.url, "vector", "search"], &args[..]].concat());
+    assert!(table.contains("c ") && table.contains("lang=\"en\""), "{table}");
+    let grouped =
+        place.json(&["--server", &server.url, "vector", "search", "--near", "embedding=[1,0]", "--group-by", "lang"]);
+    assert_eq!(ids(&grouped[0]), ["a", "b"]);
+
+    for (word, body, expected) in [
+        ("search", json!({"nearest": {"field": "embedding", "vector": [1]}}), (400, "invalid")),
+        ("search", json!({"neerest": {}}), (400, "invalid")),
+        ("search", json!({"filter": "year ="}), (400, "invalid")),
+        ("upsert", json!([{"id": "x", "embedding": [1, 2]}, {"id": ""}]), (400, "invalid")),
+        ("delete", json!({}), (400, "invalid")),
+        ("patch", json!({"id": "nobody", "year": 1}), (404, "not_found")),
+    ] {
+        let (status, kind) = server.refused("POST", &format!("/v1/vector/docs/{word}"), &body.to_string());
+        assert_eq!((status, kind.as_str()), expected, "{word} {body}");
+    }
+    assert_eq!(server.refused("GET", "/v1/vector/docs/documents/nobody", "").0, 404);
+    assert_eq!(server.refused("POST", "/v1/vector/events/count", "").0, 400);
+    let one = server.json("GET", "/v1/vector/docs/documents/a", "");
+    assert_eq!(one["document"]["year"], 1990);
+    assert_eq!(server.json("GET", "/v1/vector/docs/stats", "")["documents"], 3);
+}
+
+#[test]
+fn a_commit_writes_documents_and_records_together_or_not_at_all() {
+    let place = place();
+    let server = place.serve();
+    let body = |document: Value, version: Value| {
+        json!({"operations": [
+            {"instance": "events", "append": {"stream": "s", "payload": "x"}},
+            {"instance": "docs", "if_version": {"id": "d", "version": version}, "upsert": [document], "delete": {"ids": ["a"]}},
+        ]})
+        .to_string()
+    };
+    let wrong = body(json!({"id": "d", "embedding": [1]}), Value::Null);
+    assert_eq!(server.refused("POST", "/v1/commit", &wrong).0, 400);
+    let late = body(json!({"id": "d"}), json!(77));
+    assert_eq!(server.refused("POST", "/v1/commit", &late).0, 409);
+    let records = server.json("GET", "/v1/log/events/records", "");
+    assert_eq!(records["records"].as_array().unwrap().len(), 0);
+    let answer = server.json("POST", "/v1/commit", &body(json!({"id": "d", "embedding": [1, 1]}), Value::Null));
+    assert_eq!(
+        (&answer["receipts"]["docs"]["versions"][0]["id"], &answer["receipts"]["docs"]["deleted"]),
+        (&json!("d"), &json!(1))
+    );
+    assert_eq!(server.json("POST", "/v1/vector/docs/count", "")["documents"], 3);
+}
+
+#[test]
+fn imports_report_each_wrong_row_and_write_the_others() {
+    let place = place();
+    let rows: Vec<String> = (0..2500)
+        .map(|n| match n {
+            7 => "not json".to_owned(),
+            1200 => json!({"id": "wrong", "embedding": [1.0]}).to_string(),
+            1300 => json!({"id": "wronger", "colour": 1}).to_string(),
+            _ => json!({"id": format!("{n:05}"), "embedding": [n, 1], "year": n}).to_string(),
+        })
+        .collect();
+    std::fs::write(place.path().join("rows.jsonl"), rows.join("\n")).unwrap();
+    let check = |ended: super::harness::Ended| {
+        assert_eq!(ended.code, 3, "{}", ended.err);
+        let out: Value = serde_json::from_str(&ended.out).unwrap();
+        assert_eq!((&out["written"], &out["refused"]), (&json!(2497), &json!(3)));
+        let report = std::fs::read_to_string(place.path().join("report.jsonl")).unwrap();
+        let mut report: Vec<Value> = report.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        report.sort_by_key(|row| row["row"].as_u64());
+        let refused: Vec<_> = report.iter().map(|row| (row["row"].as_u64().unwrap(), row["id"].as_str())).collect();
+        assert_eq!(refused, [(8, None), (1201, Some("wrong")), (1301, Some("wronger"))]);
+        assert!(report[1]["message"].as_str().unwrap().contains("wrong number of dimensions"));
+    };
+    let args = ["--json", "vector", "import", "rows.jsonl", "--report", "report.jsonl", "--batch", "400"];
+    check(place.run(&args));
+    assert_eq!(place.ok(&["vector", "count", "--filter", "year < 1000"]), "999\n");
+    let ended = place.run(&["vector", "import", "rows.jsonl", "--progress"]);
+    assert!(ended.err.contains("import: 2500 done"), "{}", ended.err);
+    // Again, through a server: nothing doubles.
+    let server = place.serve();
+    check(place.run(&[&["--server", &server.url], &args[..]].concat()));
+    assert_eq!(server.json("POST", "/v1/vector/docs/count", "")["documents"], 2500);
+}
+
+#[test]
+fn matrices_of_numpy_are_imported() {
+    let place = place();
+    let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }\n";
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend_from_slice(&(header.len() as u16).to_le_bytes());
+    bytes.extend_from_slice(header.as_bytes());
+    bytes.extend([1f32, 0.0, f32::NAN, 0.0, 5.0, 6.0].iter().flat_map(|number| number.to_le_bytes()));
+    std::fs::write(place.path().join("words.npy"), bytes).unwrap();
+    std::fs::write(place.path().join("words.txt"), "one\ntwo\nthree\n").unwrap();
+    let ended = place.run(&["vector", "import", "words.npy", "--ids", "words.txt"]);
+    assert_eq!(ended.code, 3);
+    assert!(ended.out.contains("row 2: document two: not a finite number"), "{}", ended.out);
+    assert_eq!(place.json(&["vector", "get", "three"])[0]["document"], json!({"id": "three", "embedding": [5.0, 6.0]}));
+    let server = place.serve();
+    assert_eq!(place.run(&["--server", &server.url, "vector", "import", "words.npy"]).code, 3);
+    assert_eq!(server.json("GET", "/v1/vector/docs/documents/2", "")["document"]["embedding"], json!([5.0, 6.0]));
+}
