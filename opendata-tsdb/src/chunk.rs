@@ -1,23 +1,26 @@
 //! Chunks: the samples of one series in one window, as they are kept.
 //!
 //! A row holds chunks one behind the other, in time order and without overlap; each has up to [`CHUNK_SAMPLES`]
-//! samples. A row is canonical: it is a function of the samples alone, so that merging in any grouping gives the same
+//! floats or [`CHUNK_HISTOGRAMS`] histograms. A row is canonical: it is a function of the samples alone, so that merging in any grouping gives the same
 //! bytes. Merging decodes all, lets the later operand win on equal timestamps, and encodes again.
 //!
 //! ```text
 //! row   = layout u8 (1) · chunk*
 //! chunk = length varint · body
-//! body  = kind u8 (1: floats; 2 is reserved for native histograms) · count varint · first time signed varint
-//!         · span (last - first time) varint · flags u8 · [min, max, sum f64] · times · values
+//! body  = kind u8 (1 floats, 2 histograms) · count varint · first time signed varint
+//!         · span (last - first time) varint · flags u8 · [min, max, sum f64] · times · values or histograms
 //! ```
-//! Flags: bit 0, statistics follow (over what is not NaN; only for [`STATISTICS_FROM`] samples or more); bit 1, the
-//! values never decrease and none is NaN; bit 2, some value is NaN. Times are an integer column ([`ints`]), values a
-//! value column ([`values`]).
+//! Flags: bit 0, statistics follow (over what is not NaN; only for [`STATISTICS_FROM`] samples or more that are not all
+//! the same); bit 1, the values never decrease and none is NaN; bit 2, some value is NaN. Histograms have no flags. Times
+//! are an integer column ([`ints`]), values a value column ([`values`]), histograms columns of their own ([`histogram`]).
 
 mod bits;
+pub(crate) mod histogram;
 pub(crate) mod ints;
 pub(crate) mod values;
 mod xor;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use opendata_core::codec::{Decoder, Encoder};
@@ -26,13 +29,17 @@ use opendata_core::{Error, Result};
 pub(crate) use ints::Effort;
 pub(crate) use values::Scratch;
 
-use crate::columns::Columns;
+use crate::columns::{Columns, Samples};
+use crate::histogram::Histogram;
 
 const LAYOUT: u8 = 1;
 const FLOATS: u8 = 1;
+const HISTOGRAMS: u8 = 2;
 
 /// The most samples that one chunk holds.
 pub(crate) const CHUNK_SAMPLES: usize = 1024;
+/// The most histograms that one chunk holds.
+pub(crate) const CHUNK_HISTOGRAMS: usize = 128;
 /// The fewest samples of a chunk that are worth statistics: below, they cost more than decoding.
 pub(crate) const STATISTICS_FROM: usize = 64;
 
@@ -51,6 +58,7 @@ pub(crate) struct Statistics {
 /// A chunk whose head was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk<'a> {
+    kind: u8,
     pub(crate) count: usize,
     pub(crate) first_ms: i64,
     pub(crate) last_ms: i64,
@@ -60,6 +68,11 @@ pub(crate) struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
+    /// Whether its samples are histograms.
+    pub(crate) fn has_histograms(&self) -> bool {
+        self.kind == HISTOGRAMS
+    }
+
     /// Whether no value is below the one before it, and none is NaN.
     pub(crate) fn never_decreases(&self) -> bool {
         self.flags & NEVER_DECREASES != 0
@@ -74,7 +87,15 @@ impl Chunk<'_> {
         if out.times.last() != Some(&self.last_ms) {
             return Err(Error::corrupt("chunk ends at another time than its head says"));
         }
-        values::decode(&mut self.columns, self.count, scratch, &mut out.values)?;
+        if self.kind == HISTOGRAMS {
+            let begin = out.values.len();
+            let histograms = histogram::decode(&mut self.columns, self.count, scratch)?;
+            out.values.resize(begin + histograms.len(), 0.0);
+            let places = (begin..).map(|at| u32::try_from(at).unwrap_or(u32::MAX));
+            out.histograms.extend(places.zip(histograms.into_iter().map(Arc::new)));
+        } else {
+            values::decode(&mut self.columns, self.count, scratch, &mut out.values)?;
+        }
         self.columns.finish()
     }
 }
@@ -100,7 +121,7 @@ pub(crate) fn chunks(row: &[u8]) -> Result<impl Iterator<Item = Result<Chunk<'_>
 fn head(body: &[u8]) -> Result<Chunk<'_>> {
     let mut columns = Decoder::new(body);
     let kind = columns.u8()?;
-    if kind != FLOATS {
+    if !(FLOATS..=HISTOGRAMS).contains(&kind) {
         return Err(Error::unsupported(format!("unknown kind of chunk, kind={kind}")));
     }
     let count = columns.count()?;
@@ -114,26 +135,58 @@ fn head(body: &[u8]) -> Result<Chunk<'_>> {
         0 => None,
         _ => Some(Statistics { min: columns.f64()?, max: columns.f64()?, sum: columns.f64()? }),
     };
-    Ok(Chunk { count, first_ms, last_ms, flags, statistics, columns })
+    Ok(Chunk { kind, count, first_ms, last_ms, flags, statistics, columns })
 }
 
 /// Writes samples, which must be in strictly ascending time order, as a row.
-pub(crate) fn encode_row(times: &[i64], values: &[f64]) -> Bytes {
-    let mut row = Encoder::with_capacity(LAYOUT, times.len() * 2 + 32);
-    for (times, values) in times.chunks(CHUNK_SAMPLES).zip(values.chunks(CHUNK_SAMPLES)) {
-        row.bytes(&encode_chunk(times, values));
+pub(crate) fn encode_row(samples: Samples<'_>) -> Bytes {
+    let mut row = Encoder::with_capacity(LAYOUT, samples.len() * 2 + 32);
+    let mut rest = samples;
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(stretch(rest));
+        row.bytes(&if now.has_histograms() { encode_histograms(now) } else { encode_floats(now) });
+        rest = later;
     }
     row.finish()
 }
 
-fn encode_chunk(times: &[i64], values: &[f64]) -> Bytes {
-    let (Some(first), Some(last)) = (times.first(), times.last()) else { return Bytes::new() };
-    let mut body = Encoder::with_capacity(FLOATS, times.len() * 2 + 48);
-    body.varint(times.len() as u64).signed(*first).varint(last.wrapping_sub(*first).cast_unsigned());
+/// How many samples the first chunk takes: all of one kind, and not too many.
+fn stretch(samples: Samples<'_>) -> usize {
+    let mut histograms = samples.histograms().map(|(at, _)| at);
+    match histograms.next() {
+        None => samples.len().min(CHUNK_SAMPLES),
+        Some(0) => {
+            let more = histograms.zip(1..CHUNK_HISTOGRAMS).take_while(|(at, expected)| at == expected);
+            1 + more.count()
+        }
+        Some(at) => at.min(CHUNK_SAMPLES),
+    }
+}
+
+fn begin_body(kind: u8, times: &[i64]) -> Encoder {
+    let mut body = Encoder::with_capacity(kind, times.len() * 2 + 48);
+    let (first, last) = (times.first().copied().unwrap_or(0), times.last().copied().unwrap_or(0));
+    body.varint(times.len() as u64).signed(first).varint(last.wrapping_sub(first).cast_unsigned());
+    body
+}
+
+fn encode_histograms(samples: Samples<'_>) -> Bytes {
+    let mut body = begin_body(HISTOGRAMS, samples.times);
+    body.u8(0);
+    ints::encode(&mut body, samples.times, Effort::Small);
+    let all: Vec<&Histogram> = samples.histograms().map(|(_, one)| one.as_ref()).collect();
+    histogram::encode(&mut body, &all);
+    body.finish()
+}
+
+fn encode_floats(samples: Samples<'_>) -> Bytes {
+    let (times, values) = (samples.times, samples.values);
+    let mut body = begin_body(FLOATS, times);
     let has_nan = values.iter().any(|value| value.is_nan());
     let never_decreases = !has_nan && values.is_sorted();
     let mut flags = if has_nan { HAS_NAN } else { 0 } | if never_decreases { NEVER_DECREASES } else { 0 };
-    let statistics = statistics(values).filter(|_| values.len() >= STATISTICS_FROM);
+    let worth_it = |found: &Statistics| values.len() >= STATISTICS_FROM && (found.min < found.max || has_nan);
+    let statistics = statistics(values).filter(worth_it);
     if statistics.is_some() {
         flags |= HAS_STATISTICS;
     }
@@ -199,7 +252,7 @@ pub(crate) fn merge_rows<'a>(rows: impl Iterator<Item = &'a [u8]>) -> Result<Byt
         decode_row(row, &mut scratch, &mut all)?;
     }
     all.settle();
-    Ok(encode_row(&all.times, &all.values))
+    Ok(encode_row(all.as_samples()))
 }
 
 #[cfg(test)]

@@ -1,10 +1,89 @@
-//! Columns of samples: times and values of equal length.
+//! Columns of samples: times and values of equal length, and beside them the few samples that are histograms.
+//!
+//! A sample whose place is in `histograms` is a histogram, and its value is zero and means nothing. Most series have
+//! none, and then this column costs one look at its length.
 
-/// Samples as two columns of equal length.
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::histogram::Histogram;
+
+/// Samples as columns of equal length.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Columns {
     pub(crate) times: Vec<i64>,
     pub(crate) values: Vec<f64>,
+    /// The samples that are histograms, by their place, ascending.
+    pub(crate) histograms: Vec<(u32, Arc<Histogram>)>,
+}
+
+/// A stretch of such columns.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Samples<'a> {
+    pub(crate) times: &'a [i64],
+    pub(crate) values: &'a [f64],
+    histograms: &'a [(u32, Arc<Histogram>)],
+    /// The place of the stretch's first sample, as `histograms` counts.
+    first: u32,
+}
+
+fn place(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+impl<'a> Samples<'a> {
+    pub(crate) fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    /// The samples from place to place.
+    pub(crate) fn range(self, range: Range<usize>) -> Self {
+        let end = range.end.min(self.len());
+        let range = range.start.min(end)..end;
+        let (first, end) = (self.first + place(range.start), self.first + place(range.end));
+        let histograms = match self.histograms {
+            [] => self.histograms,
+            all => {
+                let begin = all.partition_point(|(at, _)| *at < first);
+                let end = all.partition_point(|(at, _)| *at < end);
+                all.get(begin..end).unwrap_or_default()
+            }
+        };
+        let times = self.times.get(range.clone()).unwrap_or_default();
+        Self { times, values: self.values.get(range).unwrap_or_default(), histograms, first }
+    }
+
+    /// The samples whose time is in `start_ms ..= end_ms`. They must be in time order.
+    pub(crate) fn within(self, (start_ms, end_ms): (i64, i64)) -> Self {
+        let begin = self.times.partition_point(|time| *time < start_ms);
+        let end = self.times.partition_point(|time| *time <= end_ms).max(begin);
+        self.range(begin..end)
+    }
+
+    pub(crate) fn split_at(self, at: usize) -> (Self, Self) {
+        (self.range(0..at), self.range(at..self.len()))
+    }
+
+    /// The places of the samples that are histograms, with them.
+    pub(crate) fn histograms(self) -> impl Iterator<Item = (usize, &'a Arc<Histogram>)> + Clone {
+        let first = self.first;
+        self.histograms.iter().map(move |(at, histogram)| (at.saturating_sub(first) as usize, histogram))
+    }
+
+    pub(crate) fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
+    }
+
+    /// The histogram at a place, if the sample is one.
+    pub(crate) fn histogram(self, index: usize) -> Option<&'a Arc<Histogram>> {
+        let at = self.first + place(index);
+        let found = self.histograms.binary_search_by_key(&at, |(at, _)| *at).ok()?;
+        self.histograms.get(found).map(|(_, histogram)| histogram)
+    }
 }
 
 impl Columns {
@@ -16,9 +95,53 @@ impl Columns {
         self.times.is_empty()
     }
 
-    pub(crate) fn extend(&mut self, times: &[i64], values: &[f64]) {
-        self.times.extend_from_slice(times);
-        self.values.extend_from_slice(values);
+    pub(crate) fn clear(&mut self) {
+        self.times.clear();
+        self.values.clear();
+        self.histograms.clear();
+    }
+
+    pub(crate) fn as_samples(&self) -> Samples<'_> {
+        Samples { times: &self.times, values: &self.values, histograms: &self.histograms, first: 0 }
+    }
+
+    pub(crate) fn push(&mut self, time_ms: i64, value: f64) {
+        self.times.push(time_ms);
+        self.values.push(value);
+    }
+
+    pub(crate) fn push_histogram(&mut self, time_ms: i64, histogram: Arc<Histogram>) {
+        self.histograms.push((place(self.len()), histogram));
+        self.push(time_ms, 0.0);
+    }
+
+    /// Appends a sample of another stretch.
+    fn push_from(&mut self, samples: Samples<'_>, index: usize) {
+        let (Some(time), Some(value)) = (samples.times.get(index), samples.values.get(index)) else { return };
+        match samples.histogram(index) {
+            Some(histogram) => self.push_histogram(*time, Arc::clone(histogram)),
+            None => self.push(*time, *value),
+        }
+    }
+
+    pub(crate) fn extend(&mut self, samples: Samples<'_>) {
+        if samples.has_histograms() {
+            let offset = self.len();
+            self.histograms.extend(samples.histograms().map(|(at, one)| (place(offset + at), Arc::clone(one))));
+        }
+        self.times.extend_from_slice(samples.times);
+        self.values.extend_from_slice(samples.values);
+    }
+
+    pub(crate) fn append(&mut self, mut other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        let offset = place(self.len());
+        self.histograms.extend(other.histograms.into_iter().map(|(at, one)| (offset + at, one)));
+        self.times.append(&mut other.times);
+        self.values.append(&mut other.values);
     }
 
     /// Takes out the samples from place `from` on whose time is outside `start_ms ..= end_ms`. From there on they
@@ -27,10 +150,39 @@ impl Columns {
         let tail = self.times.get(from..).unwrap_or_default();
         let begin = from + tail.partition_point(|time| *time < start_ms);
         let end = from + tail.partition_point(|time| *time <= end_ms);
-        self.times.truncate(end);
-        self.values.truncate(end);
-        self.times.drain(from..begin);
-        self.values.drain(from..begin);
+        self.cut(end..self.len());
+        self.cut(from..begin);
+    }
+
+    /// Takes out the samples whose time is in `start_ms ..= end_ms`. They must be in time order.
+    pub(crate) fn remove(&mut self, (start_ms, end_ms): (i64, i64)) {
+        let begin = self.times.partition_point(|time| *time < start_ms);
+        let end = self.times.partition_point(|time| *time <= end_ms);
+        self.cut(begin..end.max(begin));
+    }
+
+    fn cut(&mut self, range: Range<usize>) {
+        if range.start >= range.end {
+            return;
+        }
+        self.times.drain(range.clone());
+        self.values.drain(range.clone());
+        if !self.histograms.is_empty() {
+            let (start, end) = (place(range.start), place(range.end));
+            self.histograms.retain(|(at, _)| !(start..end).contains(at));
+            for (at, _) in self.histograms.iter_mut().filter(|(at, _)| *at >= end) {
+                *at -= end - start;
+            }
+        }
+    }
+
+    /// Keeps the samples that `keep` says by their place.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
+        let mut kept = Self::default();
+        for index in (0..self.len()).filter(|index| keep(*index)) {
+            kept.push_from(self.as_samples(), index);
+        }
+        *self = kept;
     }
 
     /// Brings the samples into strictly ascending time order; of equal times the one that stood last wins.
@@ -38,17 +190,23 @@ impl Columns {
         if self.times.is_sorted_by(|a, b| a < b) {
             return;
         }
-        let mut samples: Vec<(i64, f64)> = self.times.iter().copied().zip(self.values.iter().copied()).collect();
-        samples.sort_by_key(|(time, _)| *time);
-        // `dedup_by` hands over the later one first and keeps the earlier place.
-        samples.dedup_by(|later, kept| {
-            let same = later.0 == kept.0;
-            if same {
-                *kept = *later;
+        let mut order: Vec<(i64, u32)> = self.times.iter().copied().zip(0u32..).collect();
+        // Places are distinct, so of equal times the later one stands last. This sort is quick where runs are sorted.
+        order.sort();
+        self.gather(&order, |(time, at), next| (*at, next.is_none_or(|(other, _)| other != time)));
+    }
+
+    /// Becomes the samples at the places of `order` that `pick` keeps, given each with the one behind it.
+    pub(crate) fn gather<T>(&mut self, order: &[T], pick: impl Fn(&T, Option<&T>) -> (u32, bool)) {
+        let mut sorted = Self::default();
+        sorted.times.reserve(order.len());
+        sorted.values.reserve(order.len());
+        for (index, one) in order.iter().enumerate() {
+            if let (at, true) = pick(one, order.get(index + 1)) {
+                sorted.push_from(self.as_samples(), at as usize);
             }
-            same
-        });
-        (self.times, self.values) = samples.into_iter().unzip();
+        }
+        *self = sorted;
     }
 }
 

@@ -23,10 +23,18 @@ pub struct Config {
     pub retention_ms: Option<u64>,
     /// How far behind the slate's clock a sample may be; older ones are refused. None takes all within retention.
     pub late_limit_ms: Option<u64>,
-    /// How far ahead of the slate's clock a sample may be; later ones are refused. None takes all.
+    /// How far ahead of the slate's clock a sample may be, two days by default; later ones are refused, for their
+    /// buckets would stay when all others have gone. None takes all.
     pub future_limit_ms: Option<u64>,
-    /// The most series in one bucket. A transaction that would create more is refused with `Backpressure`.
+    /// The most series in one bucket. What would create more is refused with `Backpressure`; so for the other limits.
     pub max_series: u32,
+    /// The most series of one metric in one bucket.
+    pub max_series_per_metric: Option<u32>,
+    /// The most series in one bucket that one [source](crate::Op::source) may create.
+    pub max_series_per_source: Option<u32>,
+    /// How many series a second may be new on average, over some ten seconds. Series that another bucket in memory
+    /// has, as all have at midnight, are not new. A transaction that begins within the limit is not stopped halfway.
+    pub max_new_series_per_second: Option<u32>,
     /// Samples that may wait in memory before the fullest bucket is sealed into chunks.
     pub seal_samples: u64,
     /// Commits whose samples may wait in one bucket before it is sealed.
@@ -44,8 +52,11 @@ impl Default for Config {
             window_ms: 2 * HOUR_MS,
             retention_ms: None,
             late_limit_ms: None,
-            future_limit_ms: None,
+            future_limit_ms: Some(2 * DAY_MS),
             max_series: 10_000_000,
+            max_series_per_metric: None,
+            max_series_per_source: None,
+            max_new_series_per_second: None,
             seal_samples: 8_000_000,
             seal_slabs: 4096,
             seal_after_ms: HOUR_MS / 2,
@@ -63,6 +74,8 @@ impl Config {
         check(self.bucket_ms <= 366 * DAY_MS, "bucket_ms must be at most 366 days")?;
         check(self.retention_ms.is_none_or(|ms| ms >= self.bucket_ms), "retention_ms must be at least bucket_ms")?;
         check(self.max_series > 0, "max_series must be at least 1")?;
+        let limits = [self.max_series_per_metric, self.max_series_per_source, self.max_new_series_per_second];
+        check(limits.iter().all(|limit| *limit != Some(0)), "a limit of series must be at least 1")?;
         check(self.seal_samples > 0, "seal_samples must be at least 1")?;
         check(self.seal_slabs > 0, "seal_slabs must be at least 1")?;
         check((1..=16 << 20).contains(&self.seal_step_bytes), "seal_step_bytes must be 1 to 16 MiB")

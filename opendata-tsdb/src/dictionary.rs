@@ -4,8 +4,10 @@
 //! of its own. So a sample costs one hash whatever bucket it falls into, and labels stand in memory once. Slots are
 //! memory only: they are never stored, and forgetting one is always right.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+use roaring::RoaringBitmap;
 
 use crate::key::BLOCK_SERIES;
 use crate::labels::{FingerprintHasher, Labels, METRIC_NAME};
@@ -107,10 +109,22 @@ impl SeriesById {
 pub(crate) struct Bucket {
     ids: Vec<u32>,
     slots: Vec<Slot>,
-    metrics: HashMap<Arc<str>, u32>,
+    metrics: HashMap<Arc<str>, Metric>,
+    /// How many series each source has created.
+    sources: HashMap<Arc<str>, u32>,
     pub(crate) series: SeriesById,
     /// Entries that are not in `series` yet: those of the group under way.
     pub(crate) fresh: Vec<Entry>,
+    /// Which of them a source created.
+    pub(crate) fresh_of: BTreeMap<Arc<str>, RoaringBitmap>,
+}
+
+/// A metric of a bucket.
+#[derive(Clone, Copy, Debug)]
+struct Metric {
+    /// Its first series, which names it in keys.
+    first: u32,
+    series: u32,
 }
 
 impl Bucket {
@@ -132,6 +146,16 @@ impl Bucket {
         }
     }
 
+    /// How many series a metric has.
+    pub(crate) fn len_of_metric(&self, name: &str) -> u32 {
+        self.metrics.get(name).map_or(0, |metric| metric.series)
+    }
+
+    /// How many series a source has created.
+    pub(crate) fn len_of_source(&self, source: &str) -> u32 {
+        self.sources.get(source).copied().unwrap_or(0)
+    }
+
     pub(crate) fn contains(&self, slot: Slot) -> bool {
         self.id(slot).is_some()
     }
@@ -140,25 +164,37 @@ impl Bucket {
     pub(crate) fn assign(&mut self, slot: Slot, labels: &Labels) -> u32 {
         let id = self.len();
         let name = labels.get(METRIC_NAME).unwrap_or_default();
-        let metric = match self.metrics.get(name) {
-            Some(metric) => *metric,
-            None => {
-                self.metrics.insert(name.into(), id);
-                id
-            }
-        };
+        let metric = self.count_metric(name, id);
         self.remember(slot, id);
         self.fresh.push(Entry { metric, labels: labels.clone() });
         id
+    }
+
+    fn count_metric(&mut self, name: &str, first: u32) -> u32 {
+        if let Some(metric) = self.metrics.get_mut(name) {
+            metric.series += 1;
+            return metric.first;
+        }
+        self.metrics.insert(name.into(), Metric { first, series: 1 });
+        first
+    }
+
+    /// Notes who created a series that was just given its id.
+    pub(crate) fn created_by(&mut self, source: &Arc<str>, id: u32) {
+        *self.sources.entry(Arc::clone(source)).or_default() += 1;
+        self.fresh_of.entry(Arc::clone(source)).or_default().insert(id);
+    }
+
+    /// Takes over how many series a source has created.
+    pub(crate) fn load_source(&mut self, source: &str, series: u64) {
+        self.sources.insert(source.into(), u32::try_from(series).unwrap_or(u32::MAX));
     }
 
     /// Takes over a series that is stored already. They must come in the order of their ids.
     pub(crate) fn load(&mut self, slot: Slot, entry: Entry) {
         let id = self.series.len();
         let name = entry.labels.get(METRIC_NAME).unwrap_or_default();
-        if !self.metrics.contains_key(name) {
-            self.metrics.insert(name.into(), entry.metric);
-        }
+        self.count_metric(name, entry.metric);
         self.remember(slot, id);
         self.series.extend([entry]);
     }
@@ -181,6 +217,7 @@ impl Bucket {
     pub(crate) fn publish(&mut self) {
         if !self.fresh.is_empty() {
             self.series.extend(self.fresh.drain(..));
+            self.fresh_of.clear();
         }
     }
 

@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use crate::columns::Columns;
+use roaring::RoaringBitmap;
+
+use crate::columns::{Columns, Samples};
 use crate::record::slab::Rows;
 
 /// Samples by series: for each id a run that is in strictly ascending time order.
@@ -39,21 +41,25 @@ impl Block {
             starts.push(u32::try_from(rows.len()).unwrap_or(u32::MAX));
             return Self { ids, starts, samples: rows.samples };
         }
-        let mut sorted: Vec<(u32, i64, f64)> = rows.iter().collect();
-        sorted.sort_by_key(|(id, time, _)| (*id, *time));
-        let mut builder = Builder::default();
-        for of_one in sorted.chunk_by(|a, b| a.0 == b.0) {
-            let Some((id, ..)) = of_one.first() else { continue };
-            let mut run = Columns::default();
-            for (at, (_, time, value)) in of_one.iter().enumerate() {
-                // The sort is stable: of equal times the last one applied stands last.
-                if of_one.get(at + 1).is_none_or(|next| next.1 != *time) {
-                    run.extend(&[*time], &[*value]);
-                }
+        let keys = rows.ids.iter().zip(&rows.samples.times).zip(0u32..);
+        let mut order: Vec<(u32, i64, u32)> = keys.map(|((id, time), at)| (*id, *time, at)).collect();
+        // Places are distinct: of equal times the last one applied stands last, and is the one that is kept.
+        order.sort();
+        let is_last = |one: &(u32, i64, u32), next: Option<&(u32, i64, u32)>| {
+            next.is_none_or(|next| (next.0, next.1) != (one.0, one.1))
+        };
+        let mut samples = rows.samples;
+        samples.gather(&order, |one, next| (one.2, is_last(one, next)));
+        let (mut ids, mut starts) = (Vec::new(), Vec::new());
+        let kept = order.iter().enumerate().filter(|(at, one)| is_last(one, order.get(at + 1))).map(|(_, one)| one.0);
+        for (at, id) in (0u32..).zip(kept) {
+            if ids.last() != Some(&id) {
+                ids.push(id);
+                starts.push(at);
             }
-            builder.push(*id, &run);
         }
-        builder.finish()
+        starts.push(u32::try_from(samples.len()).unwrap_or(u32::MAX));
+        Self { ids, starts, samples }
     }
 
     /// Merges blocks, oldest first.
@@ -65,12 +71,10 @@ impl Block {
         let mut places = vec![0usize; blocks.len()];
         let mut run = Columns::default();
         for id in ids {
-            run.times.clear();
-            run.values.clear();
+            run.clear();
             for (block, place) in blocks.iter().zip(&mut places) {
                 if block.ids.get(*place) == Some(&id) {
-                    let (times, values) = block.run(*place);
-                    run.extend(times, values);
+                    run.extend(block.run(*place));
                     *place += 1;
                 }
             }
@@ -80,10 +84,29 @@ impl Block {
         builder.finish()
     }
 
-    fn run(&self, place: usize) -> (&[i64], &[f64]) {
+    fn run(&self, place: usize) -> Samples<'_> {
         let bound = |place: usize| self.starts.get(place).map_or(0, |start| *start as usize);
-        let range = bound(place)..bound(place + 1);
-        (self.samples.times.get(range.clone()).unwrap_or_default(), self.samples.values.get(range).unwrap_or_default())
+        self.samples.as_samples().range(bound(place)..bound(place + 1))
+    }
+
+    /// The same without the samples of these series in a range of times; none if it holds no such sample.
+    fn without(&self, ids: &RoaringBitmap, range: (i64, i64)) -> Option<Self> {
+        let hit = |(id, run): (u32, Samples<'_>)| ids.contains(id) && !run.within(range).is_empty();
+        if !self.series_from(0).any(hit) {
+            return None;
+        }
+        let mut builder = Builder::default();
+        for (id, run) in self.series_from(0) {
+            let mut left = Columns::default();
+            left.extend(run);
+            if ids.contains(id) {
+                left.remove(range);
+            }
+            if !left.is_empty() {
+                builder.push(id, &left);
+            }
+        }
+        Some(builder.finish())
     }
 
     fn place(&self, id: u32) -> Option<usize> {
@@ -97,12 +120,12 @@ impl Block {
     }
 
     /// The samples of a series, in time order.
-    pub(crate) fn get(&self, id: u32) -> Option<(&[i64], &[f64])> {
+    pub(crate) fn get(&self, id: u32) -> Option<Samples<'_>> {
         self.place(id).map(|place| self.run(place))
     }
 
     /// All series with their samples, from an id on.
-    pub(crate) fn series_from(&self, id: u32) -> impl Iterator<Item = (u32, (&[i64], &[f64]))> {
+    pub(crate) fn series_from(&self, id: u32) -> impl Iterator<Item = (u32, Samples<'_>)> {
         let begin = self.ids.partition_point(|other| *other < id);
         self.ids.iter().enumerate().skip(begin).map(|(place, id)| (*id, self.run(place)))
     }
@@ -119,7 +142,7 @@ impl Builder {
     fn push(&mut self, id: u32, run: &Columns) {
         self.0.ids.push(id);
         self.0.starts.push(u32::try_from(self.0.samples.len()).unwrap_or(u32::MAX));
-        self.0.samples.extend(&run.times, &run.values);
+        self.0.samples.extend(run.as_samples());
     }
 
     fn finish(mut self) -> Block {
@@ -190,11 +213,19 @@ impl Head {
     /// Appends the samples of a series in `start_ms ..= end_ms`, in the order they were applied, which need not be the
     /// order of their times.
     pub(crate) fn collect(&self, id: u32, (start_ms, end_ms): (i64, i64), out: &mut Columns) {
-        for (times, values) in self.blocks.iter().filter_map(|block| block.get(id)) {
-            let begin = times.partition_point(|time| *time < start_ms);
-            let end = times.partition_point(|time| *time <= end_ms).max(begin);
-            out.extend(times.get(begin..end).unwrap_or_default(), values.get(begin..end).unwrap_or_default());
+        for run in self.blocks.iter().filter_map(|block| block.get(id)) {
+            out.extend(run.within((start_ms, end_ms)));
         }
+    }
+
+    /// Takes out the samples of these series in a range of times.
+    pub(crate) fn remove(&mut self, ids: &RoaringBitmap, range: (i64, i64)) {
+        for block in &mut self.blocks {
+            if let Some(left) = block.without(ids, range) {
+                *block = Arc::new(left);
+            }
+        }
+        self.blocks.retain(|block| block.len() > 0);
     }
 }
 

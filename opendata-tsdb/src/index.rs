@@ -3,6 +3,8 @@
 //! The writer reads the slate as it was before its group, a reader reads its view: [`Rows`](RowSource) is what both
 //! have in common.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::future::try_join_all;
 use opendata_core::key::{KeyRange, SegmentId};
@@ -14,6 +16,7 @@ use crate::chunk::Scratch;
 use crate::head::{Head, Slabs};
 use crate::key::{BLOCK_SERIES, Key, Keys};
 use crate::labels::Labels;
+use crate::record::deletion::{Deletion, Deletions};
 use crate::record::forward::{self, Entry};
 use crate::record::slab::Rows;
 use crate::record::{self, Sealing, posting, slab};
@@ -78,8 +81,22 @@ impl Index {
         Ok(sealings)
     }
 
-    /// The heads that the slabs of a range hold, by bucket.
-    pub(crate) async fn heads(&self, range: KeyRange) -> Result<Vec<(SegmentId, Head)>> {
+    /// The deletions that are not carried out yet.
+    pub(crate) async fn deletions(&self) -> Result<Deletions> {
+        let mut deletions = Deletions::new();
+        self.for_each(self.keys.deletions(), |key, value| {
+            if let Key::Deletion { bucket, slab } = key {
+                let of_bucket = deletions.entry(bucket).or_default();
+                Arc::make_mut(of_bucket).push(Deletion::decode(slab, value)?);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(deletions)
+    }
+
+    /// The heads that the slabs of a range hold, by bucket, without what was deleted.
+    pub(crate) async fn heads(&self, range: KeyRange, deletions: &Deletions) -> Result<Vec<(SegmentId, Head)>> {
         let mut heads = Vec::new();
         let mut open: Option<Loading> = None;
         let mut scratch = Scratch::default();
@@ -88,7 +105,8 @@ impl Index {
             if open.as_ref().is_none_or(|loading| loading.bucket != bucket) {
                 heads.extend(open.take().map(Loading::finish));
             }
-            let loading = open.get_or_insert_with(|| Loading::new(bucket));
+            let loading = open.get_or_insert_with(|| Loading::new(bucket, deletions));
+            loading.delete_before(slab);
             let head = slab::decode_into(value, &mut scratch, &mut loading.rows)?;
             loading.add(slab, head.written_ms);
             Ok(())
@@ -99,8 +117,8 @@ impl Index {
     }
 
     /// The unsealed samples of one bucket.
-    pub(crate) async fn head(&self, bucket: SegmentId) -> Result<Head> {
-        let mut heads = self.heads(self.keys.slabs_of(bucket)).await?;
+    pub(crate) async fn head(&self, bucket: SegmentId, deletions: &Deletions) -> Result<Head> {
+        let mut heads = self.heads(self.keys.slabs_of(bucket), deletions).await?;
         Ok(heads.pop().map(|(_, head)| head).unwrap_or_default())
     }
 
@@ -188,14 +206,25 @@ struct Loading {
     rows: Rows,
     head: Head,
     slabs: Option<Slabs>,
+    /// The deletions that lie before the slabs still to come.
+    deletions: std::collections::VecDeque<Deletion>,
 }
 
 /// Slabs are turned into blocks in pieces of this many samples.
 const PIECE: usize = 1 << 20;
 
 impl Loading {
-    fn new(bucket: SegmentId) -> Self {
-        Self { bucket, rows: Rows::default(), head: Head::default(), slabs: None }
+    fn new(bucket: SegmentId, deletions: &Deletions) -> Self {
+        let deletions = deletions.get(&bucket).into_iter().flat_map(|of_bucket| of_bucket.iter().cloned()).collect();
+        Self { bucket, rows: Rows::default(), head: Head::default(), slabs: None, deletions }
+    }
+
+    /// Carries out the deletions that were committed before a slab.
+    fn delete_before(&mut self, slab: u64) {
+        while let Some(deletion) = self.deletions.pop_front_if(|deletion| deletion.slab <= slab) {
+            self.settle();
+            self.head.remove(&deletion.ids, deletion.range());
+        }
     }
 
     fn add(&mut self, slab: u64, written_ms: i64) {
@@ -214,6 +243,7 @@ impl Loading {
     }
 
     fn finish(mut self) -> (SegmentId, Head) {
+        self.delete_before(u64::MAX);
         self.settle();
         (self.bucket, self.head)
     }

@@ -8,13 +8,17 @@
 //!   0x13 LIVE                                              the first bucket that retention has left
 //!   0x14 TOTAL     (name, value terminated)*               the newest bucket with adds to this series
 //!   0x15 SAMPLED   metric name raw                         series of this metric were created by samples, not adds
-//!   0x16 - 0x1f    reserved: source watermarks, metric metadata, rules
+//!   0x16 METADATA  metric name raw                         what a metric is
+//!   0x17 DELETION  bucket segment u32 · slab u64           samples deleted that chunks may still hold
+//!   0x18 - 0x1f    reserved: rollups, rules
 //! a bucket's segment
 //!   0x20 FORWARD   block u32                               labels of 128 series
 //!   0x21 POSTING   name terminated · value raw             the series with this label
 //!   0x22 NAME      name raw                                there is such a label name; sketch of its values
 //!   0x23 DATA      metric u32 · window u8 · series u32     chunks
-//!   0x24 - 0x2f    reserved: exemplars, rollups, deletions, symbols
+//!   0x24 EXEMPLAR  series u32                              single observations behind a series
+//!   0x25 SOURCE    source raw                              the series that a source created
+//!   0x26 - 0x2f    reserved: rollups, symbols
 //! ```
 //! In `DATA` a metric is named by the first series of the bucket that has its name, so that there is one allocator of
 //! ids and not two; one metric of a recent window, many series, is one contiguous scan. Slabs stand in the control
@@ -38,6 +42,10 @@ pub(crate) const LIVE: Tag = Tag(0x13);
 pub(crate) const TOTAL: Tag = Tag(0x14);
 /// Series of this metric were created by samples.
 pub(crate) const SAMPLED: Tag = Tag(0x15);
+/// What a metric is.
+pub(crate) const METADATA: Tag = Tag(0x16);
+/// Deleted samples.
+pub(crate) const DELETION: Tag = Tag(0x17);
 /// Labels of a block of series.
 pub(crate) const FORWARD: Tag = Tag(0x20);
 /// The series with a label.
@@ -46,6 +54,10 @@ pub(crate) const POSTING: Tag = Tag(0x21);
 pub(crate) const NAME: Tag = Tag(0x22);
 /// Chunks.
 pub(crate) const DATA: Tag = Tag(0x23);
+/// Exemplars.
+pub(crate) const EXEMPLAR: Tag = Tag(0x24);
+/// The series that a source created.
+pub(crate) const SOURCE: Tag = Tag(0x25);
 
 /// How many series share a `FORWARD` row.
 pub(crate) const BLOCK_SERIES: u32 = 128;
@@ -114,6 +126,38 @@ impl Keys {
         self.control().key(SAMPLED).range()
     }
 
+    pub(crate) fn metadata(self, metric: &str) -> Bytes {
+        self.control().key(METADATA).raw(metric.as_bytes()).build()
+    }
+
+    pub(crate) fn all_metadata(self) -> KeyRange {
+        self.control().key(METADATA).range()
+    }
+
+    pub(crate) fn deletion(self, bucket: SegmentId, slab: u64) -> Bytes {
+        self.control().key(DELETION).u32(bucket.0).u64(slab).build()
+    }
+
+    pub(crate) fn deletions(self) -> KeyRange {
+        self.control().key(DELETION).range()
+    }
+
+    pub(crate) fn exemplar(self, bucket: SegmentId, series: u32) -> Bytes {
+        self.0.in_segment(bucket).key(EXEMPLAR).u32(series).build()
+    }
+
+    pub(crate) fn exemplars(self, bucket: SegmentId) -> KeyRange {
+        self.0.in_segment(bucket).key(EXEMPLAR).range()
+    }
+
+    pub(crate) fn source(self, bucket: SegmentId, source: &str) -> Bytes {
+        self.0.in_segment(bucket).key(SOURCE).raw(source.as_bytes()).build()
+    }
+
+    pub(crate) fn sources(self, bucket: SegmentId) -> KeyRange {
+        self.0.in_segment(bucket).key(SOURCE).range()
+    }
+
     pub(crate) fn forward(self, bucket: SegmentId, block: u32) -> Bytes {
         self.0.in_segment(bucket).key(FORWARD).u32(block).build()
     }
@@ -129,6 +173,11 @@ impl Keys {
     /// The postings of all values of a label that begin with `prefix`.
     pub(crate) fn postings(self, bucket: SegmentId, name: &str, prefix: &str) -> KeyRange {
         self.0.in_segment(bucket).key(POSTING).terminated(name.as_bytes()).raw(prefix.as_bytes()).range()
+    }
+
+    /// The postings of all labels.
+    pub(crate) fn all_postings(self, bucket: SegmentId) -> KeyRange {
+        self.0.in_segment(bucket).key(POSTING).range()
     }
 
     pub(crate) fn name(self, bucket: SegmentId, name: &str) -> Bytes {
@@ -161,10 +210,14 @@ pub(crate) enum Key {
     Live,
     Total { labels: Labels },
     Sampled { metric: String },
+    Metadata { metric: String },
+    Deletion { bucket: SegmentId, slab: u64 },
     Forward { bucket: SegmentId, block: u32 },
     Posting { bucket: SegmentId, name: String, value: String },
     Name { bucket: SegmentId, name: String },
     Data { bucket: SegmentId, metric: u32, window: u8, series: u32 },
+    Exemplar { bucket: SegmentId, series: u32 },
+    Source { bucket: SegmentId, source: String },
 }
 
 impl Key {
@@ -189,6 +242,8 @@ impl Key {
                 Self::Total { labels: Labels::new(pairs)? }
             }
             (SAMPLED, true) => return Ok(Self::Sampled { metric: text(fields.rest().to_vec())? }),
+            (METADATA, true) => return Ok(Self::Metadata { metric: text(fields.rest().to_vec())? }),
+            (DELETION, true) => Self::Deletion { bucket: SegmentId(fields.u32()?), slab: fields.u64()? },
             (FORWARD, false) => Self::Forward { bucket, block: fields.u32()? },
             (POSTING, false) => {
                 let name = text(fields.terminated()?)?;
@@ -196,6 +251,8 @@ impl Key {
             }
             (NAME, false) => return Ok(Self::Name { bucket, name: text(fields.rest().to_vec())? }),
             (DATA, false) => Self::Data { bucket, metric: fields.u32()?, window: fields.u8()?, series: fields.u32()? },
+            (EXEMPLAR, false) => Self::Exemplar { bucket, series: fields.u32()? },
+            (SOURCE, false) => return Ok(Self::Source { bucket, source: text(fields.rest().to_vec())? }),
             _ => return Err(Error::corrupt_at(key, format_args!("unknown record, tag={:#04x}", tag.0))),
         };
         fields.finish()?;

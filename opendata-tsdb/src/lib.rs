@@ -47,7 +47,9 @@
 mod chunk;
 mod columns;
 mod config;
+mod counts;
 mod dictionary;
+mod exemplar;
 mod head;
 mod histogram;
 mod index;
@@ -55,16 +57,20 @@ mod key;
 mod labels;
 mod maintain;
 mod matcher;
+mod metadata;
 mod op;
 pub mod promql;
 mod query;
 mod reader;
 mod record;
+mod refused;
 mod state;
 mod system;
 mod writer;
 
 pub use config::Config;
+pub use counts::WriteCounters;
+pub use exemplar::Exemplar;
 pub use histogram::{
     Bucket, Buckets, CUSTOM_BOUNDS, Combined, CounterReset, EXPONENTIAL_SCHEMAS, Histogram, Incompatible, Span,
 };
@@ -73,8 +79,10 @@ pub use labels::{
     is_legacy_metric_name,
 };
 pub use matcher::{MatchOp, Matcher};
+pub use metadata::{Metadata, MetricKind};
 pub use op::{Op, Receipt, SeriesList};
-pub use reader::{BucketStats, Reader};
+pub use reader::{BucketStats, Reader, Statistics, Top};
+pub use refused::{Reason, Refusal, Refused};
 pub use state::State;
 pub use system::Tsdb;
 pub use writer::{Plan, Writer};

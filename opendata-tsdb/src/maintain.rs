@@ -1,4 +1,4 @@
-//! Background work: sealing slabs into chunks, and letting go of expired buckets.
+//! Background work: sealing slabs into chunks, carrying out deletions, and letting go of expired buckets.
 //!
 //! Sealing takes the oldest slabs of a bucket, sorts their samples by series and writes them as merge operands of the
 //! chunks, in steps of bounded size, a range of series a step. The last step deletes the slabs, in the same commit.
@@ -26,6 +26,8 @@ use crate::record::slab::{self, Rows};
 use crate::state::{Bench, State};
 use crate::writer::slabs_below;
 
+mod clean;
+
 /// Samples sealed at a time: what is decoded in memory.
 const BENCH_SAMPLES: usize = 4 << 20;
 /// Samples sorted at a time.
@@ -43,6 +45,9 @@ pub(crate) async fn plan(view: InstanceView<Tsdb>) -> Result<Option<Op>> {
     let index = Index { view: view.view().clone(), keys: Keys::new(view.prefix(SegmentId::CONTROL)) };
     if let Some(expire) = plan_expire(&view, &state, &index).await? {
         return Ok(Some(Op::upkeep(Upkeep::Expire(expire))));
+    }
+    if let Some(clean) = clean::plan(&view, &state, &index).await? {
+        return Ok(Some(Op::upkeep(Upkeep::Clean(clean))));
     }
     match plan_seal(&view, &state, &index).await? {
         Some(seal) => Ok(Some(Op::upkeep(Upkeep::Seal(seal)))),
@@ -96,16 +101,31 @@ fn pick(view: &InstanceView<Tsdb>, state: &State) -> Option<SegmentId> {
     if let Some(begun) = state.sealing.keys().find(|bucket| state.heads.contains_key(bucket)) {
         return Some(*begun);
     }
+    // A bucket with a deletion is sealed up to there first, and then no further before it is carried out.
+    let before_deletion = |bucket: &SegmentId| {
+        let first = state.heads.get(bucket).and_then(|head| head.slabs).map(|slabs| slabs.first);
+        first.zip(first_deletion(state, *bucket)).is_some_and(|(first, deletion)| first < deletion)
+    };
+    if let Some(bucket) = state.deletions.keys().find(|bucket| before_deletion(bucket)) {
+        return Some(*bucket);
+    }
     let config = view.config();
     let waiting: u64 = state.heads.values().map(|head| head.samples).sum();
     if waiting >= config.seal_samples {
-        return state.heads.iter().max_by_key(|(_, head)| head.samples).map(|(bucket, _)| *bucket);
+        let free = state.heads.iter().filter(|(bucket, _)| !state.deletions.contains_key(bucket));
+        return free.max_by_key(|(_, head)| head.samples).map(|(bucket, _)| *bucket);
     }
     let due_ms = state.env.now().0.saturating_sub_unsigned(config.seal_after_ms);
     let is_due = |head: &crate::head::Head| {
         head.slabs.is_some_and(|slabs| slabs.count >= config.seal_slabs || slabs.oldest_ms <= due_ms)
     };
-    state.heads.iter().find(|(_, head)| is_due(head)).map(|(bucket, _)| *bucket)
+    let free = |bucket: &SegmentId| !state.deletions.contains_key(bucket);
+    state.heads.iter().find(|(bucket, head)| free(bucket) && is_due(head)).map(|(bucket, _)| *bucket)
+}
+
+/// The number of the oldest deletion of a bucket.
+fn first_deletion(state: &State, bucket: SegmentId) -> Option<u64> {
+    Some(state.deletions.get(&bucket)?.first()?.slab)
 }
 
 /// Decodes and sorts the oldest slabs of a bucket.
@@ -118,6 +138,9 @@ async fn set_up(state: &State, index: &Index, bucket: SegmentId, through: Option
     let mut stored = index.rows(index.keys.slabs_of(bucket), Access::Bulk).await?;
     while let Some(row) = stored.next().await? {
         let Key::Slab { slab, .. } = Key::decode(&row.key)? else { break };
+        if first_deletion(state, bucket).is_some_and(|deletion| slab > deletion) {
+            break;
+        }
         if through.is_some_and(|through| slab > through) || (through.is_none() && count >= BENCH_SAMPLES) {
             break;
         }
@@ -148,24 +171,20 @@ fn step(bench: &Bench, keys: Keys, config: &Config, from: u32) -> (Vec<(Bytes, B
     let calendar = config.calendar();
     let mut chunks = Vec::new();
     let mut size_bytes = 0u64;
-    for (id, (mut times, mut values)) in bench.block.series_from(from) {
+    for (id, mut samples) in bench.block.series_from(from) {
         if size_bytes >= config.seal_step_bytes {
             return (chunks, Some(id));
         }
         let Some(metric) = bench.metrics.get(id as usize) else { continue };
-        while let Some(first_ms) = times.first() {
+        while let Some(first_ms) = samples.times.first() {
             let window = calendar.window(*first_ms);
             let end_ms = calendar.window_end_ms(bench.bucket, window);
-            let count = times.partition_point(|time| *time < end_ms).max(1);
-            let (Some((now, later)), Some((with, rest))) =
-                (times.split_at_checked(count), values.split_at_checked(count))
-            else {
-                break;
-            };
-            let row = (keys.data(bench.bucket, *metric, window, id), encode_row(now, with));
+            let count = samples.times.partition_point(|time| *time < end_ms).max(1);
+            let (now, later) = samples.split_at(count);
+            let row = (keys.data(bench.bucket, *metric, window, id), encode_row(now));
             size_bytes += (row.0.len() + row.1.len()) as u64;
             chunks.push(row);
-            (times, values) = (later, rest);
+            samples = later;
         }
     }
     (chunks, None)

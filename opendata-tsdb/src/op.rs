@@ -2,26 +2,53 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use opendata_core::key::SegmentId;
 use opendata_core::{Operation, Timestamp};
 
+use crate::exemplar::Exemplar;
+use crate::histogram::Histogram;
 use crate::labels::Labels;
-use crate::record::Sealing;
+use crate::metadata::Metadata;
+use crate::refused::Refused;
+
+mod deletion;
+mod upkeep;
+
+pub(crate) use deletion::DeleteWhere;
+pub(crate) use upkeep::{Clean, CleanEnd, Expire, Seal, SealEnd, Upkeep};
 
 /// Samples to write, collected by its verbs: `tx.on(&usage).sample(labels, at, 1.5)`.
 ///
 /// Of two samples with the same series and time the one written last wins, across transactions and inside one, in the
 /// order of the calls; so a write that is repeated changes nothing. Any `f64` is taken and comes back bit for bit, NaN
 /// payloads and stale markers included. Samples may come in any order and late, within the limits of [`Config`](crate::Config).
+///
+/// What breaks a limit or contradicts itself refuses the whole transaction, with a [`Refusal`](crate::Refusal) as the
+/// source of the error; an operation that is [`partial`](Self::partial) goes on without it, and its receipt says so.
 #[derive(Debug, Default)]
 pub struct Op {
     pub(crate) runs: Vec<Run>,
     pub(crate) times: Vec<i64>,
     pub(crate) values: Vec<f64>,
+    /// Those of the runs that are histograms, in their order.
+    pub(crate) histograms: Vec<Arc<Histogram>>,
     pub(crate) batches: Vec<Batch>,
+    pub(crate) exemplars: Vec<(Labels, Exemplar)>,
+    pub(crate) metadata: Vec<(Arc<str>, Metadata)>,
+    pub(crate) deletes: Vec<DeleteWhere>,
     pub(crate) upkeep: Option<Upkeep>,
+    pub(crate) refusing: Refusing,
+    pub(crate) source: Option<Arc<str>>,
     size_bytes: usize,
+}
+
+/// What happens to an operation with a bad sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Refusing {
+    /// It is refused, and its transaction with it.
+    #[default]
+    Whole,
+    /// The bad samples are left out.
+    Singly,
 }
 
 /// Samples of one series, the next `len` of the columns.
@@ -36,6 +63,8 @@ pub(crate) struct Run {
 pub(crate) enum Verb {
     Set,
     Add,
+    /// One histogram, the next of the operation.
+    Histogram,
     /// The run is a [`Batch`], the next one of the operation.
     Batch,
 }
@@ -88,44 +117,6 @@ impl<'a> IntoIterator for &'a SeriesList {
     }
 }
 
-/// What maintenance asks for. It is committed like any other operation.
-#[derive(Debug)]
-pub(crate) enum Upkeep {
-    Seal(Seal),
-    Expire(Expire),
-}
-
-/// One step of sealing a bucket: chunks of the series from `from` on, out of the slabs up to `through`.
-#[derive(Debug)]
-pub(crate) struct Seal {
-    pub(crate) bucket: SegmentId,
-    /// The first slab there was when this was planned.
-    pub(crate) first_slab: u64,
-    pub(crate) through: u64,
-    /// How far earlier steps had come when this was planned.
-    pub(crate) after: Option<Sealing>,
-    pub(crate) chunks: Vec<(Bytes, Bytes)>,
-    pub(crate) end: SealEnd,
-}
-
-#[derive(Debug)]
-pub(crate) enum SealEnd {
-    /// There is more to do, from this series on.
-    Next(u32),
-    /// All series are done: these slabs are deleted.
-    Done(Vec<u64>),
-}
-
-/// Lets go of buckets.
-#[derive(Debug)]
-pub(crate) struct Expire {
-    /// The first bucket that stays.
-    pub(crate) live: SegmentId,
-    pub(crate) buckets: Vec<SegmentId>,
-    pub(crate) slabs: Vec<(SegmentId, u64)>,
-    pub(crate) totals: Vec<Bytes>,
-}
-
 impl Op {
     /// Writes one sample.
     pub fn sample(&mut self, labels: Labels, at: Timestamp, value: f64) -> &mut Self {
@@ -165,6 +156,48 @@ impl Op {
         self.run(labels, &[(at, delta)], Verb::Add)
     }
 
+    /// Writes one native histogram. A series may hold floats and histograms at different times; of a float and a
+    /// histogram at one time the one written last wins, as of two floats.
+    pub fn histogram(&mut self, labels: Labels, at: Timestamp, histogram: impl Into<Arc<Histogram>>) -> &mut Self {
+        let histogram = histogram.into();
+        self.size_bytes += 48 + histogram.size_bytes();
+        self.times.push(at.0);
+        self.values.push(0.0);
+        self.histograms.push(histogram);
+        self.runs.push(Run { labels, len: 1, verb: Verb::Histogram });
+        self
+    }
+
+    /// Keeps a single observation behind a series. Of each series and bucket the newest 128 are kept.
+    pub fn exemplar(&mut self, series: Labels, exemplar: Exemplar) -> &mut Self {
+        self.size_bytes += 64 + 4 * exemplar.labels.len() * 16;
+        self.exemplars.push((series, exemplar));
+        self
+    }
+
+    /// Says what a metric is. The last one written wins.
+    pub fn metadata(&mut self, metric: impl Into<Arc<str>>, metadata: Metadata) -> &mut Self {
+        let metric = metric.into();
+        self.size_bytes += 32 + metric.len() + metadata.size_bytes();
+        self.metadata.push((metric, metadata));
+        self
+    }
+
+    /// Leaves out what is refused, instead of refusing the transaction: a batch of samples from many origins should
+    /// not fail for one of them. [`Receipt::refused`] tells what was left out and why. Mistakes of the caller, such as
+    /// a [`batch`](Self::batch) with too few values, still refuse it.
+    pub fn partial(&mut self) -> &mut Self {
+        self.refusing = Refusing::Singly;
+        self
+    }
+
+    /// Names who writes. The series that the operation creates count as this source's, for
+    /// [`max_series_per_source`](crate::Config::max_series_per_source).
+    pub fn source(&mut self, name: impl Into<Arc<str>>) -> &mut Self {
+        self.source = Some(name.into());
+        self
+    }
+
     fn run(&mut self, labels: Labels, samples: &[(Timestamp, f64)], verb: Verb) -> &mut Self {
         if samples.is_empty() {
             return self;
@@ -177,10 +210,7 @@ impl Op {
     }
 
     pub(crate) fn upkeep(upkeep: Upkeep) -> Self {
-        let size_bytes = match &upkeep {
-            Upkeep::Seal(seal) => seal.chunks.iter().map(|(key, value)| key.len() + value.len()).sum(),
-            Upkeep::Expire(expire) => 32 * (expire.slabs.len() + expire.totals.len()),
-        };
+        let size_bytes = upkeep.size_bytes();
         Self { upkeep: Some(upkeep), size_bytes, ..Self::default() }
     }
 }
@@ -191,17 +221,26 @@ impl Operation for Op {
     }
 
     fn is_empty(&self) -> bool {
-        self.runs.is_empty() && self.upkeep.is_none()
+        let no_samples = self.runs.is_empty() && self.exemplars.is_empty();
+        no_samples && self.metadata.is_empty() && self.deletes.is_empty() && self.upkeep.is_none()
     }
 }
 
 /// What a transaction learns of its effect on a TSDB instance.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Receipt {
-    /// How many samples were written.
+    /// How many samples were written, histograms not among them.
     pub samples: u64,
+    /// How many native histograms were written.
+    pub histograms: u64,
+    /// How many exemplars were written.
+    pub exemplars: u64,
     /// How many series were new in their bucket.
     pub new_series: u64,
-    /// The total that each `add` led to, in the order of the calls.
+    /// The total that each `add` led to, in the order of the calls; NaN for one that a partial operation left out.
     pub totals: Vec<f64>,
+    /// How many series a deletion touched, counted in each bucket.
+    pub deleted_series: u64,
+    /// What a partial operation left out.
+    pub refused: Refused,
 }

@@ -21,10 +21,15 @@ use crate::key::{Key, Keys};
 use crate::labels::Labels;
 use crate::matcher::Matcher;
 use crate::promql::{Series, Storage};
+use crate::record::deletion::Deletions;
 use crate::record::name::Sketch;
 
+mod beside;
 mod samples;
 mod select;
+mod statistics;
+
+pub use statistics::{Statistics, Top};
 
 /// How many buckets of one query are read at a time.
 const BUCKETS_AT_ONCE: usize = 8;
@@ -43,6 +48,7 @@ pub struct Reader {
 struct Kept {
     buckets: Option<Arc<Vec<SegmentId>>>,
     heads: HashMap<SegmentId, Arc<Head>>,
+    deletions: Option<Arc<Deletions>>,
 }
 
 /// What a bucket holds.
@@ -205,6 +211,28 @@ impl Reader {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The deletions that are not carried out yet.
+    async fn deletions(&self) -> Result<Arc<Deletions>> {
+        if let Some(state) = self.view.state() {
+            return Ok(Arc::clone(&state.deletions));
+        }
+        if let Some(deletions) = &self.kept().deletions {
+            return Ok(Arc::clone(deletions));
+        }
+        let deletions = Arc::new(self.index.deletions().await?);
+        self.kept().deletions = Some(Arc::clone(&deletions));
+        Ok(deletions)
+    }
+
+    /// How many deletions background work has not carried out in the files yet, counted in each bucket. No reader
+    /// sees what they delete.
+    ///
+    /// # Errors
+    /// What reading returned.
+    pub async fn pending_deletions(&self) -> Result<u64> {
+        Ok(self.deletions().await?.values().map(|of_bucket| of_bucket.len() as u64).sum())
+    }
+
     /// The unsealed samples of a bucket.
     async fn head(&self, bucket: SegmentId) -> Result<Arc<Head>> {
         if let Some(state) = self.view.state() {
@@ -213,7 +241,7 @@ impl Reader {
         if let Some(head) = self.kept().heads.get(&bucket) {
             return Ok(Arc::clone(head));
         }
-        let head = Arc::new(self.index.head(bucket).await?);
+        let head = Arc::new(self.index.head(bucket, &*self.deletions().await?).await?);
         self.kept().heads.insert(bucket, Arc::clone(&head));
         Ok(head)
     }
@@ -240,6 +268,9 @@ impl Storage for Reader {
             for mut series in part {
                 match places.get(&series.labels).and_then(|place| all.get_mut(*place)) {
                     Some(known) => {
+                        let offset = u32::try_from(known.timestamps.len()).unwrap_or(u32::MAX);
+                        let histograms = series.histograms.into_iter().map(|(at, one)| (offset + at, one));
+                        known.histograms.extend(histograms);
                         known.timestamps.append(&mut series.timestamps);
                         known.values.append(&mut series.values);
                     }

@@ -12,6 +12,7 @@ use opendata_core::Result;
 use opendata_core::codec::{Decoder, Encoder};
 use opendata_core::key::SegmentId;
 
+pub(crate) mod deletion;
 pub(crate) mod forward;
 pub(crate) mod name;
 pub(crate) mod posting;

@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use opendata_core::env::Env;
 use opendata_core::key::SegmentId;
 
+use crate::counts::Counters;
 use crate::dictionary::SeriesById;
 use crate::head::{Block, Head};
 use crate::record::Sealing;
+use crate::record::deletion::Deletions;
 
 /// The writer's memory at one position.
 #[derive(Clone)]
@@ -25,7 +27,11 @@ pub struct State {
     /// The series of the buckets that are written to.
     pub(crate) series: Arc<BTreeMap<SegmentId, SeriesById>>,
     pub(crate) sealing: Arc<BTreeMap<SegmentId, Sealing>>,
+    pub(crate) deletions: Arc<Deletions>,
+    /// How often the chunks of each bucket were changed since the slate was opened.
+    pub(crate) edits: Arc<BTreeMap<SegmentId, u64>>,
     pub(crate) bench: SealingBench,
+    pub(crate) counters: Counters,
 }
 
 impl std::fmt::Debug for State {

@@ -8,11 +8,14 @@ use opendata_core::{DataSystem, Error, Result};
 
 use crate::chunk::{self, Statistics};
 use crate::config::Config;
+use crate::exemplar;
 use crate::index::{Index, at};
 use crate::key::{Key, Keys};
 use crate::maintain;
+use crate::metadata::Metadata;
 use crate::op::Op;
 use crate::reader::Reader;
+use crate::record::deletion::Deletion;
 use crate::record::name::{self, Sketch};
 use crate::record::{self, Bucket, Sealing, forward, posting, slab};
 use crate::writer::Writer;
@@ -51,7 +54,8 @@ impl DataSystem for Tsdb {
         let merged = match Key::decode(key)? {
             Key::Data { .. } => chunk::merge_rows(values),
             Key::Forward { block, .. } => forward::merge(block, values),
-            Key::Posting { .. } => posting::merge(values),
+            Key::Posting { .. } | Key::Source { .. } => posting::merge(values),
+            Key::Exemplar { .. } => exemplar::merge(values),
             Key::Name { .. } => name::merge(values),
             _ => Err(Error::corrupt("this record is never merged")),
         };
@@ -88,6 +92,27 @@ fn describe(key: Key, value: &[u8]) -> Result<String> {
         Key::Live => format!("first live bucket: {}", record::decode_segment(value)?.0),
         Key::Total { labels } => format!("counter {labels}: stands in bucket {}", record::decode_segment(value)?.0),
         Key::Sampled { metric } => format!("metric {metric}: has series created by samples"),
+        Key::Metadata { metric } => {
+            let Metadata { kind, unit, help } = Metadata::decode(value)?;
+            format!("metric {metric}: {kind}, unit {unit:?}, {help:?}")
+        }
+        Key::Deletion { bucket, slab } => {
+            let Deletion { from_ms, to_ms, next_series, ids, .. } = Deletion::decode(slab, value)?;
+            let (bucket, count) = (bucket.0, ids.len());
+            format!(
+                "deletion {slab} in bucket {bucket}: {count} series, {from_ms} to {to_ms} ms, next is {next_series}"
+            )
+        }
+        Key::Exemplar { bucket, series } => {
+            let mut text = format!("exemplars of series {series}, bucket {}:", bucket.0);
+            for one in exemplar::decode(value)? {
+                text.push_str(&format!(" {} at {} ms {};", one.value, one.at.0, one.labels));
+            }
+            text
+        }
+        Key::Source { bucket, source } => {
+            format!("series of bucket {} that {source} created: {}", bucket.0, posting::decode(value)?.len())
+        }
         Key::Forward { bucket, block } => {
             let series = forward::decode(block, value)?;
             let mut text = format!("series of bucket {}, block {block}:", bucket.0);
@@ -111,6 +136,9 @@ fn describe(key: Key, value: &[u8]) -> Result<String> {
                 text.push_str(&format!(" {} samples from {} to {} ms", chunk.count, chunk.first_ms, chunk.last_ms));
                 if let Some(Statistics { min, max, sum }) = chunk.statistics {
                     text.push_str(&format!(", min {min}, max {max}, sum {sum}"));
+                }
+                if chunk.has_histograms() {
+                    text.push_str(", histograms");
                 }
                 if chunk.never_decreases() {
                     text.push_str(", never decreases");

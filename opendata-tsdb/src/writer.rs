@@ -21,21 +21,32 @@ use opendata_core::{Position, Result, SystemWriter};
 
 use crate::Tsdb;
 use crate::config::{Calendar, Config};
+use crate::counts::Counters;
 use crate::dictionary::{Bucket, Dictionary, Slot};
+use crate::exemplar;
 use crate::head::{Head, Slabs};
 use crate::index::Index;
-use crate::key::Keys;
+use crate::key::{Key, Keys};
+use crate::metadata::Metadata;
 use crate::op::{Op, Receipt, SeriesList, Upkeep};
+use crate::record::deletion::Deletions;
 use crate::record::slab::Rows;
-use crate::record::{Sealing, slab};
+use crate::record::{Sealing, posting};
+use crate::refused::Refusal;
 use crate::state::{SealingBench, State};
 
+mod apply;
+mod beside;
+mod deletions;
 mod draft;
+mod limits;
 mod rows;
 mod totals;
 mod upkeep;
 
+use deletions::Deleting;
 use draft::Draft;
+use limits::Account;
 use totals::Total;
 pub(crate) use upkeep::slabs_below;
 
@@ -56,15 +67,22 @@ pub struct Writer {
     totals: HashMap<Slot, Total>,
     /// Metrics of which series were created by samples.
     sampled: HashSet<Arc<str>>,
+    metadata: HashMap<Arc<str>, Metadata>,
     lists: Vec<KnownList>,
     existing: Arc<Vec<SegmentId>>,
     live: SegmentId,
     heads: Arc<BTreeMap<SegmentId, Arc<Head>>>,
     sealing: Arc<BTreeMap<SegmentId, Sealing>>,
+    /// Deletions that are not carried out in the chunks yet.
+    deletions: Arc<Deletions>,
+    /// How often the chunks of each bucket were changed since the slate was opened.
+    edits: Arc<BTreeMap<SegmentId, u64>>,
     bench: SealingBench,
     group: Group,
     groups: u64,
     last_slab: u64,
+    account: Account,
+    counters: Counters,
 }
 
 struct Loaded {
@@ -87,6 +105,7 @@ struct Group {
     first_slab: u64,
     rows: BTreeMap<SegmentId, Rows>,
     slabs: BTreeMap<SegmentId, Slabs>,
+    exemplars: BTreeMap<(SegmentId, u32), exemplar::Change>,
 }
 
 /// A checked operation.
@@ -94,6 +113,7 @@ pub struct Plan(Checked);
 
 enum Checked {
     Write(Box<Draft>),
+    Delete(Deleting),
     Upkeep(upkeep::Checked),
 }
 
@@ -108,15 +128,27 @@ impl Writer {
         let mut sampled = HashSet::new();
         index
             .for_each(keys.all_sampled(), |key, _| {
-                if let crate::key::Key::Sampled { metric } = key {
+                if let Key::Sampled { metric } = key {
                     sampled.insert(Arc::from(metric));
                 }
                 Ok(())
             })
             .await?;
+        let mut metadata = HashMap::new();
+        index
+            .for_each(keys.all_metadata(), |key, value| {
+                if let Key::Metadata { metric } = key {
+                    metadata.insert(Arc::from(metric), Metadata::decode(value)?);
+                }
+                Ok(())
+            })
+            .await?;
         let live = index.live().await?;
-        let heads = index.heads(keys.slabs()).await?;
-        let last_slab = heads.iter().filter_map(|(_, head)| head.slabs).map(|slabs| slabs.last).max().unwrap_or(0);
+        let deletions = index.deletions().await?;
+        let heads = index.heads(keys.slabs(), &deletions).await?;
+        let slabs = heads.iter().filter_map(|(_, head)| head.slabs).map(|slabs| slabs.last);
+        let deleted = deletions.values().flat_map(|of_bucket| of_bucket.iter()).map(|deletion| deletion.slab);
+        let last_slab = slabs.chain(deleted).max().unwrap_or(0);
         Ok(Self {
             env,
             config: view.config().clone(),
@@ -126,15 +158,20 @@ impl Writer {
             buckets: BTreeMap::new(),
             totals: HashMap::new(),
             sampled,
+            metadata,
             lists: Vec::new(),
             existing: Arc::new(index.buckets().await?),
             live,
             heads: Arc::new(heads.into_iter().map(|(bucket, head)| (bucket, Arc::new(head))).collect()),
             sealing: Arc::new(index.sealings().await?.into_iter().collect()),
+            deletions: Arc::new(deletions),
+            edits: Arc::default(),
             bench: SealingBench::default(),
             group: Group::default(),
             groups: 0,
             last_slab,
+            account: Account::default(),
+            counters: Counters::default(),
         })
     }
 
@@ -144,6 +181,16 @@ impl Writer {
 
     /// Reads the dictionary of a bucket unless it is in memory.
     async fn load(&mut self, bucket: SegmentId, cx: &PrepareContext<'_>) -> Result<()> {
+        if self.config.max_new_series_per_second.is_some() && self.existing.binary_search(&bucket).is_err() {
+            // The series of the bucket before it are not new altogether.
+            if let Some(before) = self.existing.iter().copied().rfind(|before| *before < bucket) {
+                self.load_one(before, cx).await?;
+            }
+        }
+        self.load_one(bucket, cx).await
+    }
+
+    async fn load_one(&mut self, bucket: SegmentId, cx: &PrepareContext<'_>) -> Result<()> {
         if let Some(loaded) = self.buckets.get_mut(&bucket) {
             loaded.used = self.groups;
             return Ok(());
@@ -154,6 +201,14 @@ impl Writer {
                 let slot = self.dictionary.intern(&entry.labels);
                 loaded.bucket.load(slot, entry);
             }
+            self.index(cx)
+                .for_each(self.keys.sources(bucket), |key, ids| {
+                    if let Key::Source { source, .. } = key {
+                        loaded.bucket.load_source(&source, posting::decode(ids)?.len());
+                    }
+                    Ok(())
+                })
+                .await?;
         }
         self.buckets.insert(bucket, loaded);
         Ok(())
@@ -202,7 +257,10 @@ impl Writer {
             heads: Arc::clone(&self.heads),
             series: Arc::new(series),
             sealing: Arc::clone(&self.sealing),
+            deletions: Arc::clone(&self.deletions),
+            edits: Arc::clone(&self.edits),
             bench: self.bench.clone(),
+            counters: self.counters.clone(),
         }
     }
 }
@@ -218,50 +276,37 @@ impl SystemWriter for Writer {
         match op.upkeep {
             Some(Upkeep::Seal(seal)) => Ok(Plan(Checked::Upkeep(self.check_seal(seal, cx).await?))),
             Some(Upkeep::Expire(expire)) => Ok(Plan(Checked::Upkeep(self.check_expire(expire, cx).await?))),
-            None => Ok(Plan(Checked::Write(Box::new(self.draft(op, cx).await?)))),
+            Some(Upkeep::Clean(clean)) => {
+                let clean = self.check_clean(clean)?;
+                Ok(Plan(Checked::Upkeep(upkeep::Checked::Clean(clean))))
+            }
+            None if !op.deletes.is_empty() => Ok(Plan(Checked::Delete(self.check_delete(op, cx).await?))),
+            None => match self.draft(op, cx).await {
+                Ok(draft) => Ok(Plan(Checked::Write(Box::new(draft)))),
+                Err(error) => {
+                    if let Some(refusal) = Refusal::of(&error) {
+                        self.counters.refused(refusal.reason, 1);
+                    }
+                    Err(error)
+                }
+            },
         }
     }
 
     fn apply(&mut self, plan: Plan, cx: &mut ApplyContext<'_>) -> Receipt {
         match plan.0 {
             Checked::Write(draft) => self.apply_draft(*draft, cx),
+            Checked::Delete(deleting) => self.apply_delete(deleting, cx),
             Checked::Upkeep(upkeep) => self.apply_upkeep(upkeep, cx),
         }
     }
 
     fn finish(&mut self, cx: &mut ApplyContext<'_>) {
-        let written_ms = cx.now().0;
-        let mut next = self.group.first_slab.max(self.last_slab + 1);
-        for (bucket, rows) in &self.group.rows {
-            let values = slab::encode(written_ms, rows);
-            let count = values.len() as u64;
-            for (number, value) in (next..).zip(values) {
-                cx.put(self.keys.slab(*bucket, number), value);
-            }
-            let slabs = Slabs { first: next, last: next + count - 1, count, oldest_ms: written_ms };
-            self.group.slabs.insert(*bucket, slabs);
-            next += count;
-            self.last_slab = slabs.last;
-            if let Some(loaded) = self.buckets.get(bucket) {
-                rows::write_index(self.keys, *bucket, &loaded.bucket, cx);
-            }
-        }
+        self.finish_group(cx);
     }
 
     fn publish(&mut self, _position: Position) -> Arc<State> {
-        let group = std::mem::take(&mut self.group);
-        if !group.rows.is_empty() {
-            let heads = Arc::make_mut(&mut self.heads);
-            for (bucket, rows) in group.rows {
-                if let Some(loaded) = self.buckets.get_mut(&bucket) {
-                    loaded.bucket.publish();
-                    loaded.used = self.groups;
-                }
-                if let Some(slabs) = group.slabs.get(&bucket) {
-                    Arc::make_mut(heads.entry(bucket).or_default()).push(rows, *slabs);
-                }
-            }
-        }
+        self.publish_group();
         self.unload();
         self.groups += 1;
         Arc::new(self.state())

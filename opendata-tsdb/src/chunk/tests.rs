@@ -6,7 +6,11 @@ use super::*;
 
 fn row(samples: &[(i64, f64)]) -> Bytes {
     let (times, values): (Vec<_>, Vec<_>) = samples.iter().copied().unzip();
-    encode_row(&times, &values)
+    floats(&times, &values)
+}
+
+fn floats(times: &[i64], values: &[f64]) -> Bytes {
+    encode_row(Columns { times: times.to_vec(), values: values.to_vec(), ..Columns::default() }.as_samples())
 }
 
 fn bits(columns: &Columns) -> Vec<(i64, u64)> {
@@ -90,9 +94,9 @@ proptest! {
     #[test]
     fn merging_is_associative_and_the_last_wins(parts in prop::collection::vec(samples(), 1..6), cut in 0usize..6) {
         let rows: Vec<Bytes> = parts.iter().map(|part| {
-            let mut columns = Columns { times: part.iter().map(|s| s.0).collect(), values: part.iter().map(|s| s.1).collect() };
+            let mut columns = Columns { times: part.iter().map(|s| s.0).collect(), values: part.iter().map(|s| s.1).collect(), ..Columns::default() };
             columns.settle();
-            encode_row(&columns.times, &columns.values)
+            encode_row(columns.as_samples())
         }).collect();
         let cut = cut.min(rows.len());
         let whole = merge_rows(rows.iter().map(AsRef::as_ref)).unwrap();
@@ -168,7 +172,7 @@ fn sizes() {
         ("up", idle),
     ] {
         for (clock, times) in [("grid", &grid), ("jitter", &jitter)] {
-            let row = encode_row(times, &values);
+            let row = floats(times, &values);
             let (mut scratch, mut out) = (Scratch::default(), Columns::default());
             let rounds = 2000;
             let begin = std::time::Instant::now();
@@ -180,7 +184,7 @@ fn sizes() {
             let read = begin.elapsed().as_nanos() as f64 / f64::from(rounds) / 480.0;
             let begin = std::time::Instant::now();
             for _ in 0..rounds {
-                std::hint::black_box(encode_row(times, &values));
+                std::hint::black_box(floats(times, &values));
             }
             let write = begin.elapsed().as_nanos() as f64 / f64::from(rounds) / 480.0;
             println!(

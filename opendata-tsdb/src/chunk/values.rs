@@ -7,6 +7,7 @@
 //!               · first signed varint · the others as an integer column (see `ints`)
 //!   2 XOR:      length varint, bit stream
 //!   3 raw:      the bits of all
+//!   4 constant: an integer, signed varint
 //! ```
 //! Decimal: a value is an integer divided by a power of ten, as almost everything is that a person or a program prints
 //! (after "ALP: Adaptive Lossless floating-Point compression", SIGMOD 2023); exponent 0 are the integers. The division
@@ -27,6 +28,7 @@ const CONSTANT: u8 = 0;
 const DECIMAL: u8 = 1;
 const XOR: u8 = 2;
 const RAW: u8 = 3;
+const CONSTANT_INTEGER: u8 = 4;
 
 /// Powers of ten that a double holds exactly and that leave room for digits.
 const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
@@ -44,7 +46,10 @@ pub(crate) struct Scratch {
 pub(crate) fn encode(out: &mut Encoder, values: &[f64], effort: Effort) {
     let Some(first) = values.first() else { return };
     if values.iter().all(|value| value.to_bits() == first.to_bits()) {
-        out.u8(CONSTANT).f64(*first);
+        match digits_of(*first, 1.0) {
+            Some(integer) => out.u8(CONSTANT_INTEGER).signed(integer),
+            None => out.u8(CONSTANT).f64(*first),
+        };
         return;
     }
     let raw_len = 8 * values.len();
@@ -144,6 +149,12 @@ pub(crate) fn decode(bytes: &mut Decoder<'_>, count: usize, scratch: &mut Scratc
     match bytes.u8()? {
         CONSTANT => {
             let value = bytes.f64()?;
+            out.resize(out.len() + count, value);
+            Ok(())
+        }
+        CONSTANT_INTEGER => {
+            #[expect(clippy::cast_precision_loss, reason = "written integers are exact; corrupt ones may be anything")]
+            let value = bytes.signed()? as f64;
             out.resize(out.len() + count, value);
             Ok(())
         }

@@ -2,7 +2,7 @@ use super::*;
 
 fn columns(samples: &[(i64, f64)]) -> Columns {
     let (times, values) = samples.iter().copied().unzip();
-    Columns { times, values }
+    Columns { times, values, ..Columns::default() }
 }
 
 #[test]

@@ -62,8 +62,9 @@ fn sorted_rows_are_taken_as_they_are() {
         rows.push(id, time, f64::from(id));
     }
     let block = Block::of(rows);
-    assert_eq!(block.get(3), Some((&[1, 2, 5][..], &[3.0, 3.0, 3.0][..])));
-    assert_eq!(block.get(7), Some((&[1][..], &[7.0][..])));
-    assert_eq!(block.get(9), Some((&[0, 4][..], &[9.0, 9.0][..])));
-    assert_eq!((block.get(4), block.len()), (None, 6));
+    let get = |id| block.get(id).map(|run| (run.times, run.values));
+    assert_eq!(get(3), Some((&[1, 2, 5][..], &[3.0, 3.0, 3.0][..])));
+    assert_eq!(get(7), Some((&[1][..], &[7.0][..])));
+    assert_eq!(get(9), Some((&[0, 4][..], &[9.0, 9.0][..])));
+    assert_eq!((get(4), block.len()), (None, 6));
 }

@@ -12,6 +12,7 @@ use crate::columns::Columns;
 use crate::key::Key;
 use crate::matcher::Matcher;
 use crate::promql::Series;
+use crate::record::deletion;
 use crate::record::forward::Entry;
 
 /// From so many series of a metric on, a window is scanned; below, each series is read by its key.
@@ -38,8 +39,10 @@ impl Reader {
         let mut samples = vec![Columns::default(); entries.len()];
         self.read_chunks(bucket, &entries, range, &mut samples).await?;
         let head = self.head(bucket).await?;
+        let deletions = self.deletions().await?.get(&bucket).cloned().unwrap_or_default();
         let mut series = Vec::with_capacity(entries.len());
         for ((id, entry), mut samples) in entries.into_iter().zip(samples) {
+            deletion::apply(&deletions, id, &mut samples);
             let sealed = samples.len();
             head.collect(id, range, &mut samples);
             if samples.len() > sealed {
@@ -47,7 +50,7 @@ impl Reader {
                 samples.settle();
             }
             if !samples.is_empty() {
-                series.push(Series::floats(entry.labels, samples.times, samples.values));
+                series.push(Series::mixed(entry.labels, samples.times, samples.values, samples.histograms));
             }
         }
         Ok(series)

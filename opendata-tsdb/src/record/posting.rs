@@ -37,6 +37,17 @@ pub(crate) fn encode(ids: &RoaringBitmap) -> Bytes {
     value.into()
 }
 
+/// How many ids there are.
+///
+/// # Errors
+/// `Corrupt` if the value cannot be read.
+pub(crate) fn count(value: &[u8]) -> Result<u64> {
+    match value {
+        [LIST, count, ..] => Ok(u64::from(*count)),
+        _ => decode(value).map(|ids| ids.len()),
+    }
+}
+
 /// Reads ids.
 ///
 /// # Errors

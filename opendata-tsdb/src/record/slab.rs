@@ -3,18 +3,23 @@
 //! ```text
 //! layout 1 · written (milliseconds) signed varint · count varint
 //!          · first id signed varint · ids · first time signed varint · times · values
+//! layout 2 · as layout 1 · histograms: count varint, then that often: distance to the last place varint, histogram
 //! ```
-//! Ids and times are integer columns, values a value column (see `chunk`). Layouts above 1 are for other kinds of
-//! samples. Of two samples with the same series and time the later one wins, within a slab and between slabs.
+//! Ids and times are integer columns, values a value column, histograms as they stand alone (see `chunk`). Of two samples with the same series and time the later one wins, within a slab and between slabs.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use opendata_core::codec::{Decoder, Encoder};
 use opendata_core::{Error, Result};
+use roaring::RoaringBitmap;
 
-use crate::chunk::{Effort, Scratch, ints, values};
-use crate::columns::Columns;
+use crate::chunk::{Effort, Scratch, histogram, ints, values};
+use crate::columns::{Columns, Samples};
+use crate::histogram::Histogram;
 
-const LAYOUT: u8 = 1;
+const FLOATS: u8 = 1;
+const MIXED: u8 = 2;
 
 /// The most samples of one slab. A group with more writes several.
 pub(crate) const SLAB_SAMPLES: usize = 1 << 17;
@@ -37,8 +42,12 @@ impl Rows {
 
     pub(crate) fn push(&mut self, id: u32, time_ms: i64, value: f64) {
         self.ids.push(id);
-        self.samples.times.push(time_ms);
-        self.samples.values.push(value);
+        self.samples.push(time_ms, value);
+    }
+
+    pub(crate) fn push_histogram(&mut self, id: u32, time_ms: i64, histogram: Arc<Histogram>) {
+        self.ids.push(id);
+        self.samples.push_histogram(time_ms, histogram);
     }
 
     pub(crate) fn append(&mut self, mut other: Self) {
@@ -47,32 +56,63 @@ impl Rows {
             return;
         }
         self.ids.append(&mut other.ids);
-        self.samples.times.append(&mut other.samples.times);
-        self.samples.values.append(&mut other.samples.values);
+        self.samples.append(other.samples);
     }
 
+    /// Takes out the samples of these series in a range of times.
+    pub(crate) fn remove(&mut self, ids: &RoaringBitmap, (start_ms, end_ms): (i64, i64)) {
+        let goes = |(id, time): (&u32, &i64)| (start_ms..=end_ms).contains(time) && ids.contains(*id);
+        let keep: Vec<bool> = self.ids.iter().zip(&self.samples.times).map(|pair| !goes(pair)).collect();
+        if keep.iter().all(|keep| *keep) {
+            return;
+        }
+        let mut kept = keep.iter();
+        self.ids.retain(|_| kept.next().is_none_or(|keep| *keep));
+        self.samples.retain(|at| keep.get(at).is_none_or(|keep| *keep));
+    }
+
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, i64, f64)> {
         let samples = self.samples.times.iter().zip(&self.samples.values);
         self.ids.iter().zip(samples).map(|(id, (time, value))| (*id, *time, *value))
+    }
+
+    /// Appends the samples of one series to `out`, in the order they were applied.
+    pub(crate) fn collect(&self, id: u32, out: &mut Columns) {
+        let samples = self.samples.as_samples();
+        for at in self.ids.iter().enumerate().filter(|(_, other)| **other == id).map(|(at, _)| at) {
+            out.extend(samples.range(at..at + 1));
+        }
     }
 }
 
 /// Writes rows as one or more slabs.
 pub(crate) fn encode(written_ms: i64, rows: &Rows) -> Vec<Bytes> {
-    let columns = rows.ids.chunks(SLAB_SAMPLES).zip(rows.samples.times.chunks(SLAB_SAMPLES));
-    let columns = columns.zip(rows.samples.values.chunks(SLAB_SAMPLES));
-    columns.map(|((ids, times), values)| encode_one(written_ms, ids, times, values)).collect()
+    let samples = rows.samples.as_samples();
+    let pieces = rows.ids.chunks(SLAB_SAMPLES).enumerate();
+    let piece = |at: usize| samples.range(at * SLAB_SAMPLES..(at + 1) * SLAB_SAMPLES);
+    pieces.map(|(at, ids)| encode_one(written_ms, ids, piece(at))).collect()
 }
 
-fn encode_one(written_ms: i64, ids: &[u32], times: &[i64], values: &[f64]) -> Bytes {
-    let mut slab = Encoder::with_capacity(LAYOUT, 32 + ids.len() * 9);
+fn encode_one(written_ms: i64, ids: &[u32], samples: Samples<'_>) -> Bytes {
+    let layout = if samples.has_histograms() { MIXED } else { FLOATS };
+    let mut slab = Encoder::with_capacity(layout, 32 + ids.len() * 9);
     slab.signed(written_ms).varint(ids.len() as u64);
     let ids: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
-    for column in [&ids, times] {
+    for column in [&ids, samples.times] {
         slab.signed(column.first().copied().unwrap_or(0));
         ints::encode(&mut slab, column, Effort::Fast);
     }
-    values::encode(&mut slab, values, Effort::Fast);
+    values::encode(&mut slab, samples.values, Effort::Fast);
+    if samples.has_histograms() {
+        slab.varint(samples.histograms().count() as u64);
+        let mut last = 0;
+        for (at, one) in samples.histograms() {
+            slab.varint((at - last) as u64);
+            histogram::encode_one(&mut slab, one);
+            last = at;
+        }
+    }
     slab.finish()
 }
 
@@ -83,13 +123,16 @@ pub(crate) struct Head {
     pub(crate) count: usize,
 }
 
-fn head(fields: &mut Decoder<'_>) -> Result<Head> {
-    fields.layout(LAYOUT)?;
+fn head(fields: &mut Decoder<'_>) -> Result<(u8, Head)> {
+    let layout = fields.u8()?;
+    if !(FLOATS..=MIXED).contains(&layout) {
+        return Err(Error::unsupported(format!("unknown layout of a slab, layout={layout}")));
+    }
     let head = Head { written_ms: fields.signed()?, count: fields.count()? };
     if head.count == 0 || head.count > SLAB_SAMPLES {
         return Err(Error::corrupt(format!("slab with a wrong number of samples, count={}", head.count)));
     }
-    Ok(head)
+    Ok((layout, head))
 }
 
 /// Reads only when a slab was written and how many samples it has.
@@ -97,7 +140,7 @@ fn head(fields: &mut Decoder<'_>) -> Result<Head> {
 /// # Errors
 /// `Corrupt` if the value cannot be read.
 pub(crate) fn decode_head(value: &[u8]) -> Result<Head> {
-    head(&mut Decoder::new(value))
+    head(&mut Decoder::new(value)).map(|(_, head)| head)
 }
 
 /// Appends the samples of a slab to `rows`.
@@ -106,7 +149,8 @@ pub(crate) fn decode_head(value: &[u8]) -> Result<Head> {
 /// `Corrupt` if the value cannot be read.
 pub(crate) fn decode_into(value: &[u8], scratch: &mut Scratch, rows: &mut Rows) -> Result<Head> {
     let mut fields = Decoder::new(value);
-    let head = head(&mut fields)?;
+    let (layout, head) = head(&mut fields)?;
+    let begin = rows.len();
     let first = fields.signed()?;
     scratch.ints.clear();
     ints::decode(&mut fields, first, head.count, &mut scratch.words, &mut scratch.ints)?;
@@ -118,8 +162,23 @@ pub(crate) fn decode_into(value: &[u8], scratch: &mut Scratch, rows: &mut Rows) 
     let first = fields.signed()?;
     ints::decode(&mut fields, first, head.count, &mut scratch.words, &mut rows.samples.times)?;
     values::decode(&mut fields, head.count, scratch, &mut rows.samples.values)?;
+    if layout == MIXED {
+        read_histograms(&mut fields, begin, head.count, &mut rows.samples)?;
+    }
     fields.finish()?;
     Ok(head)
+}
+
+fn read_histograms(fields: &mut Decoder<'_>, begin: usize, count: usize, samples: &mut Columns) -> Result<()> {
+    let wrong = || Error::corrupt("histogram in a slab stands behind its end");
+    let mut last = 0usize;
+    for nth in 0..fields.count()? {
+        let distance = fields.count()?;
+        last = last.checked_add(distance).filter(|at| *at < count && (nth == 0 || distance > 0)).ok_or_else(wrong)?;
+        let place = u32::try_from(begin + last).map_err(|_| wrong())?;
+        samples.histograms.push((place, Arc::new(histogram::decode_one(fields)?)));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,13 +10,17 @@ use opendata_core::{ErrorKind, Timestamp};
 use super::*;
 use crate::labels::Labels;
 use crate::matcher::{MatchOp, Matcher};
-use crate::promql::{STALE_NAN, Storage};
+use crate::promql::{STALE_NAN, SampleValue, Storage};
 use crate::{SeriesList, labels};
 
+mod beside;
 mod conformance;
 mod counters;
+mod deletions;
 mod faults;
+mod histograms;
 mod index;
+mod limits;
 mod model;
 mod sealing;
 mod speed;
@@ -25,6 +29,11 @@ const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 /// Noon of some day.
 const NOON: i64 = 19_000 * DAY + 12 * HOUR;
+
+/// Settings under which a sample may have any time.
+fn config() -> Config {
+    Config { future_limit_ms: None, ..Config::default() }
+}
 
 /// A slate with one TSDB in it, whose background work is done when asked.
 struct Bench {
@@ -99,7 +108,7 @@ impl Bench {
     }
 }
 
-/// Series to samples, values as bits.
+/// Series to samples, values as bits, histograms as a hash of all they say.
 type Content = BTreeMap<String, Vec<(i64, u64)>>;
 
 async fn content(reader: &Reader) -> Content {
@@ -117,8 +126,11 @@ async fn select(reader: &Reader, matchers: &[Matcher], start_ms: i64, end_ms: i6
         .into_iter()
         .map(|series| {
             assert!(series.timestamps.is_sorted_by(|a, b| a < b), "{}: {:?}", series.labels, series.timestamps);
-            let bits = series.values.iter().map(|value| value.to_bits());
-            (series.labels.to_string(), series.timestamps.into_iter().zip(bits).collect())
+            let bits = |value: SampleValue<'_>| match value {
+                SampleValue::Float(value) => value.to_bits(),
+                SampleValue::Histogram(one) => histograms::mark(one),
+            };
+            (series.labels.to_string(), series.samples().map(|(time, value)| (time, bits(value))).collect())
         })
         .collect();
     assert_eq!(content.len(), count, "a series came twice");
@@ -136,14 +148,14 @@ fn matcher(name: &str, op: MatchOp, value: &str) -> Matcher {
 
 #[tokio::test]
 async fn what_is_written_is_read() {
-    let bench = Bench::new(Config::default()).await;
+    let bench = Bench::new(config()).await;
     let receipt = bench
         .write(|op| {
             op.sample(labels! { "__name__" => "up", "job" => "api" }, Timestamp(NOON), 1.0);
             op.samples(labels! { "__name__" => "load" }, &[(Timestamp(NOON), 0.5), (Timestamp(NOON + 1), STALE_NAN)]);
         })
         .await;
-    assert_eq!(receipt, crate::Receipt { samples: 3, new_series: 2, totals: vec![] });
+    assert_eq!(receipt, crate::Receipt { samples: 3, new_series: 2, ..crate::Receipt::default() });
     let all = bench.all().await;
     let written = [("load", &[(NOON, 0.5), (NOON + 1, STALE_NAN)][..]), ("up{job=\"api\"}", &[(NOON, 1.0)])];
     assert_eq!(all, expected(&written));
@@ -152,7 +164,7 @@ async fn what_is_written_is_read() {
 
 #[tokio::test]
 async fn bounds_of_a_selection_are_included() {
-    let bench = Bench::new(Config::default()).await;
+    let bench = Bench::new(config()).await;
     let times = [NOON - 13 * HOUR, NOON - 1, NOON, NOON + HOUR, NOON + 13 * HOUR];
     bench
         .write(|op| {
@@ -171,8 +183,8 @@ async fn bounds_of_a_selection_are_included() {
 
 #[tokio::test]
 async fn of_equal_times_the_last_written_wins() {
-    let config = Config { seal_samples: 1, ..Config::default() };
-    let bench = Bench::new(config).await;
+    let limited = Config { seal_samples: 1, ..config() };
+    let bench = Bench::new(limited).await;
     let series = || labels! { "a" => "b" };
     bench
         .write(|op| {
@@ -200,14 +212,14 @@ async fn of_equal_times_the_last_written_wins() {
 #[tokio::test]
 async fn samples_outside_the_limits_are_refused_without_a_trace() {
     let day = u64::try_from(DAY).unwrap();
-    let config = Config {
+    let limited = Config {
         retention_ms: Some(3 * day),
         late_limit_ms: Some(2 * day),
         future_limit_ms: Some(1000),
         max_series: 2,
-        ..Config::default()
+        ..config()
     };
-    let bench = Bench::new(config).await;
+    let bench = Bench::new(limited).await;
     let write = async |time, name: &'static str| {
         let written = bench.try_write(|op| {
             op.sample(labels! { "a" => "x" }, Timestamp(NOON), 1.0).sample(
@@ -229,7 +241,7 @@ async fn samples_outside_the_limits_are_refused_without_a_trace() {
         op.batch(&SeriesList::new([labels! { "a" => "x" }]), Timestamp(NOON), [1.0, 2.0]);
     });
     assert_eq!(misfit.await.unwrap_err().kind(), ErrorKind::Invalid);
-    let unbounded = Bench::new(Config::default()).await;
+    let unbounded = Bench::new(config()).await;
     let extreme = unbounded.try_write(|op| {
         op.sample(labels! { "a" => "x" }, Timestamp(i64::MAX), 1.0);
     });
@@ -244,7 +256,7 @@ async fn samples_outside_the_limits_are_refused_without_a_trace() {
 
 #[tokio::test]
 async fn every_record_is_described() {
-    let bench = Bench::new(Config { seal_samples: 1, ..Config::default() }).await;
+    let bench = Bench::new(Config { seal_samples: 1, ..config() }).await;
     bench
         .write(|op| {
             op.add(labels! { "__name__" => "x" }, Timestamp(NOON), 1.0).sample(

@@ -4,19 +4,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use opendata_core::key::SegmentId;
-use opendata_core::slate::{ApplyContext, PrepareContext};
+use opendata_core::slate::PrepareContext;
 use opendata_core::{Error, Result};
 
+use super::limits::{Limits, refuse};
 use super::totals::Total;
 use super::{KnownList, Writer};
+use crate::chunk::histogram::MOST_BUCKETS;
 use crate::dictionary::Slot;
+use crate::exemplar::Exemplar;
+use crate::histogram::{CounterReset, Histogram};
 use crate::labels::{Labels, METRIC_NAME};
-use crate::op::{Batch, Op, Receipt, Verb};
+use crate::metadata::Metadata;
+use crate::op::{Batch, Op, Receipt, Refusing, Run, Verb};
+use crate::promql::STALE_NAN;
 use crate::record::slab::Rows;
-use crate::record::{self, Bucket};
+use crate::refused::{Reason, Refusal};
 
-/// The most bytes that names and values of a series' labels may take. They become parts of keys.
-const LABEL_BYTES: usize = 16 * 1024;
 /// How many lists of series have their ids remembered.
 const KNOWN_LISTS: usize = 64;
 
@@ -25,17 +29,28 @@ const KNOWN_LISTS: usize = 64;
 pub(super) struct Draft {
     pub(super) rows: Vec<(SegmentId, Rows)>,
     /// Series that are new in a bucket, in the order of the ids they will get.
-    new: Vec<(SegmentId, Slot)>,
+    pub(super) new: Vec<(SegmentId, Slot)>,
     provisional: HashMap<(SegmentId, Slot), u32>,
     /// How many series are new in each bucket.
     created: HashMap<SegmentId, u32>,
+    /// How many series of each metric are new in each bucket.
+    created_of: HashMap<(SegmentId, Arc<str>), u32>,
+    /// How many series are new altogether.
+    pub(super) never_seen: u32,
     /// What counters come to. None: the newest number must be looked for again.
     pub(super) totals: HashMap<Slot, Option<Total>>,
     /// Counters that were added to in a new bucket.
     pub(super) total_rows: Vec<(Slot, SegmentId)>,
     /// Metrics of which a series is created by a sample for the first time.
-    sampled: Vec<Arc<str>>,
-    receipt: Receipt,
+    pub(super) sampled: Vec<Arc<str>>,
+    pub(super) exemplars: Vec<(SegmentId, u32, Exemplar)>,
+    pub(super) metadata: Vec<(Arc<str>, Metadata)>,
+    pub(super) receipt: Receipt,
+    pub(super) source: Option<Arc<str>>,
+    /// Whether no series that is new altogether may be created.
+    pub(super) too_fast: bool,
+    refusing: Refusing,
+    pub(super) limits: Limits,
     here: Place,
 }
 
@@ -49,26 +64,26 @@ struct Place {
     at: usize,
 }
 
-impl Place {
-    fn holds(&self, time_ms: i64) -> bool {
-        (self.first_ms..=self.last_ms).contains(&time_ms)
-    }
-}
-
 impl Default for Place {
     fn default() -> Self {
         Self { bucket: SegmentId::CONTROL, first_ms: 1, last_ms: 0, at: 0 }
     }
 }
 
-/// The times that are taken.
-struct Limits {
-    oldest_ms: i64,
-    newest_ms: i64,
-}
-
 impl Draft {
+    /// The current bucket.
+    pub(super) fn bucket(&self) -> SegmentId {
+        self.here.bucket
+    }
+
+    /// Whether a time is taken and falls into the current bucket.
+    #[inline]
+    fn holds(&self, time_ms: i64) -> bool {
+        (self.here.first_ms..=self.here.last_ms).contains(&time_ms) && self.limits.hold(time_ms)
+    }
+
     /// Appends a sample in the current bucket.
+    #[inline]
     fn push(&mut self, id: u32, time_ms: i64, value: f64) {
         if let Some((_, rows)) = self.rows.get_mut(self.here.at) {
             rows.push(id, time_ms, value);
@@ -82,67 +97,168 @@ impl Draft {
     pub(super) fn id(&self, bucket: SegmentId, slot: Slot) -> Option<u32> {
         self.provisional.get(&(bucket, slot)).copied()
     }
+
+    /// How many series it creates in the current bucket.
+    pub(super) fn created(&self) -> u32 {
+        self.created.get(&self.here.bucket).copied().unwrap_or(0)
+    }
+
+    /// How many series of a metric it creates in the current bucket.
+    pub(super) fn created_of_metric(&self, metric: &str) -> u32 {
+        self.created_of.get(&(self.here.bucket, Arc::from(metric))).copied().unwrap_or(0)
+    }
+
+    /// Goes on after `count` samples were refused, if the operation says so.
+    pub(super) fn tolerate<T>(&mut self, count: usize, placed: Result<T>) -> Result<Option<T>> {
+        let error = match placed {
+            Ok(placed) => return Ok(Some(placed)),
+            Err(error) => error,
+        };
+        match Refusal::of(&error) {
+            Some(refusal) if self.refusing == Refusing::Singly => {
+                self.receipt.refused.push(count as u64, refusal);
+                Ok(None)
+            }
+            _ => Err(error),
+        }
+    }
 }
 
 impl Writer {
     pub(super) async fn draft(&mut self, op: Op, cx: &PrepareContext<'_>) -> Result<Draft> {
-        let limits = self.limits(cx);
-        let mut draft = Draft::default();
+        let mut draft = Draft {
+            limits: self.limits(cx),
+            refusing: op.refusing,
+            source: op.source,
+            too_fast: self.creates_too_fast(cx.now().0),
+            ..Draft::default()
+        };
         let mut samples = op.times.into_iter().zip(op.values);
+        let mut histograms = op.histograms.into_iter();
         let mut batches = op.batches.into_iter();
         for run in op.runs {
-            if run.verb == Verb::Batch {
-                if let Some(batch) = batches.next() {
-                    self.draft_batch(&mut draft, &limits, batch, cx).await?;
-                }
-                continue;
-            }
-            let slot = self.dictionary.intern(&run.labels);
-            let mut known = None;
-            for (time_ms, value) in samples.by_ref().take(run.len) {
-                if run.verb == Verb::Add {
-                    let total = self.add(&mut draft, slot, &run.labels, (time_ms, value), cx).await?;
-                    check_time(&limits, total.time_ms)?;
-                    self.enter(&mut draft, &limits, total.time_ms, cx).await?;
-                    self.put_total(&mut draft, slot, &run.labels, total)?;
-                } else {
-                    check_time(&limits, time_ms)?;
-                    // The next sample of a series mostly goes where the last one went.
-                    if let Some(id) = known.filter(|_| draft.here.holds(time_ms) && !self.may_count(&draft)) {
-                        draft.push(id, time_ms, value);
-                        continue;
+            match run.verb {
+                Verb::Set => self.draft_samples(&mut draft, &run, samples.by_ref().take(run.len), cx).await?,
+                Verb::Add => {
+                    for sample in samples.by_ref().take(run.len) {
+                        let added = self.draft_add(&mut draft, &run, sample, cx).await;
+                        if draft.tolerate(1, added)?.is_none() {
+                            draft.receipt.totals.push(f64::NAN);
+                        }
                     }
-                    self.enter(&mut draft, &limits, time_ms, cx).await?;
-                    known = Some(self.put(&mut draft, slot, &run.labels, time_ms, value)?);
+                }
+                Verb::Histogram => {
+                    if let (Some((time_ms, _)), Some(one)) = (samples.next(), histograms.next()) {
+                        let placed = self.draft_histogram(&mut draft, &run, time_ms, one, cx).await;
+                        draft.tolerate(1, placed)?;
+                    }
+                }
+                Verb::Batch => {
+                    if let Some(batch) = batches.next() {
+                        self.draft_batch(&mut draft, batch, cx).await?;
+                    }
                 }
             }
         }
-        draft.receipt.samples = draft.rows.iter().map(|(_, rows)| rows.len() as u64).sum();
+        for (series, exemplar) in op.exemplars {
+            let placed = self.draft_exemplar(&mut draft, &series, exemplar, cx).await;
+            draft.tolerate(1, placed)?;
+        }
+        self.draft_metadata(&mut draft, op.metadata)?;
+        let histograms = |rows: &Rows| rows.samples.histograms.len() as u64;
+        draft.receipt.histograms = draft.rows.iter().map(|(_, rows)| histograms(rows)).sum();
+        draft.receipt.samples = draft.rows.iter().map(|(_, rows)| rows.len() as u64 - histograms(rows)).sum();
         draft.receipt.new_series = draft.new.len() as u64;
         Ok(draft)
     }
 
-    fn limits(&self, cx: &PrepareContext<'_>) -> Limits {
-        let back = |ms: Option<u64>| ms.map_or(i64::MIN, |ms| cx.now().0.saturating_sub_unsigned(ms));
-        let ahead = |ms: Option<u64>| ms.map_or(i64::MAX, |ms| cx.now().0.saturating_add_unsigned(ms));
-        Limits {
-            oldest_ms: back(self.config.retention_ms).max(back(self.config.late_limit_ms)),
-            newest_ms: ahead(self.config.future_limit_ms),
+    async fn draft_samples(
+        &mut self,
+        draft: &mut Draft,
+        run: &Run,
+        samples: impl Iterator<Item = (i64, f64)> + Send,
+        cx: &PrepareContext<'_>,
+    ) -> Result<()> {
+        let slot = self.dictionary.intern(&run.labels);
+        let mut known = None;
+        for (time_ms, value) in samples {
+            if !draft.holds(time_ms) {
+                let entered = self.enter(draft, &run.labels, time_ms, cx).await;
+                if draft.tolerate(1, entered)?.is_none() {
+                    continue;
+                }
+                known = None;
+            }
+            // The next sample of a series mostly goes where the last one went.
+            if let Some(id) = known.filter(|_| !self.may_count(draft)) {
+                draft.push(id, time_ms, value);
+                continue;
+            }
+            let placed = self.put(draft, slot, &run.labels, time_ms, value);
+            known = draft.tolerate(1, placed)?;
         }
+        Ok(())
     }
 
-    /// Makes the bucket of a time the current one.
-    async fn enter(&mut self, draft: &mut Draft, limits: &Limits, time_ms: i64, cx: &PrepareContext<'_>) -> Result<()> {
-        if draft.here.holds(time_ms) {
+    async fn draft_add(
+        &mut self,
+        draft: &mut Draft,
+        run: &Run,
+        sample: (i64, f64),
+        cx: &PrepareContext<'_>,
+    ) -> Result<()> {
+        let slot = self.dictionary.intern(&run.labels);
+        let total = self.add(draft, slot, &run.labels, sample, cx).await?;
+        self.enter(draft, &run.labels, total.time_ms, cx).await?;
+        self.put_total(draft, slot, &run.labels, total)
+    }
+
+    async fn draft_histogram(
+        &mut self,
+        draft: &mut Draft,
+        run: &Run,
+        time_ms: i64,
+        one: Arc<Histogram>,
+        cx: &PrepareContext<'_>,
+    ) -> Result<()> {
+        if one.is_stale() {
+            // The marker ends series of either kind.
+            return self.draft_samples(draft, run, std::iter::once((time_ms, STALE_NAN)), cx).await;
+        }
+        let wrong = |detail: String| refuse(Reason::InvalidHistogram, &run.labels, time_ms, detail);
+        one.validate().map_err(|error| wrong(error.message().to_owned()))?;
+        let buckets = one.positive.counts.len().max(one.negative.counts.len());
+        if buckets > MOST_BUCKETS {
+            return Err(wrong(format!("the histogram has too many buckets, buckets={buckets}, limit={MOST_BUCKETS}")));
+        }
+        self.enter(draft, &run.labels, time_ms, cx).await?;
+        let slot = self.dictionary.intern(&run.labels);
+        let id = self.id_of(draft, slot, &run.labels, Verb::Histogram, time_ms)?;
+        if self.may_count(draft) {
+            self.forget_total(draft, slot, time_ms);
+        }
+        if let Some((_, rows)) = draft.rows.get_mut(draft.here.at) {
+            rows.push_histogram(id, time_ms, without_promise(one));
+        }
+        Ok(())
+    }
+
+    /// Makes the bucket of a time the current one, if the time is taken.
+    pub(super) async fn enter(
+        &mut self,
+        draft: &mut Draft,
+        series: &Labels,
+        time_ms: i64,
+        cx: &PrepareContext<'_>,
+    ) -> Result<()> {
+        if draft.holds(time_ms) {
             return Ok(());
         }
-        let bucket = self
-            .calendar
-            .segment(time_ms)
-            .ok_or_else(|| Error::invalid(format!("the time is outside the calendar, time_ms={time_ms}")))?;
-        if bucket < self.live {
-            return Err(too_old(time_ms, self.calendar.start_ms(self.live).max(limits.oldest_ms)));
+        if !draft.limits.hold(time_ms) {
+            return Err(draft.limits.refuse(series, time_ms));
         }
+        let outside = || refuse(Reason::TooNew, series, time_ms, "the time is outside the calendar");
+        let bucket = self.calendar.segment(time_ms).ok_or_else(outside)?;
         self.load(bucket, cx).await?;
         let found = draft.rows.iter().position(|(other, _)| *other == bucket);
         let at = found.unwrap_or_else(|| {
@@ -156,12 +272,7 @@ impl Writer {
 
     /// Places a sample in the current bucket.
     fn put(&mut self, draft: &mut Draft, slot: Slot, labels: &Labels, time_ms: i64, value: f64) -> Result<u32> {
-        let bucket = draft.here.bucket;
-        let known = self.buckets.get(&bucket).and_then(|loaded| loaded.bucket.id(slot));
-        let id = match known {
-            Some(id) => id,
-            None => self.create(draft, slot, labels, Verb::Set)?,
-        };
+        let id = self.id_of(draft, slot, labels, Verb::Set, time_ms)?;
         if self.may_count(draft) {
             self.overwrite_total(draft, slot, time_ms, value);
         }
@@ -177,11 +288,7 @@ impl Writer {
     /// Places what a counter comes to in the current bucket.
     fn put_total(&mut self, draft: &mut Draft, slot: Slot, labels: &Labels, mut total: Total) -> Result<()> {
         let bucket = draft.here.bucket;
-        let known = self.buckets.get(&bucket).and_then(|loaded| loaded.bucket.id(slot));
-        let id = match known {
-            Some(id) => id,
-            None => self.create(draft, slot, labels, Verb::Add)?,
-        };
+        let id = self.id_of(draft, slot, labels, Verb::Add, total.time_ms)?;
         if total.row != Some(bucket) {
             total.row = Some(bucket);
             draft.total_rows.push((slot, bucket));
@@ -192,52 +299,57 @@ impl Writer {
         Ok(())
     }
 
-    /// The id that a series will get in the current bucket, if the transaction is applied.
-    fn create(&mut self, draft: &mut Draft, slot: Slot, labels: &Labels, verb: Verb) -> Result<u32> {
+    /// The id of a series in the current bucket: the one it has, or will get if the transaction is applied.
+    #[inline]
+    pub(super) fn id_of(
+        &mut self,
+        draft: &mut Draft,
+        slot: Slot,
+        labels: &Labels,
+        verb: Verb,
+        time_ms: i64,
+    ) -> Result<u32> {
+        match self.buckets.get(&draft.here.bucket).and_then(|loaded| loaded.bucket.id(slot)) {
+            Some(id) => Ok(id),
+            None => self.create(draft, slot, labels, verb, time_ms),
+        }
+    }
+
+    fn create(&mut self, draft: &mut Draft, slot: Slot, labels: &Labels, verb: Verb, time_ms: i64) -> Result<u32> {
         let bucket = draft.here.bucket;
         if let Some(id) = draft.id(bucket, slot) {
             return Ok(id);
         }
-        if labels.is_empty() {
-            return Err(Error::invalid("a series needs at least one label"));
-        }
-        let bytes: usize = labels.iter().map(|label| label.name().len() + label.value().len()).sum();
-        if bytes > LABEL_BYTES {
-            return Err(Error::invalid(format!("the labels are too long, size_bytes={bytes}, limit={LABEL_BYTES}")));
-        }
         let stored = self.buckets.get(&bucket).map_or(0, |loaded| loaded.bucket.len());
-        let created = draft.created.entry(bucket).or_default();
-        let id = stored.saturating_add(*created);
-        if id >= self.config.max_series {
-            return Err(Error::backpressure(format!(
-                "the bucket has as many series as are allowed, limit={}, series={labels}",
-                self.config.max_series
-            )));
+        let id = stored.saturating_add(draft.created());
+        self.admit(draft, slot, labels, id, time_ms)?;
+        *draft.created.entry(bucket).or_default() += 1;
+        let metric = labels.get(METRIC_NAME).unwrap_or_default();
+        if self.config.max_series_per_metric.is_some() {
+            *draft.created_of.entry((bucket, metric.into())).or_default() += 1;
         }
-        *created += 1;
+        if self.config.max_new_series_per_second.is_some() && self.is_new_altogether(slot) {
+            draft.never_seen += 1;
+        }
         draft.new.push((bucket, slot));
         draft.provisional.insert((bucket, slot), id);
-        let metric = labels.get(METRIC_NAME).unwrap_or_default();
-        if verb == Verb::Set && !self.sampled.contains(metric) && !draft.sampled.iter().any(|other| **other == *metric)
+        if verb != Verb::Add && !self.sampled.contains(metric) && !draft.sampled.iter().any(|other| **other == *metric)
         {
             draft.sampled.push(metric.into());
         }
         Ok(id)
     }
 
-    async fn draft_batch(
-        &mut self,
-        draft: &mut Draft,
-        limits: &Limits,
-        mut batch: Batch,
-        cx: &PrepareContext<'_>,
-    ) -> Result<()> {
+    async fn draft_batch(&mut self, draft: &mut Draft, mut batch: Batch, cx: &PrepareContext<'_>) -> Result<()> {
         let (series, values) = (batch.series.len(), batch.values.len());
         if series != values {
             return Err(Error::invalid(format!("a batch needs one value a series, series={series}, values={values}")));
         }
-        check_time(limits, batch.time_ms)?;
-        self.enter(draft, limits, batch.time_ms, cx).await?;
+        let first = batch.series.iter().next().cloned().unwrap_or_default();
+        let entered = self.enter(draft, &first, batch.time_ms, cx).await;
+        if draft.tolerate(series, entered)?.is_none() {
+            return Ok(());
+        }
         let bucket = draft.here.bucket;
         let known =
             self.lists.iter().find(|known| known.bucket == bucket && Arc::ptr_eq(&known.list.0, &batch.series.0));
@@ -252,7 +364,8 @@ impl Writer {
         let mut ids = Vec::with_capacity(series);
         for (labels, value) in batch.series.iter().zip(&batch.values) {
             let slot = self.dictionary.intern(labels);
-            self.put(draft, slot, labels, batch.time_ms, *value)?;
+            let placed = self.put(draft, slot, labels, batch.time_ms, *value);
+            draft.tolerate(1, placed)?;
             let known = self.buckets.get(&bucket).and_then(|loaded| loaded.bucket.id(slot));
             ids.extend(known.filter(|_| !self.totals.contains_key(&slot)));
         }
@@ -265,75 +378,13 @@ impl Writer {
         }
         Ok(())
     }
-
-    pub(super) fn apply_draft(&mut self, draft: Draft, cx: &mut ApplyContext<'_>) -> Receipt {
-        self.begin_group(cx);
-        for (bucket, slot) in draft.new {
-            self.create_bucket(bucket, cx);
-            let Some(loaded) = self.buckets.get_mut(&bucket) else { continue };
-            if let Some(labels) = self.dictionary.labels(slot) {
-                loaded.bucket.assign(slot, labels);
-            }
-        }
-        for metric in draft.sampled {
-            cx.put(self.keys.sampled(&metric), bytes::Bytes::from_static(&[1]));
-            self.sampled.insert(metric);
-        }
-        for (slot, bucket) in draft.total_rows {
-            if let Some(labels) = self.dictionary.labels(slot) {
-                cx.put_visible(self.keys.total(labels), record::encode_segment(bucket));
-            }
-        }
-        for (slot, total) in draft.totals {
-            let is_new = match total {
-                Some(total) => self.totals.insert(slot, total).is_none(),
-                None => {
-                    self.totals.remove(&slot);
-                    false
-                }
-            };
-            // A list that holds a counter must be written sample by sample from now on.
-            if is_new && !self.lists.is_empty() {
-                self.lists.clear();
-            }
-        }
-        for (bucket, rows) in draft.rows {
-            if !rows.is_empty() {
-                self.group.rows.entry(bucket).or_default().append(rows);
-            }
-        }
-        draft.receipt
-    }
-
-    /// The first transaction of a group gives its slabs their numbers. They follow from the position, so that a number
-    /// is not used again when the slate is reopened with everything sealed.
-    fn begin_group(&mut self, cx: &ApplyContext<'_>) {
-        if self.group.rows.is_empty() {
-            self.group.first_slab = cx.last_position().next().0;
-        }
-    }
-
-    fn create_bucket(&mut self, bucket: SegmentId, cx: &mut ApplyContext<'_>) {
-        let Err(at) = self.existing.binary_search(&bucket) else { return };
-        Arc::make_mut(&mut self.existing).insert(at, bucket);
-        let record = Bucket { start_ms: self.calendar.start_ms(bucket), length_ms: self.config.bucket_ms };
-        cx.put(self.keys.bucket(bucket), record.encode());
-    }
 }
 
-fn check_time(limits: &Limits, time_ms: i64) -> Result<()> {
-    if time_ms < limits.oldest_ms {
-        return Err(too_old(time_ms, limits.oldest_ms));
+/// A counter that is said not to have begun anew since the sample before it: which sample that is changes when late
+/// ones arrive, so this is not kept, and whoever needs to know compares.
+fn without_promise(mut one: Arc<Histogram>) -> Arc<Histogram> {
+    if one.counter_reset == CounterReset::NotReset {
+        Arc::make_mut(&mut one).counter_reset = CounterReset::Unknown;
     }
-    if time_ms > limits.newest_ms {
-        let newest = limits.newest_ms;
-        return Err(Error::invalid(format!(
-            "the sample is too far in the future, time_ms={time_ms}, newest_ms={newest}"
-        )));
-    }
-    Ok(())
-}
-
-fn too_old(time_ms: i64, oldest_ms: i64) -> Error {
-    Error::invalid(format!("the sample is too old, time_ms={time_ms}, oldest_ms={oldest_ms}"))
+    one
 }

@@ -28,6 +28,9 @@ pub(super) fn write_index(keys: Keys, segment: SegmentId, bucket: &Bucket, cx: &
     for (name, sketch) in &names {
         cx.merge(keys.name(segment, name), sketch.encode());
     }
+    for (source, ids) in &bucket.fresh_of {
+        cx.merge(keys.source(segment, source), posting::encode(ids));
+    }
     let fresh: Vec<_> = (first..).zip(&bucket.fresh).collect();
     for block in fresh.chunk_by(|(a, _), (b, _)| a / BLOCK_SERIES == b / BLOCK_SERIES) {
         if let Some((id, _)) = block.first() {

@@ -5,18 +5,20 @@
 //! that finding it again after opening does not mean looking through all of them; for a metric whose series were only
 //! ever created by adds (no record `SAMPLED`), a series without a `TOTAL` is a new one.
 
+use opendata_core::Result;
 use opendata_core::key::SegmentId;
 use opendata_core::slate::PrepareContext;
-use opendata_core::{Error, Result};
 
 use super::Writer;
 use super::draft::Draft;
+use super::limits::refuse;
 use crate::chunk::{self, Scratch};
 use crate::columns::Columns;
 use crate::dictionary::Slot;
 use crate::index::{Index, at};
 use crate::labels::{Labels, METRIC_NAME};
-use crate::record;
+use crate::record::{self, deletion};
+use crate::refused::Reason;
 
 /// Where a counter stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,12 +29,14 @@ pub(super) struct Total {
     pub(super) number_ms: i64,
     /// Its newest number; zero if there is none.
     pub(super) value: f64,
+    /// Whether there is a histogram instead, which cannot be added to.
+    pub(super) is_histogram: bool,
     /// The bucket that its `TOTAL` names.
     pub(super) row: Option<SegmentId>,
 }
 
 impl Total {
-    const NONE: Self = Self { time_ms: i64::MIN, number_ms: i64::MIN, value: 0.0, row: None };
+    const NONE: Self = Self { time_ms: i64::MIN, number_ms: i64::MIN, value: 0.0, is_histogram: false, row: None };
 
     fn is_found(&self) -> bool {
         self.number_ms != i64::MIN
@@ -50,7 +54,8 @@ impl Writer {
         cx: &PrepareContext<'_>,
     ) -> Result<Total> {
         if !delta.is_finite() {
-            return Err(Error::invalid(format!("only finite numbers can be added, delta={delta}, series={labels}")));
+            let detail = format!("only finite numbers can be added, delta={delta}");
+            return Err(refuse(Reason::InvalidAdd, labels, time_ms, detail));
         }
         let known = match draft.totals.get(&slot) {
             Some(drafted) => *drafted,
@@ -60,8 +65,12 @@ impl Writer {
             Some(total) => total,
             None => self.find_total(draft, slot, labels, cx).await?,
         };
+        if total.is_histogram {
+            let detail = "nothing can be added to a histogram".to_owned();
+            return Err(refuse(Reason::InvalidAdd, labels, time_ms, detail));
+        }
         let time_ms = time_ms.max(total.time_ms);
-        Ok(Total { time_ms, number_ms: time_ms, value: total.value + delta, row: total.row })
+        Ok(Total { time_ms, number_ms: time_ms, value: total.value + delta, ..total })
     }
 
     /// A sample was written to a series: if it is a counter, its newest number may be another now.
@@ -72,12 +81,20 @@ impl Writer {
         let changed = if value.is_nan() && time_ms == total.number_ms {
             None
         } else if !value.is_nan() && time_ms >= total.number_ms {
-            Some(Total { number_ms: time_ms, value, ..newest })
+            Some(Total { number_ms: time_ms, value, is_histogram: false, ..newest })
         } else {
             Some(newest)
         };
         if changed != Some(total) {
             draft.totals.insert(slot, changed);
+        }
+    }
+
+    /// A histogram was written to a series: if it may be the newest sample, the total must be looked for again.
+    pub(super) fn forget_total(&self, draft: &mut Draft, slot: Slot, time_ms: i64) {
+        let known = draft.totals.get(&slot).copied().or_else(|| self.totals.get(&slot).map(|total| Some(*total)));
+        if matches!(known, Some(Some(total)) if time_ms >= total.number_ms) {
+            draft.totals.insert(slot, None);
         }
     }
 
@@ -136,9 +153,7 @@ impl Writer {
             head.collect(id, (i64::MIN, i64::MAX), &mut recent);
         }
         for rows in [self.group.rows.get(&bucket), draft.rows_of(bucket)].into_iter().flatten() {
-            for (_, time_ms, value) in rows.iter().filter(|(other, ..)| *other == id) {
-                recent.extend(&[time_ms], &[value]);
-            }
+            rows.collect(id, &mut recent);
         }
         recent.settle();
         for window in (0..=self.calendar.last_window()).rev() {
@@ -151,15 +166,24 @@ impl Writer {
                 let key = || self.keys.data(bucket, metric, window, id);
                 chunk::decode_row(&row, &mut Scratch::default(), &mut samples).map_err(|error| at(&key(), error))?;
             }
+            deletion::apply(
+                self.deletions.get(&bucket).map_or(&[], |of_bucket| of_bucket.as_slice()),
+                id,
+                &mut samples,
+            );
             let mut in_window = recent.clone();
             in_window.clip(0, start_ms, end_ms - 1);
-            samples.extend(&in_window.times, &in_window.values);
+            samples.extend(in_window.as_samples());
             samples.settle();
             total.time_ms = total.time_ms.max(samples.times.last().copied().unwrap_or(i64::MIN));
-            let numbers = samples.times.iter().zip(&samples.values).rev();
-            if let Some((time_ms, value)) = numbers.filter(|(_, value)| !value.is_nan()).map(|(t, v)| (*t, *v)).next() {
-                (total.number_ms, total.value) = (time_ms, value);
-                return Ok(());
+            for (at, (time_ms, value)) in samples.times.iter().zip(&samples.values).enumerate().rev() {
+                let histogram = samples.as_samples().histogram(at).filter(|histogram| !histogram.is_stale());
+                let is_number = !value.is_nan() && samples.as_samples().histogram(at).is_none();
+                if histogram.is_some() || is_number {
+                    (total.number_ms, total.value) = (*time_ms, *value);
+                    total.is_histogram = histogram.is_some();
+                    return Ok(());
+                }
             }
         }
         Ok(())

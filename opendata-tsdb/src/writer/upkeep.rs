@@ -9,7 +9,7 @@ use opendata_core::{Error, Result};
 use super::Writer;
 use crate::head::Head;
 use crate::key::{Key, Keys};
-use crate::op::{Expire, Receipt, Seal, SealEnd};
+use crate::op::{Clean, Expire, Receipt, Seal, SealEnd};
 use crate::record::{self, Sealing};
 
 /// A planned operation that still holds.
@@ -17,12 +17,15 @@ pub(super) enum Checked {
     /// With the head that is left of the bucket, once all its series are sealed.
     Seal(Seal, Option<Head>),
     Expire(Expire),
+    Clean(Clean),
 }
 
 impl Writer {
     pub(super) async fn check_seal(&mut self, seal: Seal, cx: &PrepareContext<'_>) -> Result<Checked> {
         let slabs = self.heads.get(&seal.bucket).and_then(|head| head.slabs);
         let stands = slabs.is_some_and(|slabs| slabs.first == seal.first_slab && seal.through <= slabs.last);
+        let deleted = self.deletions.get(&seal.bucket).and_then(|of_bucket| of_bucket.first());
+        let stands = stands && deleted.is_none_or(|deletion| seal.through < deletion.slab);
         if !stands || self.sealing.get(&seal.bucket).copied() != seal.after || seal.bucket < self.live {
             return Err(Error::conflict(format!("the bucket was sealed meanwhile, bucket={}", seal.bucket.0)));
         }
@@ -31,7 +34,7 @@ impl Writer {
         }
         // What was committed since the plan stays: read again from its slabs, which are few.
         let rest = self.keys.slabs_of(seal.bucket).starting_at(self.keys.slab(seal.bucket, seal.through + 1));
-        let head = self.index(cx).heads(rest).await?.pop().map(|(_, head)| head).unwrap_or_default();
+        let head = self.index(cx).heads(rest, &self.deletions).await?.pop().map(|(_, head)| head).unwrap_or_default();
         Ok(Checked::Seal(seal, Some(head)))
     }
 
@@ -62,11 +65,13 @@ impl Writer {
         match upkeep {
             Checked::Seal(seal, head) => self.apply_seal(seal, head, cx),
             Checked::Expire(expire) => self.apply_expire(&expire, cx),
+            Checked::Clean(clean) => self.apply_clean(clean, cx),
         }
         Receipt::default()
     }
 
     fn apply_seal(&mut self, seal: Seal, head: Option<Head>, cx: &mut ApplyContext<'_>) {
+        self.edited(seal.bucket);
         for (key, chunks) in seal.chunks {
             cx.merge(key, chunks);
         }
@@ -104,12 +109,17 @@ impl Writer {
         for (bucket, slab) in &expire.slabs {
             cx.delete(self.keys.slab(*bucket, *slab));
         }
+        for (bucket, of_bucket) in self.deletions.range(..expire.live) {
+            of_bucket.iter().for_each(|deletion| cx.delete(self.keys.deletion(*bucket, deletion.slab)));
+        }
         for key in &expire.totals {
             cx.delete_visible(key.clone());
         }
         let live = expire.live;
         Arc::make_mut(&mut self.existing).retain(|bucket| *bucket >= live);
         Arc::make_mut(&mut self.heads).retain(|bucket, _| *bucket >= live);
+        Arc::make_mut(&mut self.deletions).retain(|bucket, _| *bucket >= live);
+        Arc::make_mut(&mut self.edits).retain(|bucket, _| *bucket >= live);
         Arc::make_mut(&mut self.sealing).retain(|bucket, _| *bucket >= live);
         self.buckets.retain(|bucket, _| *bucket >= live);
         self.lists.retain(|list| list.bucket >= live);

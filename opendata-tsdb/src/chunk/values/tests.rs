@@ -23,7 +23,8 @@ fn check(values: &[f64], effort: Effort) -> Vec<u8> {
 
 #[test]
 fn golden_bytes() {
-    assert_eq!(check(&[2.0, 2.0, 2.0], Effort::Small), [0, 0, 0, 0, 0, 0, 0, 0, 0x40]);
+    assert_eq!(check(&[2.0, 2.0, 2.0], Effort::Small), [4, 4]);
+    assert_eq!(check(&[0.5, 0.5, 0.5], Effort::Small), [0, 0, 0, 0, 0, 0, 0, 0xe0, 0x3f]);
     // Decimal with exponent 1, no exceptions, first 15, then offsets 1, 2, 3 by delta: base 1, width 0.
     assert_eq!(check(&[1.5, 1.6, 1.7, 1.8], Effort::Small), [1, 1, 0, 30, 1, 0, 2]);
     // A stale marker is an exception at place 1.

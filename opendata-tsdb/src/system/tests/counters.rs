@@ -19,7 +19,7 @@ async fn add(bench: &Bench, time: i64, delta: f64) -> f64 {
 
 #[tokio::test]
 async fn adds_accumulate_in_a_transaction_a_group_and_across_groups() {
-    let bench = Bench::new(Config::default()).await;
+    let bench = Bench::new(config()).await;
     let receipt = bench
         .write(|op| {
             op.add(counter(), Timestamp(NOON), 1.0).add(counter(), Timestamp(NOON), 2.0);
@@ -41,7 +41,7 @@ async fn adds_accumulate_in_a_transaction_a_group_and_across_groups() {
 
 #[tokio::test]
 async fn a_late_add_goes_to_the_newest_sample_and_leaves_the_past_alone() {
-    let bench = Bench::new(Config::default()).await;
+    let bench = Bench::new(config()).await;
     add(&bench, NOON, 10.0).await;
     add(&bench, NOON + DAY, 5.0).await;
     assert_eq!(add(&bench, NOON - DAY, 2.0).await, 17.0);
@@ -51,7 +51,7 @@ async fn a_late_add_goes_to_the_newest_sample_and_leaves_the_past_alone() {
 
 #[tokio::test]
 async fn a_total_goes_on_after_reopening_sealing_and_long_silence() {
-    let mut bench = Bench::new(Config { seal_samples: 1, ..Config::default() }).await;
+    let mut bench = Bench::new(Config { seal_samples: 1, ..config() }).await;
     let mut total = 0.0;
     let mut last = NOON;
     for (step, pause) in [1, DAY, 1, 40 * DAY, HOUR, 3 * DAY].into_iter().enumerate() {
@@ -77,7 +77,7 @@ async fn a_total_goes_on_after_reopening_sealing_and_long_silence() {
 #[tokio::test]
 async fn an_add_goes_on_from_samples_written_before_it() {
     for sealed in [false, true] {
-        let mut bench = Bench::new(Config { seal_samples: 1, ..Config::default() }).await;
+        let mut bench = Bench::new(Config { seal_samples: 1, ..config() }).await;
         bench
             .write(|op| {
                 op.sample(counter(), Timestamp(NOON - 20 * DAY), 100.0);
@@ -111,7 +111,7 @@ async fn an_add_goes_on_from_samples_written_before_it() {
 
 #[tokio::test]
 async fn nan_and_stale_markers_are_no_numbers() {
-    let bench = Bench::new(Config::default()).await;
+    let bench = Bench::new(config()).await;
     add(&bench, NOON, 5.0).await;
     bench
         .write(|op| {
@@ -138,7 +138,7 @@ async fn nan_and_stale_markers_are_no_numbers() {
 
 #[tokio::test]
 async fn only_finite_numbers_are_added_and_a_refused_add_counts_nothing() {
-    let bench = Bench::new(Config::default()).await;
+    let bench = Bench::new(config()).await;
     add(&bench, NOON, 5.0).await;
     for delta in [f64::NAN, f64::INFINITY] {
         let refused = bench.try_write(|op| {
@@ -151,7 +151,7 @@ async fn only_finite_numbers_are_added_and_a_refused_add_counts_nothing() {
 
 #[tokio::test]
 async fn a_counter_begins_anew_once_retention_has_dropped_it() {
-    let config = Config { retention_ms: Some(3 * u64::try_from(DAY).unwrap()), ..Config::default() };
+    let config = Config { retention_ms: Some(3 * u64::try_from(DAY).unwrap()), ..config() };
     let bench = Bench::new(config).await;
     add(&bench, NOON, 5.0).await;
     bench.clock.set(Timestamp(NOON + 6 * DAY));

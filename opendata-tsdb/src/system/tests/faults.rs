@@ -34,7 +34,7 @@ async fn run_until_failure(bench: &Bench) -> (f64, Option<ErrorKind>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_whichever_put_fails() {
-    let config = Config { seal_samples: 1, seal_step_bytes: 60, ..Config::default() };
+    let config = Config { seal_samples: 1, seal_step_bytes: 60, ..config() };
     let mut failed = 0;
     for fault in [Fault::Error, Fault::ErrorAfterEffect] {
         for call in 0..16 {
@@ -82,7 +82,7 @@ async fn nothing_is_lost_or_doubled_whichever_put_fails() {
 
 #[tokio::test]
 async fn a_corrupt_record_is_an_error_that_names_the_key() {
-    let bench = Bench::new(Config { seal_samples: 1, ..Config::default() }).await;
+    let bench = Bench::new(Config { seal_samples: 1, ..config() }).await;
     bench
         .write(|op| {
             op.sample(gauge(1), Timestamp(NOON), 1.0);

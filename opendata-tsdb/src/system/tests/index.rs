@@ -4,7 +4,7 @@ use super::*;
 
 /// Series over the labels that matter, in two buckets and many.
 async fn filled() -> Bench {
-    let bench = Bench::new(Config { seal_samples: 1, ..Config::default() }).await;
+    let bench = Bench::new(Config { seal_samples: 1, ..config() }).await;
     bench
         .write(|op| {
             for i in 0..3000 {
@@ -79,7 +79,7 @@ async fn names_values_and_cardinality() {
 
 #[tokio::test]
 async fn a_reopened_writer_gives_out_new_ids() {
-    let mut bench = Bench::new(Config::default()).await;
+    let mut bench = Bench::new(config()).await;
     for i in 0..5 {
         bench
             .write(|op| {
@@ -97,7 +97,7 @@ async fn a_reopened_writer_gives_out_new_ids() {
 
 #[tokio::test]
 async fn concurrent_first_writes_to_a_bucket_give_one_id_a_series() {
-    let bench = Bench::new(Config::default()).await;
+    let bench = Bench::new(config()).await;
     let mut waiting = Vec::new();
     for i in 0..50i64 {
         let mut tx = bench.slate.begin();
@@ -118,7 +118,7 @@ async fn concurrent_first_writes_to_a_bucket_give_one_id_a_series() {
 
 #[tokio::test]
 async fn labels_with_equal_concatenations_are_two_series() {
-    let bench = Bench::new(Config::default()).await;
+    let bench = Bench::new(config()).await;
     bench
         .write(|op| {
             op.sample(labels! { "a" => "bc" }, Timestamp(NOON), 1.0).sample(
@@ -133,7 +133,7 @@ async fn labels_with_equal_concatenations_are_two_series() {
 
 #[tokio::test]
 async fn dictionaries_that_were_unloaded_are_read_again() {
-    let bench = Bench::new(Config::default()).await;
+    let bench = Bench::new(config()).await;
     for round in 0..3 {
         for day in 0..20 {
             bench
@@ -159,7 +159,7 @@ async fn dictionaries_that_were_unloaded_are_read_again() {
 
 #[tokio::test]
 async fn a_refused_transaction_leaves_no_series_behind() {
-    let bench = Bench::new(Config { max_series: 3, ..Config::default() }).await;
+    let bench = Bench::new(Config { max_series: 3, ..config() }).await;
     let series = |n: i32| labels! { "n" => n.to_string() };
     let refused = bench.try_write(|op| {
         (0..4).for_each(|n| {
@@ -180,7 +180,7 @@ async fn a_refused_transaction_leaves_no_series_behind() {
 
 #[tokio::test]
 async fn batches_write_like_samples() {
-    let bench = Bench::new(Config::default()).await;
+    let bench = Bench::new(config()).await;
     let list = SeriesList::new((0..10).map(|n| labels! { "n" => n.to_string() }));
     for step in 0..6i64 {
         let values: Vec<f64> = (0..10).map(|n| f64::from(n) + step as f64).collect();

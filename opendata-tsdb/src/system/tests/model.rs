@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::histograms::{histogram, mark};
 use super::*;
 
 #[derive(Default)]
@@ -22,6 +23,13 @@ impl Model {
             samples.values().rev().map(|bits| f64::from_bits(*bits)).find(|value| !value.is_nan()).unwrap_or(0.0);
         samples.insert(newest.max(time), (number + delta).to_bits());
         number + delta
+    }
+
+    fn delete(&mut self, matchers: &[Matcher], start: i64, end: i64) {
+        let holds = |series: &Labels| matchers.iter().all(|m| m.matches(series.get(m.name()).unwrap_or_default()));
+        for (_, samples) in self.0.iter_mut().filter(|(series, _)| holds(series)) {
+            samples.retain(|time, _| !(start..=end).contains(time));
+        }
     }
 
     fn content(&self, matchers: &[Matcher], start: i64, end: i64) -> Content {
@@ -63,7 +71,12 @@ fn random_operation(random: &mut StdRng, op: &mut Op, model: &mut Model) -> Vec<
     let mut totals = Vec::new();
     for _ in 0..random.random_range(1..6) {
         let series = random_series(random);
-        match random.random_range(0..5) {
+        match random.random_range(0..6) {
+            5 => {
+                let (time, one) = (random_time(random), histogram(random.random_range(0..40)));
+                model.0.entry(series.clone()).or_default().insert(time, mark(&one));
+                op.histogram(series, Timestamp(time), one);
+            }
             0 | 1 => {
                 let (time, value) = (random_time(random), random_value(random));
                 op.sample(series.clone(), Timestamp(time), value);
@@ -127,7 +140,7 @@ async fn run(seed: u64) {
         window_ms: [7_200_000, 3_600_000][random.random_range(0..2)],
         seal_samples: [1, 30, 1000][random.random_range(0..3)],
         seal_step_bytes: [50, 1 << 20][random.random_range(0..2)],
-        ..Config::default()
+        ..config()
     };
     let mut bench = Bench::new(config).await;
     let mut model = Model::default();
@@ -154,6 +167,14 @@ async fn run(seed: u64) {
                 let mut waiting = Vec::new();
                 for _ in 0..random.random_range(1..5) {
                     let mut tx = bench.slate.begin();
+                    let matchers = random_matchers(&mut random);
+                    if random.random_range(0..5) == 0 && !matchers.is_empty() {
+                        let (start, length) = (random_time(&mut random), random.random_range(0..2 * DAY));
+                        model.delete(&matchers, start, start + length);
+                        tx.on(&bench.usage).delete(matchers, Timestamp(start), Timestamp(start + length));
+                        waiting.push((tx.submit(Ack::Written).await.unwrap(), Vec::new()));
+                        continue;
+                    }
                     let totals = random_operation(&mut random, tx.on(&bench.usage), &mut model);
                     waiting.push((tx.submit(Ack::Written).await.unwrap(), totals));
                 }

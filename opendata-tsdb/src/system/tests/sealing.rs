@@ -4,7 +4,7 @@ use super::*;
 
 /// Small steps, so that one sealing takes several commits.
 fn small_steps() -> Config {
-    Config { seal_samples: 1, seal_step_bytes: 100, ..Config::default() }
+    Config { seal_samples: 1, seal_step_bytes: 100, ..config() }
 }
 
 async fn fill(bench: &Bench, from: i64, step: f64) {
@@ -126,7 +126,7 @@ async fn an_outdated_plan_is_a_conflict_and_changes_nothing() {
 
 #[tokio::test]
 async fn what_waits_too_long_or_in_too_many_slabs_is_sealed() {
-    let bench = Bench::new(Config { seal_after_ms: 1000, seal_slabs: 3, ..Config::default() }).await;
+    let bench = Bench::new(Config { seal_after_ms: 1000, seal_slabs: 3, ..config() }).await;
     let unsealed = async || bench.reader().buckets().await.unwrap()[0].unsealed_slabs;
     fill(&bench, NOON, 0.0).await;
     bench.slate.maintain().await.unwrap();
@@ -144,7 +144,7 @@ async fn what_waits_too_long_or_in_too_many_slabs_is_sealed() {
 
 #[tokio::test]
 async fn retention_drops_whole_buckets() {
-    let config = Config { retention_ms: Some(2 * u64::try_from(DAY).unwrap()), ..Config::default() };
+    let config = Config { retention_ms: Some(2 * u64::try_from(DAY).unwrap()), ..config() };
     let bench = Bench::new(config).await;
     for day in 0..4 {
         bench.clock.set(Timestamp(NOON + day * DAY));
