@@ -46,6 +46,7 @@ pub mod kernel;
 mod key;
 mod maintain;
 mod op;
+mod postings;
 mod reader;
 mod record;
 mod schema;

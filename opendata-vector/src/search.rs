@@ -224,7 +224,7 @@ pub struct LegExplain {
     pub estimated: u64,
     /// Vectors that were read in full and scored.
     pub scored: u64,
-    /// Postings that were read.
+    /// Postings that were read; blocks of them that cannot matter are passed over.
     pub postings: u64,
     /// Candidates that it brought.
     pub candidates: u64,

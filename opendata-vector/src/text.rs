@@ -1,23 +1,22 @@
 //! Words of texts, their posting lists, and BM25.
 //!
 //! ```text
-//! TERM  layout 1 | blocks; block = count varint, for each posting:
-//!       low 16 bits of the id: from the one before, varint (the first as it is) | occurrences varint | words of the text varint
+//! TERM     a posting list, see `postings`
+//! posting  occurrences varint | words of the text varint
+//! bound    most occurrences varint | fewest words varint
 //! ```
-//!
-//! Operands are concatenated: each commit adds a block, and ids only grow.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use opendata_core::Result;
 use opendata_core::codec::{Decoder, Encoder};
-use opendata_core::{Error, Result};
 use rust_stemmers::{Algorithm, Stemmer};
 use unicode_segmentation::UnicodeSegmentation;
 
+use crate::postings::{self, top::Worth};
 use crate::schema::{Stemming, TextField};
 
-const LAYOUT: u8 = 1;
 /// Longest word that is told from others that begin alike, in bytes.
 const WORD_LIMIT_BYTES: usize = 128;
 /// How soon further occurrences of a word stop counting.
@@ -78,62 +77,87 @@ pub(crate) struct Posting {
     pub(crate) words: u64,
 }
 
-/// Postings with ascending ids as one block.
-pub(crate) fn encode(postings: &[Posting]) -> Bytes {
-    let mut value = Encoder::new(LAYOUT);
-    value.varint(postings.len() as u64);
-    let mut before = 0;
-    for posting in postings {
-        value.varint(u64::from(posting.low - before)).varint(posting.occurrences).varint(posting.words);
-        before = posting.low;
+impl postings::Posting for Posting {
+    /// Most occurrences, fewest words.
+    type Bound = (u64, u64);
+
+    fn low(self) -> u16 {
+        self.low
     }
-    value.finish()
+
+    fn write(self, to: &mut Encoder) {
+        to.varint(self.occurrences).varint(self.words);
+    }
+
+    fn read(low: u16, from: &mut Decoder<'_>) -> Result<Self> {
+        Ok(Self { low, occurrences: from.varint()?, words: from.varint()? })
+    }
+
+    fn bound(self) -> Self::Bound {
+        (self.occurrences, self.words)
+    }
+
+    fn widen(one: Self::Bound, other: Self::Bound) -> Self::Bound {
+        (one.0.max(other.0), one.1.min(other.1))
+    }
+
+    fn write_bound((occurrences, words): Self::Bound, to: &mut Encoder) {
+        to.varint(occurrences).varint(words);
+    }
+
+    fn read_bound(from: &mut Decoder<'_>) -> Result<Self::Bound> {
+        Ok((from.varint()?, from.varint()?))
+    }
+}
+
+/// Postings with ascending ids as a row.
+pub(crate) fn encode(postings: &[Posting]) -> Bytes {
+    postings::encode(postings)
 }
 
 /// All postings of a row.
 pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Vec<Posting>> {
-    let mut fields = Decoder::new(value);
-    let mut parse = || {
-        fields.layout(LAYOUT)?;
-        let mut postings = Vec::new();
-        while !fields.rest().is_empty() {
-            let mut before = 0u64;
-            for _ in 0..fields.count()? {
-                before = before.saturating_add(fields.varint()?);
-                let low = u16::try_from(before).map_err(|_| Error::corrupt("id outside its chunk"))?;
-                postings.push(Posting { low, occurrences: fields.varint()?, words: fields.varint()? });
-            }
-        }
-        Ok(postings)
-    };
-    parse().map_err(|error: Error| Error::corrupt_at(key, error))
+    postings::decode(key, value)
 }
 
 /// Rows one after another.
 pub(crate) fn merge(key: &[u8], values: &[&[u8]]) -> Result<Bytes> {
-    let mut merged = vec![LAYOUT];
-    for value in values {
-        match value.split_first() {
-            Some((&LAYOUT, blocks)) => merged.extend_from_slice(blocks),
-            _ => return Err(Error::corrupt_at(key, "unknown layout of postings")),
-        }
-    }
-    Ok(merged.into())
+    postings::merge::<Posting>(key, values)
 }
 
-/// Live postings of one word: id, occurrences, words of the text.
-pub(crate) type Postings = Vec<(u64, u64, u64)>;
-
-/// Adds to each document what one word is worth there, by BM25 with k1 = 1.2 and b = 0.75 and the idf of Lucene:
+/// What a word is worth where it occurs, by BM25 with k1 = 1.2 and b = 0.75 and the idf of Lucene:
 /// ln(1 + (N - n + 0.5) / (n + 0.5)).
-pub(crate) fn score(scores: &mut HashMap<u64, f64>, postings: &Postings, documents: u64, total_words: u64, boost: f64) {
-    let (all, with) = (documents as f64, postings.len() as f64);
-    let idf = ((all - with + 0.5) / (with + 0.5)).ln_1p();
-    let average = (total_words as f64 / all.max(1.0)).max(f64::MIN_POSITIVE);
-    for (id, occurrences, words) in postings {
-        let occurrences = *occurrences as f64;
-        let length = 1.0 - B + B * (*words as f64) / average;
-        *scores.entry(*id).or_default() += boost * idf * occurrences * (K1 + 1.0) / (occurrences + K1 * length);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bm25 {
+    factor: f64,
+    average: f64,
+}
+
+impl Bm25 {
+    /// A word that `with` of `documents` have, which have `total_words` words together.
+    pub(crate) fn new(with: u64, documents: u64, total_words: u64, boost: f64) -> Self {
+        let (all, with) = (documents as f64, with as f64);
+        let idf = ((all - with + 0.5) / (with + 0.5)).ln_1p();
+        let average = (total_words as f64 / all.max(1.0)).max(f64::MIN_POSITIVE);
+        Self { factor: boost * idf * (K1 + 1.0), average }
+    }
+
+    fn score(self, occurrences: u64, words: u64) -> f64 {
+        let occurrences = occurrences as f64;
+        let length = 1.0 - B + B * (words as f64) / self.average;
+        self.factor * occurrences / (occurrences + K1 * length)
+    }
+}
+
+impl Worth<Posting> for Bm25 {
+    fn of(&self, posting: Posting) -> f64 {
+        self.score(posting.occurrences, posting.words)
+    }
+
+    fn at_most(&self, (occurrences, words): (u64, u64)) -> (f64, f64) {
+        // Grows with the occurrences and shrinks with the words.
+        let best = self.score(occurrences, words);
+        (best, best.abs())
     }
 }
 

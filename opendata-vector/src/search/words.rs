@@ -1,15 +1,28 @@
 //! The documents that have the words of a query, by BM25 over the live documents of each field.
+//!
+//! All lists are walked together for the best. How many live documents have a word is counted exactly, from the heads of
+//! blocks where a chunk has no dead ids.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+use futures::future::try_join_all;
 use opendata_core::Result;
 use opendata_core::slate::{Access, Order};
 
 use super::{Allowed, LegExplain, Scored, Top};
-use crate::idset::CHUNK;
 use crate::key::Key;
+use crate::postings::top::{self, List, Mask};
+use crate::postings::{Posting as _, blocks};
 use crate::state::Snapshot;
-use crate::text::{self, Postings};
+use crate::text::{self, Bm25, Posting};
+
+/// The rows of one word: by chunk, with their keys.
+struct Rows {
+    rows: Vec<(u64, Bytes, Bytes)>,
+    /// Live documents that have the word.
+    with: u64,
+}
 
 pub(super) async fn search(
     snapshot: Snapshot<'_>,
@@ -19,38 +32,52 @@ pub(super) async fn search(
     depth: usize,
     explain: &mut LegExplain,
 ) -> Result<Vec<Scored>> {
-    let mut scores = HashMap::new();
+    let mut wanted = Vec::new();
     for (name, boost) in fields {
         let field = snapshot.state.config.schema.text_field(name)?;
-        let (documents, total_words) = snapshot.state.counters.texts.get(name).copied().unwrap_or_default();
+        let counted = snapshot.state.counters.texts.get(name).copied().unwrap_or_default();
         // A word that is asked for twice counts once.
         let words: BTreeSet<String> = text::words(field, query).into_iter().collect();
-        for word in words {
-            let postings = postings(snapshot, name, &word, explain).await?;
-            text::score(&mut scores, &postings, documents, total_words, *boost);
+        wanted.extend(words.into_iter().map(|word| (name, word, *boost, counted)));
+    }
+    let found = try_join_all(wanted.iter().map(|(field, word, ..)| rows(snapshot, field, word))).await?;
+    let mut by_chunk: BTreeMap<u64, Vec<List<'_, Posting, Bm25>>> = BTreeMap::new();
+    for (order, (rows, (_, _, boost, (documents, total_words)))) in found.iter().zip(&wanted).enumerate() {
+        let worth = Bm25::new(rows.with, *documents, *total_words, *boost);
+        for (chunk, key, value) in &rows.rows {
+            by_chunk.entry(*chunk).or_default().push(List::new(key, value, worth, order)?);
         }
     }
     let mut top = Top::new(depth);
-    for (id, score) in scores {
-        if allowed.contains(id) {
-            top.push(Scored { score, id });
+    for (chunk, lists) in by_chunk {
+        let within = allowed.set.map(|set| set.chunk(chunk));
+        if within == Some(None) {
+            continue;
         }
+        let mask = Mask { allowed: within.flatten(), dead: allowed.dead.chunk(chunk) };
+        explain.postings += top::search(chunk, lists, &mask, &mut top)?;
     }
     Ok(top.into_sorted())
 }
 
-async fn postings(snapshot: Snapshot<'_>, field: &str, word: &str, explain: &mut LegExplain) -> Result<Postings> {
-    let mut found = Vec::new();
+async fn rows(snapshot: Snapshot<'_>, field: &str, word: &str) -> Result<Rows> {
+    let mut found = Rows { rows: Vec::new(), with: 0 };
     let mut rows = snapshot.view.scan(snapshot.keys.term_chunks(field, word), Access::Point, Order::Ascending).await?;
+    let mut postings = Vec::new();
     while let Some(row) = rows.next().await? {
         let Key::Term { chunk, .. } = Key::decode(&row.key)? else { continue };
         let dead = snapshot.state.dead.chunk(chunk);
-        for posting in text::decode(&row.key, &row.value)? {
-            explain.postings += 1;
-            if dead.is_none_or(|dead| !dead.contains(posting.low.into())) {
-                found.push((chunk * CHUNK + u64::from(posting.low), posting.occurrences, posting.words));
+        for block in blocks::<Posting>(&row.key, &row.value)? {
+            found.with += block.count as u64;
+            if let Some(dead) =
+                dead.filter(|dead| dead.range_cardinality(u32::from(block.first)..=u32::from(block.last)) > 0)
+            {
+                postings.clear();
+                block.postings(&mut postings).map_err(|error| opendata_core::Error::corrupt_at(&row.key, error))?;
+                found.with -= postings.iter().filter(|posting| dead.contains(posting.low().into())).count() as u64;
             }
         }
+        found.rows.push((chunk, row.key, row.value));
     }
     Ok(found)
 }

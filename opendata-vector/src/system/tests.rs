@@ -102,12 +102,14 @@ impl Subject for VectorSubject {
             bitmap.extend((0..random.random_range(0..5000)).map(|_| random.random_range(0..65_536)));
             record::encode_bitmap(&bitmap)
         };
-        let postings = |random: &mut StdRng| {
-            text::encode(&[Posting {
-                low: random.random_range(0..9),
-                occurrences: 1,
-                words: random.random_range(1..9),
-            }])
+        // Each commit adds ids that are newer than all before.
+        let mut newest = 0;
+        let mut postings = |random: &mut StdRng| {
+            let all = (0..random.random_range(1..300)).map(|_| {
+                newest += random.random_range(1..20u16);
+                Posting { low: newest, occurrences: random.random_range(1..9), words: random.random_range(9..20) }
+            });
+            text::encode(&all.collect::<Vec<_>>())
         };
         let frames = |random: &mut StdRng| {
             let mut frame = Frame::default();

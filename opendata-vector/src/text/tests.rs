@@ -20,17 +20,21 @@ fn words_are_unicode_words_in_lower_case() {
 #[test]
 fn golden_bytes() {
     let postings = [Posting { low: 3, occurrences: 1, words: 9 }, Posting { low: 300, occurrences: 2, words: 4 }];
-    assert_eq!(opendata_core::Hex(&encode(&postings)).to_string(), "01020301 09a902 0204".replace(' ', ""));
+    // Layout, two postings from 3 to 300, a body of 8 bytes, 2 occurrences and 4 words at best.
+    let expected = "02 02 03 a902 07 02 04 00 01 09 a902 02 04".replace(' ', "");
+    assert_eq!(opendata_core::Hex(&encode(&postings)).to_string(), expected);
     let merged = merge(b"k", &[&encode(&postings[..1]), &encode(&postings[1..])]).unwrap();
     assert_eq!(decode(b"k", &merged).unwrap(), postings);
 }
 
 #[test]
 fn bm25_by_hand() {
-    let mut scores = HashMap::new();
-    score(&mut scores, &vec![(1, 2, 4)], 3, 12, 1.0);
+    let worth = Bm25::new(1, 3, 12, 1.0);
     // idf = ln(1 + 2.5 / 1.5), a text of average length with two occurrences: 2 * 2.2 / 3.2
-    assert!((scores[&1] - (1.0f64 + 2.5 / 1.5).ln() * 2.0 * 2.2 / 3.2).abs() < 1e-12);
+    assert!(
+        (worth.of(Posting { low: 1, occurrences: 2, words: 4 }) - (1.0f64 + 2.5 / 1.5).ln() * 2.0 * 2.2 / 3.2).abs()
+            < 1e-12
+    );
 }
 
 proptest! {
