@@ -7,6 +7,7 @@ mod caches;
 mod checkpoint;
 mod clock;
 mod committer;
+mod compact;
 mod context;
 mod cursor;
 mod erased;

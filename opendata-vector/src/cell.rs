@@ -2,16 +2,20 @@
 //!
 //! ```text
 //! CENTROID  layout 1 | f32 each: the middle of the cell, rotated
-//! CELL      layout 1 | frames; frame = bits u8 (4 or 8) | count u32 | code size u32
-//!           ids: u64 each | base: f32 each | slope: f32 each | spread: f32 each | codes
+//! CELL      layout 2 | frames; frame = bits u8 (4 or 8) | count u32 | code size u32
+//!           ids: from the one before, signed varint each | base: f32 each | slope: f32 each
+//!           spread: upper half of an f32, u16 each, rounded up | codes
 //! ```
 //!
 //! A commit that drains vectors into a cell appends a frame to it by merging. See [`quantize`] for the code.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use opendata_core::codec::{Decoder, Encoder};
 use opendata_core::{Error, Result};
 
+pub(crate) mod calibration;
 pub(crate) mod cluster;
 pub(crate) mod quantize;
 pub(crate) mod rotate;
@@ -20,8 +24,9 @@ pub(crate) mod table;
 use quantize::Code;
 
 const LAYOUT: u8 = 1;
+const CELL_LAYOUT: u8 = 2;
 
-/// Vectors of one cell that were quantised together.
+/// Vectors of one cell that were quantised in the same way.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Frame {
     /// Bits a dimension.
@@ -64,36 +69,108 @@ impl Frame {
         kept
     }
 
-    fn size_bytes(&self) -> usize {
-        self.ids.len() * 20 + self.codes.len() + 64
+    fn is_like(&self, other: &Self) -> bool {
+        self.bits == other.bits && self.code_size == other.code_size
     }
+
+    fn append(&mut self, other: &Self) {
+        self.ids.extend_from_slice(&other.ids);
+        self.base.extend_from_slice(&other.base);
+        self.slope.extend_from_slice(&other.slope);
+        self.spread.extend_from_slice(&other.spread);
+        self.codes.extend_from_slice(&other.codes);
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.ids.len() * 20 + self.codes.len() + 160
+    }
+
+    fn encode(&self, to: &mut Encoder) {
+        to.u8(self.bits).u32(self.ids.len() as u32).u32(self.code_size as u32);
+        let mut before = 0u64;
+        for id in &self.ids {
+            to.signed(id.wrapping_sub(before) as i64);
+            before = *id;
+        }
+        for factors in [&self.base, &self.slope] {
+            factors.iter().for_each(|factor| _ = to.u32(factor.to_bits()));
+        }
+        self.spread.iter().for_each(|spread| _ = to.raw(&upper_half(*spread).to_le_bytes()));
+        to.raw(&self.codes);
+    }
+
+    fn parse(fields: &mut Decoder<'_>) -> Result<Self> {
+        let bits = fields.u8()?;
+        let (count, code_size) = (fields.u32()? as usize, fields.u32()? as usize);
+        let is_known = matches!(bits, 4 | 8) && code_size > 0 && code_size <= 1 << 16;
+        if !is_known || count.saturating_mul(code_size) > fields.rest().len() {
+            return Err(Error::corrupt("frame of an unknown kind"));
+        }
+        let mut ids = Vec::with_capacity(count);
+        let mut before = 0u64;
+        for _ in 0..count {
+            before = before.wrapping_add(fields.signed()? as u64);
+            ids.push(before);
+        }
+        let mut factors = || -> Result<Vec<f32>> {
+            let bytes = fields.raw(count * 4)?;
+            Ok(bytes.as_chunks::<4>().0.iter().map(|factor| f32::from_le_bytes(*factor)).collect())
+        };
+        let (base, slope) = (factors()?, factors()?);
+        let halves = fields.raw(count * 2)?.as_chunks::<2>().0.iter();
+        let spread = halves.map(|half| f32::from_bits(u32::from(u16::from_le_bytes(*half)) << 16)).collect();
+        let codes = fields.raw(count * code_size)?.to_vec();
+        Ok(Self { bits, code_size, ids, base, slope, spread, codes })
+    }
+}
+
+/// The upper half of a number that is not negative, rounded up.
+fn upper_half(number: f32) -> u16 {
+    (number.max(0.0).to_bits().saturating_add(0xffff) >> 16).min(0x7f80) as u16
 }
 
 /// A cell.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Cell {
-    pub(crate) frames: Vec<Frame>,
+    pub(crate) frames: Vec<Arc<Frame>>,
 }
 
 impl Cell {
+    pub(crate) fn of(frame: Frame) -> Self {
+        let mut cell = Self::default();
+        cell.push(frame);
+        cell
+    }
+
+    /// Adds vectors. A frame of the same kind is joined to the one before while that is not twice as large, so
+    /// that frames stay few and appending stays cheap.
+    pub(crate) fn push(&mut self, frame: Frame) {
+        let mut newest = frame;
+        while let Some(before) = self.frames.pop_if(|b| b.is_like(&newest) && b.ids.len() < newest.ids.len() * 8) {
+            let mut joined = Arc::unwrap_or_clone(before);
+            joined.append(&newest);
+            newest = joined;
+        }
+        if !newest.ids.is_empty() {
+            self.frames.push(Arc::new(newest));
+        }
+    }
+
     pub(crate) fn ids(&self) -> impl Iterator<Item = u64> {
         self.frames.iter().flat_map(|frame| frame.ids.iter().copied())
     }
 
+    pub(crate) fn rows(&self) -> usize {
+        self.frames.iter().map(|frame| frame.ids.len()).sum()
+    }
+
     pub(crate) fn size_bytes(&self) -> usize {
-        self.frames.iter().map(Frame::size_bytes).sum::<usize>() + 64
+        self.frames.iter().map(|frame| frame.size_bytes()).sum::<usize>() + 64
     }
 
     pub(crate) fn encode(&self) -> Bytes {
-        let mut value = Encoder::with_capacity(LAYOUT, self.size_bytes());
-        for frame in self.frames.iter().filter(|frame| !frame.ids.is_empty()) {
-            value.u8(frame.bits).u32(frame.ids.len() as u32).u32(frame.code_size as u32);
-            frame.ids.iter().for_each(|id| _ = value.u64(*id));
-            for factors in [&frame.base, &frame.slope, &frame.spread] {
-                factors.iter().for_each(|factor| _ = value.u32(factor.to_bits()));
-            }
-            value.raw(&frame.codes);
-        }
+        let mut value = Encoder::with_capacity(CELL_LAYOUT, self.size_bytes());
+        self.frames.iter().for_each(|frame| frame.encode(&mut value));
         value.finish()
     }
 
@@ -103,33 +180,26 @@ impl Cell {
 
     fn parse(value: &[u8]) -> Result<Self> {
         let mut fields = Decoder::new(value);
-        fields.layout(LAYOUT)?;
-        let mut frames = Vec::new();
+        fields.layout(CELL_LAYOUT)?;
+        let mut frames: Vec<Frame> = Vec::new();
         while !fields.rest().is_empty() {
-            let bits = fields.u8()?;
-            let (count, code_size) = (fields.u32()? as usize, fields.u32()? as usize);
-            if !matches!(bits, 4 | 8) || code_size == 0 || code_size > 1 << 16 || count > 1 << 30 {
-                return Err(Error::corrupt("frame of an unknown kind"));
+            let frame = Frame::parse(&mut fields)?;
+            match frames.last_mut() {
+                Some(last) if last.is_like(&frame) => last.append(&frame),
+                _ => frames.push(frame),
             }
-            let ids = fields.raw(count * 8)?.as_chunks::<8>().0.iter().map(|id| u64::from_le_bytes(*id)).collect();
-            let mut factors = || -> Result<Vec<f32>> {
-                let bytes = fields.raw(count * 4)?;
-                Ok(bytes.as_chunks::<4>().0.iter().map(|factor| f32::from_le_bytes(*factor)).collect())
-            };
-            let (base, slope, spread) = (factors()?, factors()?, factors()?);
-            let codes = fields.raw(count * code_size)?.to_vec();
-            frames.push(Frame { bits, code_size, ids, base, slope, spread, codes });
         }
-        Ok(Self { frames })
+        Ok(Self { frames: frames.into_iter().map(Arc::new).collect() })
     }
 }
 
 /// Frames one after another.
 pub(crate) fn merge(key: &[u8], values: &[&[u8]]) -> Result<Bytes> {
-    let mut merged = vec![LAYOUT];
+    let mut merged = Vec::with_capacity(1 + values.iter().map(|value| value.len()).sum::<usize>());
+    merged.push(CELL_LAYOUT);
     for value in values {
         match value.split_first() {
-            Some((&LAYOUT, frames)) => merged.extend_from_slice(frames),
+            Some((&CELL_LAYOUT, frames)) => merged.extend_from_slice(frames),
             _ => return Err(Error::corrupt_at(key, "unknown layout of a cell")),
         }
     }

@@ -6,18 +6,24 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
+pub(crate) mod chunk;
+
+use chunk::{Chunk, Words, has};
+
 /// Ids a chunk.
 pub(crate) const CHUNK: u64 = 1 << 16;
+/// Chunks that a [`Probe`] unfolds at most: 32 MiB.
+const UNFOLDED: u64 = 4096;
 
 /// The chunk of an id, and its place there.
-pub(crate) fn split(id: u64) -> (u64, u32) {
-    (id / CHUNK, (id % CHUNK) as u32)
+pub(crate) fn split(id: u64) -> (u64, u16) {
+    (id / CHUNK, (id % CHUNK) as u16)
 }
 
 /// A set of ids. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct IdSet {
-    chunks: BTreeMap<u64, Arc<RoaringBitmap>>,
+    chunks: BTreeMap<u64, Arc<Chunk>>,
 }
 
 impl IdSet {
@@ -27,9 +33,10 @@ impl IdSet {
         while next < ids.end {
             let (chunk, low) = split(next);
             let end = ids.end.min((chunk + 1) * CHUNK);
-            let mut bitmap = RoaringBitmap::new();
-            bitmap.insert_range(low..low + (end - next) as u32);
-            set.chunks.insert(chunk, Arc::new(bitmap));
+            let is_whole = end - next == CHUNK;
+            let last = split(end - 1).1;
+            let of = if is_whole { Chunk::All } else { Chunk::list((low..=last).collect()) };
+            set.chunks.insert(chunk, Arc::new(of));
             next = end;
         }
         set
@@ -40,25 +47,29 @@ impl IdSet {
         Arc::make_mut(self.chunks.entry(chunk).or_default()).insert(low)
     }
 
-    pub(crate) fn add_chunk(&mut self, chunk: u64, bitmap: RoaringBitmap) {
-        *Arc::make_mut(self.chunks.entry(chunk).or_default()) |= bitmap;
+    /// Adds ids of a chunk as they are stored.
+    pub(crate) fn add_bitmap(&mut self, chunk: u64, bitmap: &RoaringBitmap) {
+        self.add_chunk(chunk, Arc::new(Chunk::from_bitmap(bitmap)));
+    }
+
+    pub(crate) fn add_chunk(&mut self, chunk: u64, ids: Arc<Chunk>) {
+        match self.chunks.get_mut(&chunk) {
+            Some(own) => *own = Arc::new(own.union(&ids)),
+            None if ids.len() == 0 => {}
+            None => _ = self.chunks.insert(chunk, ids),
+        }
     }
 
     pub(crate) fn union(mut self, other: Self) -> Self {
-        for (chunk, bitmap) in other.chunks {
-            match self.chunks.get_mut(&chunk) {
-                Some(own) => *Arc::make_mut(own) |= &*bitmap,
-                None => _ = self.chunks.insert(chunk, bitmap),
-            }
-        }
+        other.chunks.into_iter().for_each(|(chunk, ids)| self.add_chunk(chunk, ids));
         self
     }
 
     pub(crate) fn intersect(mut self, other: &Self) -> Self {
         self.chunks.retain(|chunk, own| match other.chunks.get(chunk) {
-            Some(bitmap) => {
-                *Arc::make_mut(own) &= &**bitmap;
-                !own.is_empty()
+            Some(ids) => {
+                *own = Arc::new(own.intersect(ids));
+                own.len() > 0
             }
             None => false,
         });
@@ -67,41 +78,86 @@ impl IdSet {
 
     pub(crate) fn without(mut self, other: &Self) -> Self {
         self.chunks.retain(|chunk, own| {
-            if let Some(bitmap) = other.chunks.get(chunk) {
-                *Arc::make_mut(own) -= &**bitmap;
+            if let Some(ids) = other.chunks.get(chunk) {
+                *own = Arc::new(own.without(ids));
             }
-            !own.is_empty()
+            own.len() > 0
         });
         self
     }
 
     pub(crate) fn contains(&self, id: u64) -> bool {
         let (chunk, low) = split(id);
-        self.chunks.get(&chunk).is_some_and(|bitmap| bitmap.contains(low))
+        self.chunks.get(&chunk).is_some_and(|ids| ids.contains(low))
     }
 
     pub(crate) fn len(&self) -> u64 {
-        self.chunks.values().map(|bitmap| bitmap.len()).sum()
+        self.chunks.values().map(|ids| ids.len()).sum()
     }
 
     /// How many ids of whole chunks below `chunk` are in it.
     pub(crate) fn len_below(&self, chunk: u64) -> u64 {
-        self.chunks.range(..chunk).map(|(_, bitmap)| bitmap.len()).sum()
+        self.chunks.range(..chunk).map(|(_, ids)| ids.len()).sum()
     }
 
-    pub(crate) fn chunk(&self, chunk: u64) -> Option<&RoaringBitmap> {
-        self.chunks.get(&chunk).map(|bitmap| &**bitmap)
+    pub(crate) fn chunk(&self, chunk: u64) -> Option<&Arc<Chunk>> {
+        self.chunks.get(&chunk)
     }
 
     /// The ids in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
-        self.chunks.iter().flat_map(|(chunk, bitmap)| bitmap.iter().map(move |low| chunk * CHUNK + u64::from(low)))
+        self.chunks.iter().flat_map(|(chunk, ids)| ids.iter().map(move |low| chunk * CHUNK + u64::from(low)))
+    }
+
+    /// A form that is asked for many ids.
+    pub(crate) fn probe(&self) -> Probe<'_> {
+        let (Some((first, _)), Some((last, _))) = (self.chunks.first_key_value(), self.chunks.last_key_value()) else {
+            return Probe { first: 0, chunks: Vec::new(), folded: None };
+        };
+        if last - first >= UNFOLDED {
+            return Probe { first: 0, chunks: Vec::new(), folded: Some(self) };
+        }
+        let chunks = (*first..=*last).map(|chunk| match self.chunks.get(&chunk).map(|ids| &**ids) {
+            None => Unfolded::None,
+            Some(Chunk::All) => Unfolded::All,
+            Some(Chunk::Words(words)) => Unfolded::Words(words),
+            Some(list @ Chunk::List(_)) => Unfolded::Own(list.words()),
+        });
+        Probe { first: *first, chunks: chunks.collect(), folded: None }
     }
 }
 
 impl Extend<u64> for IdSet {
     fn extend<T: IntoIterator<Item = u64>>(&mut self, ids: T) {
         ids.into_iter().for_each(|id| _ = self.insert(id));
+    }
+}
+
+/// A set that answers in a nanosecond whether an id is in it, after some microseconds of preparation.
+pub(crate) struct Probe<'a> {
+    first: u64,
+    chunks: Vec<Unfolded<'a>>,
+    /// What is spread over too many chunks is asked itself.
+    folded: Option<&'a IdSet>,
+}
+
+enum Unfolded<'a> {
+    None,
+    All,
+    Words(&'a Words),
+    Own(Box<Words>),
+}
+
+impl Probe<'_> {
+    pub(crate) fn contains(&self, id: u64) -> bool {
+        let (chunk, low) = split(id);
+        match self.chunks.get(chunk.wrapping_sub(self.first) as usize) {
+            Some(Unfolded::Words(words)) => has(words, low),
+            Some(Unfolded::Own(words)) => has(words, low),
+            Some(Unfolded::All) => true,
+            Some(Unfolded::None) => false,
+            None => self.folded.is_some_and(|set| set.contains(id)),
+        }
     }
 }
 

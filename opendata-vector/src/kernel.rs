@@ -1,7 +1,8 @@
 //! Inner products and distances: the loops that searching spends its time in.
 //!
-//! Each has a plain reference, which is also what runs on machines without the instructions of the fast form.
-//! The fast forms are chosen when they are first used; property tests hold both equal.
+//! Each has a plain reference, which is also what runs on machines without the instructions of the fast forms.
+//! The fast forms are chosen when they are first used; property tests hold them equal to the reference. Codes are scored
+//! in integers: their scores are the same to the bit on every machine.
 
 use std::sync::OnceLock;
 
@@ -15,12 +16,24 @@ struct Kernels {
     name: &'static str,
     dot: fn(&[f32], &[f32]) -> f32,
     l2: fn(&[f32], &[f32]) -> f32,
-    dot_u8: fn(&[u8], &[f32]) -> f32,
-    dot_u4: fn(&[u8], &[f32]) -> f32,
+    dot4: fn(&[f32], [&[f32]; 4]) -> [f32; 4],
+    codes8: fn(&[u8], usize, &Plane, &mut Vec<f32>),
+    codes4: fn(&[u8], usize, &[Plane; 2], &mut Vec<f32>),
 }
 
-static PLAIN: Kernels =
-    Kernels { name: "plain", dot: plain::dot, l2: plain::l2, dot_u8: plain::dot_u8, dot_u4: plain::dot_u4 };
+static PLAIN: Kernels = Kernels {
+    name: "plain",
+    dot: plain::dot,
+    l2: plain::l2,
+    dot4: |shared, others| others.map(|other| plain::dot(shared, other)),
+    codes8: plain::codes8,
+    codes4: plain::codes4,
+};
+
+/// Bytes of a code whose inner product is summed in 32 bits: 255 * 16,320 * 512 is just below 2^31.
+const PIECE: usize = 512;
+/// The largest integer of a query: 127 * 128 + 63.
+const LARGEST: f32 = 16_319.0;
 
 fn kernels() -> &'static Kernels {
     static CHOSEN: OnceLock<&'static Kernels> = OnceLock::new();
@@ -51,17 +64,56 @@ pub fn l2(a: &[f32], b: &[f32]) -> f32 {
     (kernels().l2)(a, b)
 }
 
-/// The inner product with a code of one byte a dimension.
+/// The inner products of one slice with four others.
 #[must_use]
-pub fn dot_u8(code: &[u8], query: &[f32]) -> f32 {
-    (kernels().dot_u8)(code, query)
+pub fn dot4(shared: &[f32], others: [&[f32]; 4]) -> [f32; 4] {
+    (kernels().dot4)(shared, others)
 }
 
-/// The inner product with a code of half a byte a dimension: of each block of 16 bytes the low halves are the
-/// first 16 dimensions and the high halves the next 16. `query` has 32 components for each block.
-#[must_use]
-pub fn dot_u4(code: &[u8], query: &[f32]) -> f32 {
-    (kernels().dot_u4)(code, query)
+/// A query, or half of the dimensions of one, in integers of 15 bits: `wide = 128 * high + low`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plane {
+    wide: Vec<i16>,
+    high: Vec<i8>,
+    low: Vec<i8>,
+}
+
+impl Plane {
+    /// The components divided by `scale`, and zeros up to a whole block.
+    pub(crate) fn new(components: &[f32], scale: f32) -> Self {
+        let padded = components.len().next_multiple_of(64);
+        let mut plane = Self::default();
+        for at in 0..padded {
+            let component = components.get(at).copied().unwrap_or(0.0);
+            let wide = if scale > 0.0 { (component / scale).round().clamp(-LARGEST, LARGEST) as i16 } else { 0 };
+            let high = (wide + 64).div_euclid(128);
+            plane.wide.push(wide);
+            plane.high.push(high as i8);
+            plane.low.push((wide - high * 128) as i8);
+        }
+        plane
+    }
+
+    /// The sum of the integers.
+    pub(crate) fn sum(&self) -> f32 {
+        self.wide.iter().map(|wide| i64::from(*wide)).sum::<i64>() as f32
+    }
+
+    /// The scale under which the largest component becomes the largest integer.
+    pub(crate) fn scale(components: &[f32]) -> f32 {
+        components.iter().fold(0f32, |largest, c| largest.max(c.abs())) / LARGEST
+    }
+}
+
+/// Appends the inner product of the query with each code of one byte a dimension.
+pub(crate) fn codes8(codes: &[u8], size: usize, query: &Plane, to: &mut Vec<f32>) {
+    (kernels().codes8)(codes, size, query, to);
+}
+
+/// Appends the inner product of the query with each code of half a byte a dimension. The first plane is for the low
+/// halves of the bytes, the second for the high ones. `size` is a multiple of 16.
+pub(crate) fn codes4(codes: &[u8], size: usize, query: &[Plane; 2], to: &mut Vec<f32>) {
+    (kernels().codes4)(codes, size, query, to);
 }
 
 /// How good a vector is for a query: higher is better. Under cosine both have length one.
@@ -83,8 +135,10 @@ pub(crate) fn normalise(metric: Metric, vector: &mut [f32]) {
     }
 }
 
-/// The references, summing in eight lanes as the fast forms do, so that the compiler can use whatever vectors it may.
+/// The references, summing in eight lanes, so that the compiler can use whatever vectors it may.
 pub(crate) mod plain {
+    use super::Plane;
+
     fn lanes(pairs: impl Fn(usize) -> f32, count: usize) -> f32 {
         let mut sums = [0f32; 8];
         let whole = count / 8 * 8;
@@ -113,18 +167,22 @@ pub(crate) mod plain {
         lanes(squared, a.len().min(b.len()))
     }
 
-    pub(crate) fn dot_u8(code: &[u8], query: &[f32]) -> f32 {
-        lanes(|i| f32::from(code.get(i).copied().unwrap_or(0)) * at(query, i), code.len().min(query.len()))
+    pub(super) fn bytes(code: &[u8], query: &[i16]) -> i64 {
+        code.iter().zip(query).map(|(byte, q)| i64::from(*byte) * i64::from(*q)).sum()
     }
 
-    pub(crate) fn dot_u4(code: &[u8], query: &[f32]) -> f32 {
-        let mut sum = 0.0;
-        for (bytes, query) in code.chunks_exact(16).zip(query.chunks_exact(32)) {
-            let (low, high) = query.split_at(16);
-            sum += lanes(|i| f32::from(bytes.get(i).copied().unwrap_or(0) & 15) * at(low, i), 16);
-            sum += lanes(|i| f32::from(bytes.get(i).copied().unwrap_or(0) >> 4) * at(high, i), 16);
+    pub(super) fn codes8(codes: &[u8], size: usize, query: &Plane, to: &mut Vec<f32>) {
+        to.extend(codes.chunks_exact(size.max(1)).map(|code| bytes(code, &query.wide) as f32));
+    }
+
+    pub(super) fn codes4(codes: &[u8], size: usize, [first, second]: &[Plane; 2], to: &mut Vec<f32>) {
+        for code in codes.chunks_exact(size.max(1)) {
+            let halves = code.iter().zip(first.wide.iter().zip(&second.wide));
+            let products = halves.map(|(byte, (first, second))| {
+                i64::from(byte & 15) * i64::from(*first) + i64::from(byte >> 4) * i64::from(*second)
+            });
+            to.push(products.sum::<i64>() as f32);
         }
-        sum
     }
 }
 

@@ -6,6 +6,7 @@
 //! 0x11 TABLE    vector field, terminated                   the cells of one field
 //! 0x12 DEAD     chunk u48                                  ids of documents that were replaced or deleted
 //! 0x13 SWEEP                                               how far dead ids were removed from attributes and terms
+//! 0x14 CALIBRATION vector field, terminated                how far searches must look
 //! data segment 1: documents
 //! 0x20 ID       external id raw                            -> internal id, version
 //! 0x21 DOC      internal id u64                            the document without its vectors
@@ -16,8 +17,11 @@
 //! 0x32 ATTR     attribute, terminated | value | chunk u48  ids of documents with this value
 //! 0x33 HAS      attribute, terminated | chunk u48          ids of documents that have the attribute
 //! 0x34 TERM     text field, terminated | term, terminated | chunk u48   postings
+//! 0x35 NUM      attribute, terminated | chunk u48          numbers of the attribute with ids of documents
 //! value: 0x01 u8 | 0x02 i64 | 0x03 f64 | 0x04 string, terminated
 //! ```
+//!
+//! Truth values and strings stand in ATTR, a row each. Numbers and timestamps stand in NUM, so 0x02 and 0x03 are not written.
 //!
 //! Internal ids grow by one with each version of a document that is written; a chunk is 65,536 of them.
 
@@ -36,6 +40,7 @@ const COUNTERS: Tag = Tag(0x10);
 const TABLE: Tag = Tag(0x11);
 const DEAD: Tag = Tag(0x12);
 const SWEEP: Tag = Tag(0x13);
+const CALIBRATION: Tag = Tag(0x14);
 const ID: Tag = Tag(0x20);
 const DOC: Tag = Tag(0x21);
 const VEC: Tag = Tag(0x22);
@@ -44,6 +49,7 @@ const CELL: Tag = Tag(0x31);
 const ATTR: Tag = Tag(0x32);
 const HAS: Tag = Tag(0x33);
 const TERM: Tag = Tag(0x34);
+const NUM: Tag = Tag(0x35);
 
 /// The keys of one instance.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +62,7 @@ pub(crate) enum Key {
     Table(String),
     Dead(u64),
     Sweep,
+    Calibration(String),
     Id(Bytes),
     Doc(u64),
     Vec { field: String, id: u64 },
@@ -64,6 +71,7 @@ pub(crate) enum Key {
     Attr { name: String, value: Scalar, chunk: u64 },
     Has { name: String, chunk: u64 },
     Term { field: String, term: String, chunk: u64 },
+    Num { name: String, chunk: u64 },
 }
 
 impl Key {
@@ -73,6 +81,7 @@ impl Key {
             (SegmentId::CONTROL, COUNTERS) => Self::Counters,
             (SegmentId::CONTROL, SWEEP) => Self::Sweep,
             (SegmentId::CONTROL, TABLE) => Self::Table(text(key, &mut fields)?),
+            (SegmentId::CONTROL, CALIBRATION) => Self::Calibration(text(key, &mut fields)?),
             (SegmentId::CONTROL, DEAD) => Self::Dead(chunk(&mut fields)?),
             (DOCUMENTS, ID) => return Ok(Self::Id(Bytes::copy_from_slice(fields.rest()))),
             (DOCUMENTS, DOC) => Self::Doc(fields.u64()?),
@@ -90,6 +99,7 @@ impl Key {
                 };
                 Self::Attr { name, value, chunk: chunk(&mut fields)? }
             }
+            (INDEXES, NUM) => Self::Num { name: text(key, &mut fields)?, chunk: chunk(&mut fields)? },
             (INDEXES, HAS) => Self::Has { name: text(key, &mut fields)?, chunk: chunk(&mut fields)? },
             (INDEXES, TERM) => {
                 let (field, term) = (text(key, &mut fields)?, text(key, &mut fields)?);
@@ -145,6 +155,10 @@ impl Keys {
         self.control(TABLE).terminated(field.as_bytes()).build()
     }
 
+    pub(crate) fn calibration(self, field: &str) -> Bytes {
+        self.control(CALIBRATION).terminated(field.as_bytes()).build()
+    }
+
     pub(crate) fn dead(self, chunk: u64) -> Bytes {
         self.control(DEAD).chunk(chunk).build()
     }
@@ -186,6 +200,12 @@ impl Keys {
         self.index(CELL).terminated(field.as_bytes()).u32(cell).build()
     }
 
+    /// The cells of a field from one to another, both included.
+    pub(crate) fn cells(self, field: &str, first: u32, last: u32) -> KeyRange {
+        let end = last.checked_add(1).map_or_else(|| self.cell(field, last), |end| self.cell(field, end));
+        KeyRange::between(self.cell(field, first), end)
+    }
+
     pub(crate) fn attr(self, name: &str, value: &Scalar, chunk: u64) -> Bytes {
         self.attr_value(name, value).chunk(chunk).build()
     }
@@ -215,6 +235,15 @@ impl Keys {
         self.index(HAS).terminated(name.as_bytes()).chunk(chunk).build()
     }
 
+    /// The numbers of an attribute in a chunk.
+    pub(crate) fn num(self, name: &str, chunk: u64) -> Bytes {
+        self.index(NUM).terminated(name.as_bytes()).chunk(chunk).build()
+    }
+
+    pub(crate) fn all_num(self, name: &str) -> KeyRange {
+        self.index(NUM).terminated(name.as_bytes()).range()
+    }
+
     pub(crate) fn all_has(self, name: &str) -> KeyRange {
         self.index(HAS).terminated(name.as_bytes()).range()
     }
@@ -227,11 +256,11 @@ impl Keys {
         self.index(TERM).terminated(field.as_bytes()).terminated(term.as_bytes()).range()
     }
 
-    /// Everything that holds ids by chunk, from a key on: attributes and terms.
+    /// Everything that holds ids by chunk, from a key on: attributes, terms and numbers.
     pub(crate) fn swept(self, from: Option<&[u8]>) -> KeyRange {
         let first = self.index(ATTR).build();
         let from = from.map_or(first, Bytes::copy_from_slice);
-        let end = self.index(Tag(TERM.0 + 1)).build();
+        let end = self.index(Tag(NUM.0 + 1)).build();
         KeyRange::between(from, end)
     }
 }

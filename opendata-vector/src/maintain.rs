@@ -1,4 +1,5 @@
-//! Background work: draining the tail into cells, splitting and dissolving cells, and removing dead ids.
+//! Background work: draining the tail into cells, splitting and dissolving cells, removing dead ids, and measuring how far
+//! searches must look.
 //!
 //! Each piece is planned on a view and committed as one ordinary operation of at most about 8 MiB. The table of a
 //! field has an epoch, which every piece moves on by one: a piece that was planned on another epoch is a `Conflict`
@@ -10,9 +11,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use opendata_core::key::SegmentId;
-use opendata_core::slate::{InstanceView, PrepareContext};
+use opendata_core::slate::InstanceView;
 use opendata_core::{Error, Result};
 
+use crate::cell::calibration::Calibration;
 use crate::cell::table::Table;
 use crate::key::Keys;
 use crate::op::Op;
@@ -21,27 +23,29 @@ use crate::state::{Snapshot, State};
 use crate::system::Vector;
 
 mod build;
+mod calibrate;
 mod sweep;
+mod work;
+
+pub(crate) use work::{Content, Created};
 
 /// Bytes that one piece writes, about.
 const PIECE_BYTES: usize = 8 << 20;
 /// Vectors that one piece moves at most.
 const PIECE_ROWS: usize = 32_768;
 
+/// With fewer cells there is nothing to choose.
+const CALIBRATED_CELLS: usize = 16;
+
 /// A piece of background work.
 #[derive(Debug)]
 pub(crate) enum Upkeep {
     /// Changes the cells of a field.
     Index(IndexJob),
+    /// Stores how far searches of a field must look.
+    Calibrate { field: String, calibration: Calibration },
     /// Removes dead ids from attributes and terms, as far as a key.
     Sweep { expected: Sweep, next: Sweep, rows: Vec<(Bytes, Option<Bytes>)> },
-}
-
-/// The frames of a cell, and how many vectors are in them.
-#[derive(Clone, Debug)]
-pub(crate) struct Content {
-    pub(crate) value: Bytes,
-    pub(crate) rows: u64,
 }
 
 /// Changes to the cells of a field.
@@ -54,7 +58,7 @@ pub(crate) struct IndexJob {
     pub(crate) drained_to: u64,
     pub(crate) removed: Vec<u32>,
     /// Cells of fresh numbers, with their centroids.
-    pub(crate) created: Vec<(u32, Bytes, Content)>,
+    pub(crate) created: Vec<Created>,
     pub(crate) rewritten: Vec<(u32, Content)>,
     pub(crate) appended: Vec<(u32, Content)>,
 }
@@ -67,6 +71,7 @@ impl Upkeep {
                 let others = job.rewritten.iter().chain(&job.appended);
                 created + others.map(|(_, content)| content.value.len() + 64).sum::<usize>() + job.removed.len() * 64
             }
+            Self::Calibrate { .. } => 256,
             Self::Sweep { rows, .. } => {
                 rows.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len) + 32).sum()
             }
@@ -74,15 +79,12 @@ impl Upkeep {
     }
 
     /// Checks that what it was planned on is still so.
-    pub(crate) async fn check(
-        &self,
-        keys: Keys,
-        tables: &BTreeMap<String, Arc<Table>>,
-        cx: &PrepareContext<'_>,
-    ) -> Result<()> {
+    pub(crate) fn check(&self, tables: &BTreeMap<String, Arc<Table>>, sweep: &Sweep) -> Result<()> {
         let is_current = match self {
             Self::Index(job) => tables.get(&job.field).map_or(0, |table| table.epoch) == job.epoch,
-            Self::Sweep { expected, .. } => sweep::stored(cx.get(&keys.sweep()).await?, keys)? == *expected,
+            // It was measured on records that may have changed since: it is a measure, not a promise.
+            Self::Calibrate { .. } => true,
+            Self::Sweep { expected, .. } => expected == sweep,
         };
         if is_current { Ok(()) } else { Err(Error::conflict("the index has changed since this was planned")) }
     }
@@ -95,8 +97,8 @@ pub(crate) async fn plan(view: InstanceView<Vector>) -> Result<Option<Op>> {
     let keys = Keys(view.prefix(SegmentId::CONTROL));
     let snapshot = Snapshot { view: view.view(), keys, state: &state };
     for name in state.config.schema.vectors.keys() {
-        if let Some(job) = plan_field(snapshot, name).await? {
-            return Ok(Some(Op::upkeep(Upkeep::Index(job))));
+        if let Some(upkeep) = plan_field(snapshot, name).await? {
+            return Ok(Some(Op::upkeep(upkeep)));
         }
     }
     Ok(sweep::plan(snapshot).await?.map(Op::upkeep))
@@ -108,6 +110,7 @@ enum Need {
     Split(Vec<u32>),
     Dissolve(u32),
     Purge,
+    Calibrate,
 }
 
 fn need(state: &State, name: &str) -> Option<Need> {
@@ -138,10 +141,15 @@ fn need(state: &State, name: &str) -> Option<Need> {
     // At least this many vectors in cells are dead, whatever the tail holds.
     let live = state.counters.vectors.get(name).copied().unwrap_or(0);
     let dead = table.rows().saturating_sub(live);
-    (dead > 0 && dead * 10 > table.rows()).then_some(Need::Purge)
+    if dead > 0 && dead * 10 > table.rows() {
+        return Some(Need::Purge);
+    }
+    let measured = state.calibrations.get(name).map_or(0, |calibration| calibration.rows);
+    let has_changed = table.rows() > measured + measured / 2 || table.rows() < measured / 2;
+    (table.cells.len() >= CALIBRATED_CELLS && has_changed).then_some(Need::Calibrate)
 }
 
-async fn plan_field(snapshot: Snapshot<'_>, name: &str) -> Result<Option<IndexJob>> {
+async fn plan_field(snapshot: Snapshot<'_>, name: &str) -> Result<Option<Upkeep>> {
     let Some(need) = need(snapshot.state, name) else { return Ok(None) };
     let builder = build::Builder::new(snapshot, name).await?;
     let job = match need {
@@ -149,6 +157,10 @@ async fn plan_field(snapshot: Snapshot<'_>, name: &str) -> Result<Option<IndexJo
         Need::Split(cells) => builder.split(cells).await?,
         Need::Dissolve(cell) => builder.dissolve(cell).await?,
         Need::Purge => builder.purge().await?,
+        Need::Calibrate => {
+            let (field, calibration) = builder.calibrate().await?;
+            return Ok(Some(Upkeep::Calibrate { field, calibration }));
+        }
     };
-    Ok(Some(job))
+    Ok(Some(Upkeep::Index(job)))
 }

@@ -1,7 +1,7 @@
 //! Reads an instance at one view: documents by id, lists, counts, and searches.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use opendata_core::key::SegmentId;
@@ -16,7 +16,7 @@ use crate::key::{Key, Keys};
 use crate::op::Version;
 use crate::record;
 use crate::search::{Query, Results};
-use crate::state::{Snapshot, State};
+use crate::state::{Cache, Snapshot, State};
 use crate::system::Vector;
 
 /// An instance at one view. Whatever it is asked, it answers as of that position. A reader of a checkpoint or of
@@ -101,6 +101,10 @@ pub struct Stats {
     pub fields: std::collections::BTreeMap<String, FieldStats>,
 }
 
+/// What readers without a writer's state share between the views of one opening.
+#[derive(Default)]
+struct OpeningCache(OnceLock<Arc<Cache>>);
+
 impl Reader {
     pub(crate) fn new(view: InstanceView<Vector>) -> Self {
         Self { view, loaded: OnceCell::new() }
@@ -124,7 +128,9 @@ impl Reader {
         }
         let load = || async {
             let config = Arc::new(self.view.config().clone());
-            State::load(self.view.view(), self.keys(), config).await.map(Arc::new)
+            let limit = config.cache_bytes;
+            let cache = Arc::clone(self.view.cache::<OpeningCache>().0.get_or_init(|| Arc::new(Cache::new(limit))));
+            State::load(self.view.view(), self.keys(), config, cache).await.map(Arc::new)
         };
         Ok(self.loaded.get_or_try_init(load).await?)
     }
@@ -248,7 +254,7 @@ impl Reader {
 
 /// Reads the selected fields of a document.
 pub(crate) async fn fetch(snapshot: Snapshot<'_>, id: u64, select: &Select) -> Result<Found> {
-    let mut stored = snapshot.stored(id).await?;
+    let mut stored = Arc::unwrap_or_clone(snapshot.stored(id).await?);
     stored.attributes.retain(|name, _| select.wants(name));
     stored.texts.retain(|name, _| select.wants(name));
     let document = snapshot.document(stored, id, |name| select.wants_vector(name)).await?;

@@ -10,7 +10,7 @@
 //! COUNTERS  layout 1 | next internal id varint | live documents varint
 //!           vectors: count varint, for each field: name bytes | live vectors varint
 //!           texts: count varint, for each field: name bytes | live documents varint | their words varint
-//! SWEEP     layout 1 | dead ids at its beginning varint | where it goes on, a key, bytes; empty: it is done
+//! SWEEP     layout 1 | dead ids at its beginning varint | pieces of all sweeps varint | where it goes on, a key, bytes; empty: it is done
 //! bitmap    layout 1 | Roaring bitmap of the low 16 bits of ids, portable format          (DEAD, ATTR, HAS)
 //! ```
 //!
@@ -25,6 +25,7 @@ use roaring::RoaringBitmap;
 
 use crate::document::{Document, Value};
 
+pub(crate) mod column;
 pub(crate) mod vector;
 
 const LAYOUT: u8 = 1;
@@ -97,6 +98,12 @@ impl Stored {
             }
             Ok(stored)
         })
+    }
+
+    pub(crate) fn size_bytes(&self) -> usize {
+        let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.size_bytes() + 96);
+        let texts = self.texts.iter().map(|(name, (_, text))| name.len() + text.len() + 96);
+        128 + self.external.len() + self.vectors.len() * 32 + attributes.sum::<usize>() + texts.sum::<usize>()
     }
 
     /// The document, with no vectors yet.
@@ -231,6 +238,8 @@ impl Counters {
 pub(crate) struct Sweep {
     /// Dead ids of closed chunks when it began.
     pub(crate) dead: u64,
+    /// Pieces of all sweeps so far.
+    pub(crate) pieces: u64,
     /// The key it goes on at; none: it is done.
     pub(crate) next: Option<Bytes>,
 }
@@ -238,14 +247,14 @@ pub(crate) struct Sweep {
 impl Sweep {
     pub(crate) fn encode(&self) -> Bytes {
         let mut value = Encoder::new(LAYOUT);
-        value.varint(self.dead).bytes(self.next.as_deref().unwrap_or_default());
+        value.varint(self.dead).varint(self.pieces).bytes(self.next.as_deref().unwrap_or_default());
         value.finish()
     }
 
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Self> {
         read(key, value, |fields| {
-            let (dead, next) = (fields.varint()?, fields.bytes()?);
-            Ok(Self { dead, next: (!next.is_empty()).then(|| Bytes::copy_from_slice(next)) })
+            let (dead, pieces, next) = (fields.varint()?, fields.varint()?, fields.bytes()?);
+            Ok(Self { dead, pieces, next: (!next.is_empty()).then(|| Bytes::copy_from_slice(next)) })
         })
     }
 }

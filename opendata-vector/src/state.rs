@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::{try_join, try_join_all, try_join4};
 use opendata_core::slate::{Access, Order, View};
 use opendata_core::{Error, Result};
 
+use crate::cell::calibration::Calibration;
+use crate::cell::rotate::Rotation;
 use crate::cell::table::Table;
-use crate::cell::{self, Cell};
+use crate::cell::{self, Cell, cluster};
 use crate::config::Config;
 use crate::document::Document;
 use crate::filter::Filter;
@@ -19,10 +22,11 @@ use crate::filter::bitmap::Bitmaps;
 use crate::idset::IdSet;
 use crate::kernel;
 use crate::key::{Key, Keys};
-use crate::record::{self, Counters, Stored, vector};
+use crate::record::{self, Counters, Stored, Sweep, vector};
 use crate::schema::VectorField;
 
 mod cache;
+mod plan;
 pub(crate) mod tail;
 
 pub(crate) use cache::{Cache, Item, Place};
@@ -33,48 +37,82 @@ pub struct State {
     pub(crate) config: Arc<Config>,
     pub(crate) counters: Counters,
     pub(crate) dead: IdSet,
+    pub(crate) sweep: Sweep,
     pub(crate) tables: BTreeMap<String, Arc<Table>>,
+    pub(crate) calibrations: BTreeMap<String, Arc<Calibration>>,
     pub(crate) tails: BTreeMap<String, Tail>,
     pub(crate) cache: Arc<Cache>,
 }
 
 /// The centroids of a field, rotated, in the order of its table.
 pub(crate) struct Routes {
+    pub(crate) rotation: Rotation,
     pub(crate) cells: Vec<u32>,
     pub(crate) centroids: Vec<f32>,
+    /// The squared lengths of the centroids.
+    pub(crate) squares: Vec<f32>,
+}
+
+impl Routes {
+    pub(crate) fn new(dims: u32, cells: Vec<u32>, centroids: Vec<f32>) -> Self {
+        let squares = centroids.chunks_exact(dims.max(1) as usize).map(|c| kernel::dot(c, c)).collect();
+        Self { rotation: Rotation::new(dims), cells, centroids, squares }
+    }
+
+    /// For each of some rotated vectors the place of the centroid that lies nearest, but for a cell that goes.
+    pub(crate) fn nearest_of(&self, vectors: &[f32], without: Option<u32>) -> Vec<usize> {
+        let skipped = without.and_then(|cell| self.cells.binary_search(&cell).ok());
+        cluster::nearest_of(&self.centroids, &self.squares, vectors, skipped)
+    }
+
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.centroids.len() * 4 + self.cells.len() * 8 + 64
+    }
 }
 
 impl State {
     /// Reads it from the slate, without the vectors of the tail.
-    pub(crate) async fn load(view: &View, keys: Keys, config: Arc<Config>) -> Result<Self> {
-        let key = keys.counters();
-        let counters = match view.get(&key).await? {
-            Some(value) => Counters::decode(&key, &value)?,
-            None => Counters::default(),
-        };
-        let mut dead = IdSet::default();
-        let mut rows = view.scan(keys.all_dead(), Access::Bulk, Order::Ascending).await?;
-        while let Some(row) = rows.next().await? {
-            if let Key::Dead(chunk) = Key::decode(&row.key)? {
-                dead.add_chunk(chunk, record::decode_bitmap(&row.key, &row.value)?);
-            }
+    pub(crate) async fn load(view: &View, keys: Keys, config: Arc<Config>, cache: Arc<Cache>) -> Result<Self> {
+        // All at once: each may be a request to the store.
+        let (counters_key, sweep_key) = (keys.counters(), keys.sweep());
+        let fields = config.schema.vectors.keys().map(|field| async move {
+            let (table_key, calibration_key) = (keys.table(field), keys.calibration(field));
+            let (table, calibration) = try_join(view.get(&table_key), view.get(&calibration_key)).await?;
+            let table = table.map(|value| Table::decode(&table_key, &value)).transpose()?;
+            let calibration = calibration.map(|value| Calibration::decode(&calibration_key, &value)).transpose()?;
+            Ok::<_, Error>((field.clone(), Arc::new(table.unwrap_or_default()), calibration.map(Arc::new)))
+        });
+        let (counters, sweep, dead, fields) =
+            try_join4(view.get(&counters_key), view.get(&sweep_key), dead(view, keys), try_join_all(fields)).await?;
+        let counters = counters.map(|value| Counters::decode(&counters_key, &value)).transpose()?.unwrap_or_default();
+        let sweep = sweep.map(|value| Sweep::decode(&sweep_key, &value)).transpose()?.unwrap_or_default();
+        let (mut tables, mut calibrations) = (BTreeMap::new(), BTreeMap::new());
+        for (field, table, calibration) in fields {
+            calibrations.extend(calibration.map(|calibration| (field.clone(), calibration)));
+            tables.insert(field, table);
         }
-        let mut tables = BTreeMap::new();
-        for field in config.schema.vectors.keys() {
-            let key = keys.table(field);
-            let table = match view.get(&key).await? {
-                Some(value) => Table::decode(&key, &value)?,
-                None => Table::default(),
-            };
-            tables.insert(field.clone(), Arc::new(table));
-        }
-        let cache = Arc::new(Cache::new(config.cache_bytes));
-        Ok(Self { config, counters, dead, tables, tails: BTreeMap::new(), cache })
+        Ok(Self { config, counters, dead, sweep, tables, calibrations, tails: BTreeMap::new(), cache })
+    }
+
+    /// The number under which a field of vectors is cached.
+    pub(crate) fn field_number(&self, name: &str) -> u16 {
+        self.config.schema.vectors.keys().position(|own| own == name).unwrap_or(usize::MAX) as u16
     }
 
     pub(crate) fn table(&self, field: &str) -> Arc<Table> {
         self.tables.get(field).cloned().unwrap_or_default()
     }
+}
+
+async fn dead(view: &View, keys: Keys) -> Result<IdSet> {
+    let mut dead = IdSet::default();
+    let mut rows = view.scan(keys.all_dead(), Access::Bulk, Order::Ascending).await?;
+    while let Some(row) = rows.next().await? {
+        if let Key::Dead(chunk) = Key::decode(&row.key)? {
+            dead.add_bitmap(chunk, &record::decode_bitmap(&row.key, &row.value)?);
+        }
+    }
+    Ok(dead)
 }
 
 /// One instance at one view, with its state: where everything is read from.
@@ -88,17 +126,22 @@ pub(crate) struct Snapshot<'a> {
 impl<'a> Snapshot<'a> {
     /// The live ids that match. The filter must fit the schema.
     pub(crate) async fn matching(self, filter: &'a Filter) -> Result<IdSet> {
-        let schema = &self.state.config.schema;
-        filter.check(schema)?;
-        let bitmaps = Bitmaps { view: self.view, keys: self.keys, schema, next_id: self.state.counters.next_id };
-        Ok(bitmaps.evaluate(filter).await?.without(&self.state.dead))
+        filter.check(&self.state.config.schema)?;
+        Ok(Bitmaps::new(self).evaluate(filter).await?.without(&self.state.dead))
     }
 
     /// A document that an index or an id row says is there.
-    pub(crate) async fn stored(self, id: u64) -> Result<Stored> {
+    pub(crate) async fn stored(self, id: u64) -> Result<Arc<Stored>> {
+        let place = Place::Document { id };
+        if let Some(Item::Document(stored)) = self.state.cache.get(&place) {
+            return Ok(stored);
+        }
         let key = self.keys.doc(id);
         let value = self.view.get(&key).await?;
-        Stored::decode(&key, &value.ok_or_else(|| Error::corrupt_at(&key, "document is missing"))?)
+        let value = value.ok_or_else(|| Error::corrupt_at(&key, "document is missing"))?;
+        let stored = Arc::new(Stored::decode(&key, &value)?);
+        self.state.cache.put(place, Item::Document(Arc::clone(&stored)));
+        Ok(stored)
     }
 
     /// The internal id of a document.
@@ -115,10 +158,60 @@ impl<'a> Snapshot<'a> {
         Ok((key, value))
     }
 
-    /// Appends a vector, as its metric scores it.
-    pub(crate) async fn vector(self, name: &str, field: VectorField, id: u64, to: &mut Vec<f32>) -> Result<()> {
-        let (key, value) = self.vector_bytes(name, id).await?;
-        push_scored(&key, &value, field, to)
+    /// A vector that is in memory, as its metric scores it.
+    pub(crate) fn held_vector(self, number: u16, id: u64) -> Option<Arc<[f32]>> {
+        match self.state.cache.get(&Place::Vector { field: number, id }) {
+            Some(Item::Vector(vector)) => Some(vector),
+            _ => None,
+        }
+    }
+
+    /// A vector, as its metric scores it; none if the document has none in this field.
+    pub(crate) async fn scored_vector(self, name: &str, field: VectorField, id: u64) -> Result<Option<Arc<[f32]>>> {
+        let number = self.state.field_number(name);
+        if let Some(held) = self.held_vector(number, id) {
+            return Ok(Some(held));
+        }
+        let key = self.keys.vec(name, id);
+        let Some(value) = self.view.get(&key).await? else { return Ok(None) };
+        let mut vector = Vec::with_capacity(field.dims as usize);
+        push_scored(&key, &value, field, &mut vector)?;
+        let vector: Arc<[f32]> = vector.into();
+        self.hold_vector(number, id, Arc::clone(&vector));
+        Ok(Some(vector))
+    }
+
+    pub(crate) fn hold_vector(self, number: u16, id: u64, vector: Arc<[f32]>) {
+        self.state.cache.put(Place::Vector { field: number, id }, Item::Vector(vector));
+    }
+
+    /// Several vectors, in the order of their ids.
+    pub(crate) async fn some_vectors(
+        self,
+        name: &str,
+        field: VectorField,
+        ids: &[u64],
+    ) -> Result<Vec<Option<Arc<[f32]>>>> {
+        /// Vectors that are asked of the store at a time.
+        const AT_ONCE: usize = 64;
+        let number = self.state.field_number(name);
+        let mut found: Vec<Option<Arc<[f32]>>> = ids.iter().map(|id| self.held_vector(number, *id)).collect();
+        let missing: Vec<usize> = (0..ids.len()).filter(|at| found.get(*at).is_some_and(Option::is_none)).collect();
+        for some in missing.chunks(AT_ONCE) {
+            let read = some.iter().filter_map(|at| ids.get(*at)).map(|id| self.scored_vector(name, field, *id));
+            for (at, vector) in some.iter().zip(try_join_all(read).await?) {
+                if let Some(place) = found.get_mut(*at) {
+                    *place = vector;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Several vectors that must be there.
+    pub(crate) async fn scored_vectors(self, name: &str, field: VectorField, ids: &[u64]) -> Result<Vec<Arc<[f32]>>> {
+        let all: Option<Vec<_>> = self.some_vectors(name, field, ids).await?.into_iter().collect();
+        all.ok_or_else(|| Error::corrupt_at(&self.keys.table(name), "a cell names a vector that is missing"))
     }
 
     /// The document with the vectors that are wanted.
@@ -134,9 +227,17 @@ impl<'a> Snapshot<'a> {
         Ok(Document { vectors, ..stored.document() })
     }
 
+    /// A cell that is in memory.
+    pub(crate) fn held_cell(self, number: u16, cell: u32, changed: u64) -> Option<Arc<Cell>> {
+        match self.state.cache.get(&Place::Cell { field: number, cell, changed }) {
+            Some(Item::Cell(cell)) => Some(cell),
+            _ => None,
+        }
+    }
+
     /// A cell of a field.
     pub(crate) async fn cell(self, field: &str, number: u32, changed: u64) -> Result<Arc<Cell>> {
-        let place = Place::Cell { field: field.to_owned(), cell: number, changed };
+        let place = Place::Cell { field: self.state.field_number(field), cell: number, changed };
         if let Some(Item::Cell(cell)) = self.state.cache.get(&place) {
             return Ok(cell);
         }
@@ -145,30 +246,80 @@ impl<'a> Snapshot<'a> {
             Some(value) => Cell::decode(&key, &value)?,
             None => Cell::default(),
         });
-        self.state.cache.put(place, Item::Cell(Arc::clone(&cell)), cell.size_bytes());
+        self.state.cache.put(place, Item::Cell(Arc::clone(&cell)));
         Ok(cell)
+    }
+
+    /// Several cells of a field, each with the epoch that changed it last. Those that are not in memory are read in few
+    /// requests: neighbours of the query have neighbouring numbers, so what lies between two of them is read along.
+    pub(crate) async fn cells(self, field: &str, wanted: &[(u32, u64)]) -> Result<Vec<Arc<Cell>>> {
+        let number = self.state.field_number(field);
+        let mut found: Vec<Option<Arc<Cell>>> =
+            wanted.iter().map(|(cell, changed)| self.held_cell(number, *cell, *changed)).collect();
+        let missing: BTreeMap<u32, usize> = (0..wanted.len())
+            .filter(|at| found.get(*at).is_some_and(Option::is_none))
+            .filter_map(|at| wanted.get(at).map(|(cell, _)| (*cell, at)))
+            .collect();
+        let runs = runs(&missing.keys().copied().collect::<Vec<u32>>());
+        let read = runs.into_iter().map(|(first, last)| self.run_of_cells(field, first, last, &missing));
+        for (at, cell) in try_join_all(read).await?.into_iter().flatten() {
+            if let (Some(place), Some((number_of, changed))) = (found.get_mut(at), wanted.get(at)) {
+                let item = Item::Cell(Arc::clone(&cell));
+                self.state.cache.put(Place::Cell { field: number, cell: *number_of, changed: *changed }, item);
+                *place = Some(cell);
+            }
+        }
+        Ok(found.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    async fn run_of_cells(
+        self,
+        field: &str,
+        first: u32,
+        last: u32,
+        wanted: &BTreeMap<u32, usize>,
+    ) -> Result<Vec<(usize, Arc<Cell>)>> {
+        let mut found = Vec::new();
+        if first == last {
+            let key = self.keys.cell(field, first);
+            if let (Some(value), Some(at)) = (self.view.get(&key).await?, wanted.get(&first)) {
+                found.push((*at, Arc::new(Cell::decode(&key, &value)?)));
+            }
+            return Ok(found);
+        }
+        let range = self.keys.cells(field, first, last);
+        let mut rows = self.view.scan(range, Access::Bulk, Order::Ascending).await?;
+        while let Some(row) = rows.next().await? {
+            if let Key::Cell { cell, .. } = Key::decode(&row.key)?
+                && let Some(at) = wanted.get(&cell)
+            {
+                found.push((*at, Arc::new(Cell::decode(&row.key, &row.value)?)));
+            }
+        }
+        Ok(found)
     }
 
     /// The centroids of a field.
     pub(crate) async fn routes(self, name: &str, field: VectorField) -> Result<Arc<Routes>> {
         let table = self.state.table(name);
-        let place = Place::Routes { field: name.to_owned(), shape: table.shape };
+        let place = Place::Routes { field: self.state.field_number(name), shape: table.shape };
         if let Some(Item::Routes(routes)) = self.state.cache.get(&place) {
             return Ok(routes);
         }
-        let mut routes = Routes { cells: Vec::new(), centroids: Vec::new() };
+        let (mut cells, mut centroids) = (Vec::new(), Vec::new());
         let mut rows = self.view.scan(self.keys.centroids(name), Access::Bulk, Order::Ascending).await?;
         while let Some(row) = rows.next().await? {
             if let Key::Centroid { cell, .. } = Key::decode(&row.key)? {
-                routes.cells.push(cell);
-                cell::decode_centroid(&row.key, &row.value, field.dims, &mut routes.centroids)?;
+                cells.push(cell);
+                cell::decode_centroid(&row.key, &row.value, field.dims, &mut centroids)?;
             }
         }
+        let routes = Routes::new(field.dims, cells, centroids);
         if !routes.cells.iter().eq(table.cells.keys()) {
             return Err(Error::corrupt_at(&self.keys.table(name), "table and centroids name other cells"));
         }
         let routes = Arc::new(routes);
-        self.state.cache.put(place, Item::Routes(Arc::clone(&routes)), routes.centroids.len() * 4 + 64);
+        self.state.cache.put(place, Item::Routes(Arc::clone(&routes)));
         Ok(routes)
     }
 
@@ -180,12 +331,12 @@ impl<'a> Snapshot<'a> {
             None => (Vec::new(), self.state.counters.next_id),
         };
         if from < held_from {
-            let place = Place::Tail { field: name.to_owned(), from, to: held_from };
+            let place = Place::Tail { field: self.state.field_number(name), from, to: held_from };
             let older = match self.state.cache.get(&place) {
                 Some(Item::Tail(block)) => block,
                 _ => {
                     let block = Arc::new(self.scan_block(name, field, (from, held_from), usize::MAX).await?);
-                    self.state.cache.put(place, Item::Tail(Arc::clone(&block)), block.size_bytes());
+                    self.state.cache.put(place, Item::Tail(Arc::clone(&block)));
                     block
                 }
             };
@@ -216,6 +367,36 @@ impl<'a> Snapshot<'a> {
         }
         Ok(block)
     }
+}
+
+/// Runs of numbers, first and last of each, apart where the widest gaps are.
+fn runs(ascending: &[u32]) -> Vec<(u32, u32)> {
+    /// So many runs at most: a request each.
+    const RUNS: usize = 16;
+    let mut gaps: Vec<(u32, usize)> = ascending
+        .windows(2)
+        .enumerate()
+        .filter_map(|(at, pair)| match pair {
+            [a, b] => Some((b - a, at + 1)),
+            _ => None,
+        })
+        .filter(|(gap, _)| *gap > 2)
+        .collect();
+    gaps.sort_unstable_by(|a, b| b.cmp(a));
+    gaps.truncate(RUNS - 1);
+    let mut cuts: Vec<usize> = gaps.into_iter().map(|(_, at)| at).collect();
+    cuts.sort_unstable();
+    cuts.push(ascending.len());
+    let mut from = 0;
+    let mut runs = Vec::new();
+    for cut in cuts {
+        let run = ascending.get(from..cut).unwrap_or_default();
+        if let (Some(first), Some(last)) = (run.first(), run.last()) {
+            runs.push((*first, *last));
+        }
+        from = cut;
+    }
+    runs
 }
 
 /// Appends a stored vector, as its metric scores it.

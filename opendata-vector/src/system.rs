@@ -6,13 +6,14 @@ use opendata_core::key::SystemId;
 use opendata_core::slate::InstanceView;
 use opendata_core::{DataSystem, Error, Result};
 
+use crate::cell::calibration::Calibration;
 use crate::cell::table::Table;
 use crate::cell::{self, Cell};
 use crate::config::Config;
 use crate::key::Key;
 use crate::op::Op;
 use crate::reader::Reader;
-use crate::record::{self, Counters, Stored, Sweep};
+use crate::record::{self, Counters, Stored, Sweep, column};
 use crate::writer::Writer;
 use crate::{maintain, text};
 
@@ -51,6 +52,7 @@ impl DataSystem for Vector {
         match Key::decode(key)? {
             Key::Dead(_) | Key::Attr { .. } | Key::Has { .. } => record::merge_bitmaps(key, &values),
             Key::Cell { .. } => cell::merge(key, &values),
+            Key::Num { .. } => column::merge(key, &values),
             Key::Term { .. } => text::merge(key, &values),
             _ => Err(Error::corrupt_at(key, "a record that is never merged")),
         }
@@ -73,6 +75,9 @@ impl DataSystem for Vector {
                 )
             }
             Key::Sweep => format!("{:?}", Sweep::decode(key, value)?),
+            Key::Calibration(field) => {
+                format!("calibration field={field} {:?}", Calibration::decode(key, value)?)
+            }
             Key::Id(id) => format!("id {} -> {}", id.escape_ascii(), record::decode_id(key, value)?),
             Key::Doc(id) => format!("document {id} {:?}", Stored::decode(key, value)?),
             Key::Dead(_) | Key::Attr { .. } | Key::Has { .. } => {
@@ -84,6 +89,10 @@ impl DataSystem for Vector {
             Key::Term { field, term, chunk } => {
                 let postings = text::decode(key, value)?.len();
                 format!("term field={field} term={term} chunk={chunk} postings={postings}")
+            }
+            Key::Num { name, chunk } => {
+                let numbers = column::decode(key, value)?.len();
+                format!("numbers attribute={name} chunk={chunk} numbers={numbers}")
             }
             Key::Vec { field, id } => format!("vector field={field} id={id} size_bytes={}", value.len()),
             Key::Centroid { field, cell } => format!("centroid field={field} cell={cell} size_bytes={}", value.len()),

@@ -17,14 +17,16 @@ use opendata_core::slate::{ApplyContext, InstanceView, PrepareContext};
 use opendata_core::{Position, Result, SystemWriter};
 use roaring::RoaringBitmap;
 
+use crate::cell::calibration::Calibration;
 use crate::cell::table::{CellInfo, Table};
+use crate::cell::{Cell, Frame};
 use crate::idset;
 use crate::key::Keys;
 use crate::maintain::{IndexJob, Upkeep};
 use crate::op::{Op, Receipt};
-use crate::record::{self, Counters, Stored};
+use crate::record::{self, Counters, Stored, Sweep, column};
 use crate::state::tail::{Block, Tail};
-use crate::state::{Snapshot, State, push_scored};
+use crate::state::{Cache, Item, Place, Snapshot, State, push_scored};
 use crate::system::Vector;
 use crate::text::{self, Posting};
 
@@ -39,7 +41,9 @@ pub struct Writer {
     /// As `published`, and what was applied since.
     counters: Counters,
     dead: idset::IdSet,
+    sweep: Sweep,
     tables: BTreeMap<String, Arc<Table>>,
+    calibrations: BTreeMap<String, Arc<Calibration>>,
     tails: BTreeMap<String, Tail>,
     group: Group,
 }
@@ -48,6 +52,7 @@ pub struct Writer {
 #[derive(Default)]
 struct Group {
     bitmaps: BTreeMap<Bytes, RoaringBitmap>,
+    numbers: BTreeMap<Bytes, Vec<(u64, u16)>>,
     terms: BTreeMap<Bytes, Vec<Posting>>,
     blocks: BTreeMap<String, Block>,
     /// Live documents that the published state does not have.
@@ -90,7 +95,9 @@ struct Kill {
 impl Writer {
     pub(crate) async fn recover(view: InstanceView<Vector>, _env: Env) -> Result<Self> {
         let keys = Keys(view.prefix(SegmentId::CONTROL));
-        let mut state = State::load(view.view(), keys, Arc::new(view.config().clone())).await?;
+        let config = Arc::new(view.config().clone());
+        let cache = Arc::new(Cache::new(config.cache_bytes));
+        let mut state = State::load(view.view(), keys, config, cache).await?;
         let mut tails = BTreeMap::new();
         for (name, field) in &state.config.schema.vectors {
             let from = state.table(name).drained_to;
@@ -105,7 +112,9 @@ impl Writer {
             keys,
             counters: state.counters.clone(),
             dead: state.dead.clone(),
+            sweep: state.sweep.clone(),
             tables: state.tables.clone(),
+            calibrations: state.calibrations.clone(),
             tails,
             group: Group::default(),
             published: Arc::new(state),
@@ -129,14 +138,18 @@ impl Writer {
             cx.put_visible(key, value);
         }
         for (name, value) in &stored.attributes {
-            self.group.bitmaps.entry(self.keys.has(name, chunk)).or_default().insert(low);
+            self.group.bitmaps.entry(self.keys.has(name, chunk)).or_default().insert(low.into());
             for scalar in value.scalars() {
-                self.group.bitmaps.entry(self.keys.attr(name, &scalar, chunk)).or_default().insert(low);
+                if let Some(number) = column::ordered(&scalar) {
+                    self.group.numbers.entry(self.keys.num(name, chunk)).or_default().push((number, low));
+                } else {
+                    self.group.bitmaps.entry(self.keys.attr(name, &scalar, chunk)).or_default().insert(low.into());
+                }
             }
         }
         for (field, words) in words {
             for (word, occurrences) in text::occurrences(&words) {
-                let posting = Posting { low: low as u16, occurrences, words: words.len() as u64 };
+                let posting = Posting { low, occurrences, words: words.len() as u64 };
                 self.group.terms.entry(self.keys.term(&field, word, chunk)).or_default().push(posting);
             }
         }
@@ -161,37 +174,49 @@ impl Writer {
     fn mark_dead(&mut self, id: u64) {
         let (chunk, low) = idset::split(id);
         self.dead.insert(id);
-        self.group.bitmaps.entry(self.keys.dead(chunk)).or_default().insert(low);
+        self.group.bitmaps.entry(self.keys.dead(chunk)).or_default().insert(low.into());
     }
 
     fn reindex(&mut self, job: IndexJob, cx: &mut ApplyContext<'_>) {
         let (keys, field) = (self.keys, &job.field);
+        let (number, cache) = (self.published.field_number(field), Arc::clone(&self.published.cache));
         let table = Arc::make_mut(self.tables.entry(field.clone()).or_default());
         table.epoch += 1;
         if !job.removed.is_empty() || !job.created.is_empty() {
             table.shape = table.epoch;
         }
         let changed = table.epoch;
+        // What is written is what the next search reads. Older views ask for older epochs.
+        let hold = |cell: u32, content: Arc<Cell>| {
+            cache.put(Place::Cell { field: number, cell, changed }, Item::Cell(content));
+        };
         for cell in job.removed {
             table.cells.remove(&cell);
             cx.delete(keys.centroid(field, cell));
             cx.delete(keys.cell(field, cell));
         }
         for (cell, centroid, content) in job.created {
-            table.cells.insert(cell, CellInfo { rows: content.rows, changed });
+            table.cells.insert(cell, CellInfo { rows: content.cell.rows() as u64, changed });
             table.next_cell = table.next_cell.max(cell + 1);
             cx.put(keys.centroid(field, cell), centroid);
             cx.put(keys.cell(field, cell), content.value);
+            hold(cell, content.cell);
         }
         for (cell, content) in job.rewritten {
-            table.cells.insert(cell, CellInfo { rows: content.rows, changed });
+            table.cells.insert(cell, CellInfo { rows: content.cell.rows() as u64, changed });
             cx.put(keys.cell(field, cell), content.value);
+            hold(cell, content.cell);
         }
         for (cell, content) in job.appended {
-            if let Some(info) = table.cells.get_mut(&cell) {
-                *info = CellInfo { rows: info.rows + content.rows, changed };
-            }
+            let Some(info) = table.cells.get_mut(&cell) else { continue };
+            let before = Place::Cell { field: number, cell, changed: info.changed };
+            *info = CellInfo { rows: info.rows + content.cell.rows() as u64, changed };
             cx.merge(keys.cell(field, cell), content.value);
+            if let Some(Item::Cell(held)) = cache.get(&before) {
+                let mut grown = Cell::clone(&held);
+                content.cell.frames.iter().for_each(|frame| grown.push(Frame::clone(frame)));
+                hold(cell, Arc::new(grown));
+            }
         }
         table.drained_to = table.drained_to.max(job.drained_to);
         cx.put(keys.table(field), table.encode());
@@ -200,6 +225,10 @@ impl Writer {
     fn maintain(&mut self, upkeep: Upkeep, cx: &mut ApplyContext<'_>) {
         match upkeep {
             Upkeep::Index(job) => self.reindex(job, cx),
+            Upkeep::Calibrate { field, calibration } => {
+                cx.put(self.keys.calibration(&field), calibration.encode());
+                self.calibrations.insert(field, Arc::new(calibration));
+            }
             Upkeep::Sweep { next, rows, .. } => {
                 for (key, value) in rows {
                     match value {
@@ -207,7 +236,8 @@ impl Writer {
                         None => cx.delete(key),
                     }
                 }
-                cx.put_visible(self.keys.sweep(), next.encode());
+                cx.put(self.keys.sweep(), next.encode());
+                self.sweep = next;
             }
         }
     }
@@ -222,7 +252,7 @@ impl SystemWriter for Writer {
 
     async fn prepare(&mut self, op: Op, cx: &PrepareContext<'_>) -> Result<Plan> {
         if let Some(upkeep) = op.upkeep {
-            upkeep.check(self.keys, &self.tables, cx).await?;
+            upkeep.check(&self.tables, &self.sweep)?;
             return Ok(Plan(Checked::Upkeep(upkeep)));
         }
         let mut draft = Draft::new(self, cx);
@@ -255,6 +285,9 @@ impl SystemWriter for Writer {
         for (key, bitmap) in std::mem::take(&mut self.group.bitmaps) {
             cx.merge(key, record::encode_bitmap(&bitmap));
         }
+        for (key, numbers) in std::mem::take(&mut self.group.numbers) {
+            cx.merge(key, column::encode(numbers));
+        }
         for (key, postings) in std::mem::take(&mut self.group.terms) {
             cx.merge(key, text::encode(&postings));
         }
@@ -277,7 +310,9 @@ impl SystemWriter for Writer {
             config,
             counters: self.counters.clone(),
             dead: self.dead.clone(),
+            sweep: self.sweep.clone(),
             tables: self.tables.clone(),
+            calibrations: self.calibrations.clone(),
             tails: self.tails.clone(),
             cache: Arc::clone(&self.published.cache),
         });

@@ -61,15 +61,16 @@ fn halve(vectors: &[f32], dims: usize, part: Vec<usize>) -> (Vec<usize>, Vec<usi
     let mut one = farthest(&middle);
     let mut other = farthest(&one);
     for _ in 0..ROUNDS {
-        let nearer = |at: &usize| lean(vectors, dims, &one, &other, *at) < 0.0;
+        let lean = Lean::new(&one, &other);
+        let nearer = |at: &usize| lean.of(row(vectors, dims, *at)) < 0.0;
         let (first, second): (Vec<usize>, Vec<usize>) = sample.iter().partition(|at| nearer(at));
         if first.is_empty() || second.is_empty() {
             break;
         }
         (one, other) = (mean(vectors, dims, &first), mean(vectors, dims, &second));
     }
-    let mut leaning: Vec<(f32, usize)> =
-        part.into_iter().map(|at| (lean(vectors, dims, &one, &other, at), at)).collect();
+    let lean = Lean::new(&one, &other);
+    let mut leaning: Vec<(f32, usize)> = part.into_iter().map(|at| (lean.of(row(vectors, dims, at)), at)).collect();
     leaning.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let natural = leaning.partition_point(|(lean, _)| *lean < 0.0);
     let least = leaning.len() / 4;
@@ -79,23 +80,61 @@ fn halve(vectors: &[f32], dims: usize, part: Vec<usize>) -> (Vec<usize>, Vec<usi
     (rows(leaning), rows(second))
 }
 
-/// Negative if the row lies nearer to `one`.
-fn lean(vectors: &[f32], dims: usize, one: &[f32], other: &[f32], at: usize) -> f32 {
-    let row = row(vectors, dims, at);
-    kernel::l2(one, row) - kernel::l2(other, row)
+/// Tells for which of two means a row is nearer: negative for the first.
+struct Lean {
+    direction: Vec<f32>,
+    middle: f32,
 }
 
-/// The index of the centroid that lies nearest. `centroids` is not empty.
-pub(crate) fn nearest(centroids: &[f32], dims: usize, vector: &[f32]) -> usize {
-    let distances = centroids.chunks_exact(dims.max(1)).map(|centroid| kernel::l2(centroid, vector)).enumerate();
-    distances.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(at, _)| at)
+impl Lean {
+    fn new(one: &[f32], other: &[f32]) -> Self {
+        let direction = other.iter().zip(one).map(|(other, one)| 2.0 * (other - one)).collect();
+        Self { direction, middle: kernel::dot(other, other) - kernel::dot(one, one) }
+    }
+
+    fn of(&self, row: &[f32]) -> f32 {
+        kernel::dot(&self.direction, row) - self.middle
+    }
+}
+
+/// For each vector the place of the centroid that lies nearest, given the squared lengths of the centroids. One of them may
+/// be left out.
+pub(crate) fn nearest_of(centroids: &[f32], squares: &[f32], vectors: &[f32], without: Option<usize>) -> Vec<usize> {
+    let count = squares.len().max(1);
+    let dims = (centroids.len() / count).max(1);
+    let found = vectors.chunks_exact(dims).map(|vector| {
+        let mut best = (f32::NEG_INFINITY, 0);
+        let mut at = 0;
+        let mut look = |dot: f32, at: usize| {
+            let nearness = 2.0 * dot - squares.get(at).copied().unwrap_or(f32::INFINITY);
+            if nearness > best.0 && Some(at) != without {
+                best = (nearness, at);
+            }
+        };
+        let fours = centroids.chunks_exact(dims * 4);
+        let rest = fours.remainder();
+        for four in fours {
+            let row = |n: usize| four.get(n * dims..(n + 1) * dims).unwrap_or_default();
+            for dot in kernel::dot4(vector, [row(0), row(1), row(2), row(3)]) {
+                look(dot, at);
+                at += 1;
+            }
+        }
+        for centroid in rest.chunks_exact(dims) {
+            look(kernel::dot(vector, centroid), at);
+            at += 1;
+        }
+        best.1
+    });
+    found.collect()
 }
 
 /// Moves centroids to the middle of what lies nearest to them, once.
 pub(crate) fn refine(vectors: &[f32], dims: usize, centroids: &mut [f32]) {
-    let mut members = vec![Vec::new(); centroids.len() / dims.max(1)];
-    for (at, vector) in vectors.chunks_exact(dims.max(1)).enumerate() {
-        if let Some(members) = members.get_mut(nearest(centroids, dims, vector)) {
+    let squares: Vec<f32> = centroids.chunks_exact(dims.max(1)).map(|c| kernel::dot(c, c)).collect();
+    let mut members = vec![Vec::new(); squares.len()];
+    for (at, nearest) in nearest_of(centroids, &squares, vectors, None).into_iter().enumerate() {
+        if let Some(members) = members.get_mut(nearest) {
             members.push(at);
         }
     }

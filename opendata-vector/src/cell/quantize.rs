@@ -12,8 +12,9 @@
 //! where u are the stored integers, h = (2^bits - 1) / 2, and w is 2 under L2, else 1. `spread` times |q - c| is one
 //! standard deviation of the estimate.
 
+use super::Frame;
 use crate::config::CodeBits;
-use crate::kernel;
+use crate::kernel::{self, Plane};
 use crate::schema::Metric;
 
 /// How many standard deviations a true score is from its estimate at most, for all that is practical (the constant
@@ -43,7 +44,7 @@ pub(crate) fn encode(bits: CodeBits, metric: Metric, vector: &[f32], centroid: &
     let residual: Vec<f32> = vector.iter().zip(centroid).map(|(v, c)| v - c).collect();
     let (number, levels, stretches): (u8, f32, &[f32]) = match bits {
         CodeBits::Four => (4, 15.0, &[1.0, 1.15, 1.3, 1.45, 1.6, 1.8, 2.0]),
-        CodeBits::Eight => (8, 255.0, &[1.0, 1.2]),
+        CodeBits::Eight => (8, 255.0, &[1.0, 1.15]),
     };
     let half = levels / 2.0;
     let largest = residual.iter().fold(0f32, |largest, r| largest.max(r.abs()));
@@ -55,17 +56,19 @@ pub(crate) fn encode(bits: CodeBits, metric: Metric, vector: &[f32], centroid: &
         return Code { bits: number, base: constant, bytes: vec![0; code_size(bits, vector.len())], ..Code::default() };
     }
     // The grid point that lies best in the residual's direction: clipping its largest components may make it better.
-    let mut best = (f32::NEG_INFINITY, Vec::new(), 0.0);
+    let mut best = (f32::NEG_INFINITY, 0.0, 0.0);
+    let mut grid = vec![0f32; residual.len()];
     for stretch in stretches {
         let scale = half / largest * stretch;
-        let grid: Vec<f32> = residual.iter().map(|r| (r * scale + half).round().clamp(0.0, levels) - half).collect();
+        round(&residual, scale, levels, &mut grid);
         let along = kernel::dot(&grid, &residual);
         let cosine = along / (kernel::dot(&grid, &grid) * length_squared).sqrt();
         if cosine > best.0 {
-            best = (cosine, grid, along);
+            best = (cosine, scale, along);
         }
     }
-    let (cosine, grid, along) = best;
+    let (cosine, scale, along) = best;
+    round(&residual, scale, levels, &mut grid);
     let slope = length_squared / along;
     let cosine = cosine.clamp(f32::MIN_POSITIVE, 1.0);
     let others = (vector.len().saturating_sub(1)).max(1) as f32;
@@ -81,6 +84,14 @@ pub(crate) fn encode(bits: CodeBits, metric: Metric, vector: &[f32], centroid: &
         slope: weight * slope,
         spread: weight * spread,
         bytes,
+    }
+}
+
+/// The nearest points of the grid. Casting cuts off what lies outside.
+fn round(residual: &[f32], scale: f32, levels: f32, grid: &mut [f32]) {
+    let half = levels / 2.0;
+    for (x, r) in grid.iter_mut().zip(residual) {
+        *x = f32::from((r * scale + half + 0.5) as u8).min(levels) - half;
     }
 }
 
@@ -100,38 +111,69 @@ fn pack(integers: &[u8]) -> Vec<u8> {
 /// A rotated query, ready for codes.
 #[derive(Debug)]
 pub(crate) struct CodeQuery {
-    metric: Metric,
+    pub(crate) metric: Metric,
     pub(crate) rotated: Vec<f32>,
-    /// With zeros behind, as codes of four bits want it.
-    padded: Vec<f32>,
+    /// The query in integers, and as codes of four bits want it: what meets low halves of bytes, what meets high ones.
+    whole: Plane,
+    halves: [Plane; 2],
+    /// What an integer of the query stands for.
+    scale: f32,
     sum: f32,
     squared: f32,
 }
 
 impl CodeQuery {
     pub(crate) fn new(metric: Metric, rotated: Vec<f32>) -> Self {
-        let mut padded = rotated.clone();
-        padded.resize(rotated.len().div_ceil(32) * 32, 0.0);
-        let (sum, squared) = (rotated.iter().sum(), kernel::dot(&rotated, &rotated));
-        Self { metric, rotated, padded, sum, squared }
+        let scale = Plane::scale(&rotated);
+        let half = |from: usize| {
+            let blocks =
+                rotated.chunks(32).flat_map(|block| (from..from + 16).map(|at| block.get(at).copied().unwrap_or(0.0)));
+            Plane::new(&blocks.collect::<Vec<f32>>(), scale)
+        };
+        let (whole, halves) = (Plane::new(&rotated, scale), [half(0), half(16)]);
+        let (sum, squared) = (whole.sum() * scale, kernel::dot(&rotated, &rotated));
+        Self { metric, rotated, whole, halves, scale, sum, squared }
     }
 
-    /// What all vectors of a cell have in common: the constant of their scores, and the distance to the centroid.
-    pub(crate) fn cell(&self, centroid: &[f32]) -> (f32, f32) {
-        let dot = kernel::dot(&self.rotated, centroid);
-        let distance = kernel::l2(&self.rotated, centroid).sqrt();
+    /// What all vectors of a cell have in common: the constant of their scores, and the distance to the centroid, whose
+    /// inner product with the query and squared length are given.
+    pub(crate) fn cell(&self, dot: f32, squared: f32) -> (f32, f32) {
+        let distance = (self.squared - 2.0 * dot + squared).max(0.0).sqrt();
         match self.metric {
             Metric::L2 => (2.0 * dot - self.squared, distance),
             Metric::Cosine | Metric::InnerProduct => (dot, distance),
         }
     }
 
-    /// The inner product of a code's integers, centred, with the query.
-    pub(crate) fn dot(&self, bits: u8, code: &[u8]) -> f32 {
-        match bits {
-            4 => kernel::dot_u4(code, &self.padded) - 7.5 * self.sum,
-            _ => kernel::dot_u8(code, &self.rotated) - 127.5 * self.sum,
+    /// The estimated scores of vectors, without the constant of their cell.
+    pub(crate) fn estimate(&self, frame: &Frame, to: &mut Vec<f32>) {
+        to.clear();
+        self.products(frame.bits, &frame.codes, frame.code_size, to);
+        let middle = self.middle(frame.bits);
+        for ((estimate, base), slope) in to.iter_mut().zip(&frame.base).zip(&frame.slope) {
+            *estimate = base + slope * (*estimate * self.scale - middle);
         }
+    }
+
+    /// The same for one vector of a frame.
+    pub(crate) fn estimate_one(&self, frame: &Frame, row: usize, to: &mut Vec<f32>) -> f32 {
+        let code = frame.codes.get(row * frame.code_size..(row + 1) * frame.code_size).unwrap_or_default();
+        to.clear();
+        self.products(frame.bits, code, frame.code_size, to);
+        let factor = |factors: &[f32]| factors.get(row).copied().unwrap_or(0.0);
+        let product = to.first().copied().unwrap_or(0.0);
+        factor(&frame.base) + factor(&frame.slope) * (product * self.scale - self.middle(frame.bits))
+    }
+
+    fn products(&self, bits: u8, codes: &[u8], size: usize, to: &mut Vec<f32>) {
+        match bits {
+            4 => kernel::codes4(codes, size, &self.halves, to),
+            _ => kernel::codes8(codes, size, &self.whole, to),
+        }
+    }
+
+    fn middle(&self, bits: u8) -> f32 {
+        if bits == 4 { 7.5 * self.sum } else { 127.5 * self.sum }
     }
 }
 

@@ -14,7 +14,7 @@ use opendata_core::{Error, Result};
 const LAYOUT: u8 = 1;
 
 /// What is known of one cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CellInfo {
     /// Vectors in it, dead ones among them.
     pub(crate) rows: u64,

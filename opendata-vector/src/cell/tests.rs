@@ -7,15 +7,15 @@ fn frame(bits: u8, ids: &[u64]) -> Frame {
     let mut frame = Frame::default();
     for id in ids {
         let at = *id as f32;
-        frame.push(*id, &Code { bits, base: at, slope: at + 0.5, spread: -at, bytes: vec![*id as u8; 3] });
+        frame.push(*id, &Code { bits, base: at, slope: at + 0.5, spread: at, bytes: vec![*id as u8; 3] });
     }
     frame
 }
 
 #[test]
 fn golden_bytes() {
-    let cell = Cell { frames: vec![frame(8, &[1])] };
-    let expected = "01 08 01000000 03000000 0100000000000000 0000803f 0000c03f 000080bf 010101";
+    let cell = Cell::of(frame(8, &[1, 3]));
+    let expected = "02 08 02000000 03000000 02 04 0000803f 00004040 0000c03f 00006040 803f 4040 010101 030303";
     assert_eq!(opendata_core::Hex(&cell.encode()).to_string(), expected.replace(' ', ""));
     let cells = [(2, CellInfo { rows: 9, changed: 3 }), (5, CellInfo { rows: 1, changed: 4 })].into();
     let table = Table { epoch: 4, drained_to: 10, next_cell: 6, shape: 3, cells };
@@ -25,10 +25,26 @@ fn golden_bytes() {
 
 #[test]
 fn frames_are_appended_and_thinned() {
-    let (one, two) = (Cell { frames: vec![frame(8, &[1, 2])] }, Cell { frames: vec![frame(4, &[7])] });
-    let both = Cell::decode(b"k", &merge(b"k", &[&one.encode(), &two.encode()]).unwrap()).unwrap();
-    assert_eq!(both.frames, [frame(8, &[1, 2]), frame(4, &[7])]);
-    assert_eq!(both.frames[0].retain(|id| id != 1), frame(8, &[2]));
+    let (one, two) = (Cell::of(frame(8, &[1, 2])), Cell::of(frame(4, &[7])));
+    let merged = merge(b"k", &[&one.encode(), &Cell::of(frame(8, &[5])).encode(), &two.encode()]).unwrap();
+    let all = Cell::decode(b"k", &merged).unwrap();
+    assert_eq!(all.frames, [frame(8, &[1, 2, 5]), frame(4, &[7])].map(Arc::new));
+    assert_eq!(all.frames[0].retain(|id| id != 1), frame(8, &[2, 5]));
+    let mut pushed = one;
+    pushed.push(frame(8, &[5]));
+    pushed.push(frame(4, &[7]));
+    assert_eq!(pushed, all);
+}
+
+#[test]
+fn spreads_are_never_stored_too_small() {
+    for spread in [0.0, 1e-30, 1.0, 1.000_001, 3.7, 1e30, f32::INFINITY] {
+        let code = Code { bits: 8, spread, bytes: vec![0], ..Code::default() };
+        let mut frame = Frame::default();
+        frame.push(1, &code);
+        let stored = Cell::decode(b"k", &Cell::of(frame).encode()).unwrap().frames[0].spread[0];
+        assert!(stored >= spread && stored <= spread * 1.01, "{spread} {stored}");
+    }
 }
 
 proptest! {
@@ -45,8 +61,10 @@ proptest! {
 
     #[test]
     fn torn_cells_are_corrupt(ids in proptest::collection::vec(any::<u64>(), 1..9), cut in any::<prop::sample::Index>()) {
-        let bytes = Cell { frames: vec![frame(8, &ids)] }.encode();
-        prop_assert_eq!(Cell::decode(b"k", &bytes).unwrap(), Cell { frames: vec![frame(8, &ids)] });
+        let mut frame = frame(8, &ids);
+        frame.spread.iter_mut().for_each(|spread| *spread = f32::from_bits(spread.to_bits() & 0xffff_0000));
+        let bytes = Cell::of(frame.clone()).encode();
+        prop_assert_eq!(Cell::decode(b"k", &bytes).unwrap(), Cell::of(frame));
         let cut = cut.index(bytes.len());
         prop_assert!(cut == 1 || Cell::decode(b"k", &bytes[..cut]).is_err());
     }

@@ -2,6 +2,14 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// All sets of loops that this machine can run.
+fn fast() -> Vec<&'static Kernels> {
+    let mut all = vec![&PLAIN, kernels()];
+    #[cfg(target_arch = "x86_64")]
+    all.extend(x86::detect_avx2());
+    all
+}
+
 fn floats(count: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Value = Vec<f32>> {
     proptest::collection::vec(-10f32..10.0, count)
 }
@@ -18,22 +26,65 @@ proptest! {
     #[test]
     fn fast_and_plain_agree(a in floats(0..300), b in floats(0..300)) {
         let size = magnitude(&a, &b);
-        prop_assert!(close(dot(&a, &b), plain::dot(&a, &b), size));
-        prop_assert!(close(l2(&a, &b), plain::l2(&a, &b), size));
+        for kernels in fast() {
+            prop_assert!(close((kernels.dot)(&a, &b), plain::dot(&a, &b), size), "{}", kernels.name);
+            prop_assert!(close((kernels.l2)(&a, &b), plain::l2(&a, &b), size), "{}", kernels.name);
+            let half = b.get(b.len() / 2..).unwrap_or_default();
+            let length = a.len().min(half.len());
+            let four = (kernels.dot4)(&a[..length], [&b, half, &a, &b].map(|other| &other[..length]));
+            prop_assert!(close(four[0], plain::dot(&a[..length], &b), size), "{}", kernels.name);
+            prop_assert!(close(four[2], plain::dot(&a[..length], &a), magnitude(&a, &a)), "{}", kernels.name);
+        }
     }
 
+    /// To the bit: integers have one sum.
     #[test]
-    fn codes_agree(code in proptest::collection::vec(any::<u8>(), 0..300), query in floats(0..600)) {
-        let size = query.iter().map(|q| q.abs() * 255.0).sum();
-        prop_assert!(close(dot_u8(&code, &query), plain::dot_u8(&code, &query), size));
-        prop_assert!(close(dot_u4(&code, &query), plain::dot_u4(&code, &query), size));
+    fn codes_are_scored_alike(
+        size in 1usize..1200,
+        count in 0usize..10,
+        seed in any::<u64>(),
+        query in floats(1200),
+    ) {
+        let mut state = seed;
+        let mut codes: Vec<u8> = Vec::new();
+        codes.resize_with(size * count, || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        });
+        let scale = Plane::scale(&query);
+        let whole = Plane::new(&query[..size], scale);
+        let halves = [Plane::new(&query[..size], scale), Plane::new(&query[1..=size.min(1199)], scale)];
+        let (mut eight, mut four) = (Vec::new(), Vec::new());
+        plain::codes8(&codes, size, &whole, &mut eight);
+        let blocks = size.next_multiple_of(16);
+        let count = codes.len() / blocks;
+        let codes4 = &codes[..count * blocks];
+        let pad = |plane: &Plane| {
+            let mut wide = plane.wide.clone();
+            wide.resize(blocks.next_multiple_of(64), 0);
+            let components: Vec<f32> = wide.iter().map(|w| f32::from(*w)).collect();
+            Plane::new(&components, 1.0)
+        };
+        let halves = [pad(&halves[0]), pad(&halves[1])];
+        plain::codes4(codes4, blocks, &halves, &mut four);
+        for kernels in fast() {
+            let (mut fast8, mut fast4) = (Vec::new(), Vec::new());
+            (kernels.codes8)(&codes, size, &whole, &mut fast8);
+            (kernels.codes4)(codes4, blocks, &halves, &mut fast4);
+            prop_assert_eq!(&fast8, &eight, "{}", kernels.name);
+            prop_assert_eq!(&fast4, &four, "{}", kernels.name);
+        }
     }
 }
 
 #[test]
-fn half_bytes_are_in_blocks() {
-    let mut code = vec![0u8; 16];
-    code[3] = 0x52;
-    let query: Vec<f32> = (0..32).map(|i| i as f32).collect();
-    assert_eq!(dot_u4(&code, &query), 2.0 * 3.0 + 5.0 * 19.0);
+fn the_largest_products_do_not_overflow() {
+    for dims in [64, 512, 4096] {
+        let query = Plane::new(&vec![1.0; dims], Plane::scale(&[1.0]));
+        for kernels in fast() {
+            let mut scores = Vec::new();
+            (kernels.codes8)(&vec![255; dims * 5], dims, &query, &mut scores);
+            assert_eq!(scores, vec![255.0 * LARGEST * dims as f32; 5], "{} {dims}", kernels.name);
+        }
+    }
 }

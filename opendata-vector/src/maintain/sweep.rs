@@ -1,4 +1,4 @@
-//! Removes dead ids from bitmaps of attributes and from posting lists.
+//! Removes dead ids from bitmaps of attributes, from numbers and from posting lists.
 //!
 //! Only rows of closed chunks are rewritten: ids only grow, so nothing is ever merged into such a row again, and a put
 //! of it loses nothing.
@@ -6,20 +6,17 @@
 use bytes::Bytes;
 use opendata_core::slate::{Access, Order};
 use opendata_core::{Error, Result};
+use roaring::RoaringBitmap;
 
 use super::{PIECE_BYTES, Upkeep};
 use crate::idset::{CHUNK, IdSet};
-use crate::key::{Key, Keys};
-use crate::record::{self, Sweep};
+use crate::key::Key;
+use crate::record::{self, Sweep, column};
 use crate::state::Snapshot;
 use crate::text;
 
 /// Rows that one piece reads at most.
 const PIECE_ROWS: usize = 20_000;
-
-pub(super) fn stored(value: Option<Bytes>, keys: Keys) -> Result<Sweep> {
-    value.map_or_else(|| Ok(Sweep::default()), |value| Sweep::decode(&keys.sweep(), &value))
-}
 
 pub(super) async fn plan(snapshot: Snapshot<'_>) -> Result<Option<Upkeep>> {
     let keys = snapshot.keys;
@@ -29,7 +26,7 @@ pub(super) async fn plan(snapshot: Snapshot<'_>) -> Result<Option<Upkeep>> {
     if dead == 0 {
         return Ok(None);
     }
-    let expected = stored(snapshot.view.get(&keys.sweep()).await?, keys)?;
+    let expected = snapshot.state.sweep.clone();
     let is_due = dead.saturating_sub(expected.dead) * 5 > snapshot.state.counters.live.max(CHUNK);
     if expected.next.is_none() && !is_due {
         return Ok(None);
@@ -38,7 +35,7 @@ pub(super) async fn plan(snapshot: Snapshot<'_>) -> Result<Option<Upkeep>> {
         Some(next) => (expected.dead, Some(next.clone())),
         None => (dead, None),
     };
-    let mut next = Sweep { dead: begun, next: None };
+    let mut next = Sweep { dead: begun, pieces: expected.pieces + 1, next: None };
     let (mut rows, mut read, mut bytes) = (Vec::new(), 0, 0);
     let mut found = snapshot.view.scan(keys.swept(from.as_deref()), Access::Bulk, Order::Ascending).await?;
     while let Some(row) = found.next().await? {
@@ -58,18 +55,27 @@ pub(super) async fn plan(snapshot: Snapshot<'_>) -> Result<Option<Upkeep>> {
 /// The row without dead ids, if it has any: `Some(None)` if nothing is left.
 fn rewritten(key: &[u8], value: &[u8], dead: &IdSet, open: u64) -> Result<Option<Option<Bytes>>> {
     let decoded = Key::decode(key)?;
-    let (Key::Attr { chunk, .. } | Key::Has { chunk, .. } | Key::Term { chunk, .. }) = &decoded else {
+    let (Key::Attr { chunk, .. } | Key::Has { chunk, .. } | Key::Term { chunk, .. } | Key::Num { chunk, .. }) =
+        &decoded
+    else {
         return Err(Error::corrupt_at(key, "not a row of an index"));
     };
     let Some(dead) = dead.chunk(*chunk).filter(|_| *chunk < open) else { return Ok(None) };
     if let Key::Term { .. } = decoded {
         let mut postings = text::decode(key, value)?;
         let before = postings.len();
-        postings.retain(|posting| !dead.contains(posting.low.into()));
+        postings.retain(|posting| !dead.contains(posting.low));
         let is_changed = postings.len() < before;
         return Ok(is_changed.then(|| (!postings.is_empty()).then(|| text::encode(&postings))));
     }
+    if let Key::Num { .. } = decoded {
+        let mut numbers = column::decode(key, value)?;
+        let before = numbers.len();
+        numbers.retain(|(_, low)| !dead.contains(*low));
+        let is_changed = numbers.len() < before;
+        return Ok(is_changed.then(|| (!numbers.is_empty()).then(|| column::encode(numbers))));
+    }
     let bitmap = record::decode_bitmap(key, value)?;
-    let kept = &bitmap - dead;
+    let kept: RoaringBitmap = bitmap.iter().filter(|low| !dead.contains(*low as u16)).collect();
     Ok((kept.len() < bitmap.len()).then(|| (!kept.is_empty()).then(|| record::encode_bitmap(&kept))))
 }

@@ -1,9 +1,9 @@
 use opendata_core::Hex;
 use proptest::prelude::*;
-use roaring::RoaringBitmap;
 
 use super::top::{List, Mask, Worth, search};
 use super::*;
+use crate::idset::chunk::Chunk;
 use crate::search::{Scored, Top};
 use crate::text::{Bm25, Posting as Word};
 
@@ -50,7 +50,7 @@ fn damage_is_told() {
     assert_eq!(overlapping.kind(), opendata_core::ErrorKind::Corrupt);
 }
 
-fn plain(lists: &[(Vec<Word>, Bm25)], allowed: Option<&RoaringBitmap>, dead: &RoaringBitmap) -> Vec<Scored> {
+fn plain(lists: &[(Vec<Word>, Bm25)], allowed: Option<&Chunk>, dead: &Chunk) -> Vec<Scored> {
     let mut found = Vec::new();
     for low in 0..=u16::MAX {
         let hits = lists.iter().filter_map(|(all, worth)| {
@@ -58,7 +58,7 @@ fn plain(lists: &[(Vec<Word>, Bm25)], allowed: Option<&RoaringBitmap>, dead: &Ro
             Some(worth.of(all[at]))
         });
         let hits: Vec<f64> = hits.collect();
-        let counts = allowed.is_none_or(|allowed| allowed.contains(low.into())) && !dead.contains(low.into());
+        let counts = allowed.is_none_or(|allowed| allowed.contains(low)) && !dead.contains(low);
         if !hits.is_empty() && counts {
             found.push(Scored { score: hits.iter().sum(), id: 5 * 65_536 + u64::from(low) });
         }
@@ -100,8 +100,8 @@ proptest! {
         let lists = [lists.0, lists.1, lists.2, lists.3];
         let worths = lists.iter().zip(boosts).map(|(all, boost)| Bm25::new(all.len() as u64, 60_000, 6_000_000, boost));
         let lists: Vec<(Vec<Word>, Bm25)> = lists.clone().into_iter().zip(worths).collect();
-        let dead: RoaringBitmap = dead.into_iter().map(u32::from).collect();
-        let allowed: Option<RoaringBitmap> = allowed.map(|set| set.into_iter().map(u32::from).collect());
+        let dead = Chunk::list(dead.into_iter().collect());
+        let allowed = allowed.map(|set| Chunk::list(set.into_iter().collect()));
         let rows: Vec<Bytes> = lists.iter().map(|(all, _)| encode(all)).collect();
         let walked = rows.iter().zip(&lists).enumerate();
         let walked = walked.map(|(order, (row, (_, worth)))| List::new(b"k", row, *worth, order).unwrap()).collect();

@@ -6,10 +6,10 @@
 //! that it is the same to the last bit however it was found.
 
 use opendata_core::{Error, Result};
-use roaring::RoaringBitmap;
 
 use super::{Block, Posting, blocks};
 use crate::idset::CHUNK;
+use crate::idset::chunk::Chunk;
 use crate::search::{Scored, Top};
 
 /// Bounds may be off by so much of what they are made of, by rounding.
@@ -80,21 +80,20 @@ impl<'a, P: Posting, W: Worth<P>> List<'a, P, W> {
 /// Which ids of a chunk count.
 pub(crate) struct Mask<'a> {
     /// None: all.
-    pub(crate) allowed: Option<&'a RoaringBitmap>,
-    pub(crate) dead: Option<&'a RoaringBitmap>,
+    pub(crate) allowed: Option<&'a Chunk>,
+    pub(crate) dead: Option<&'a Chunk>,
 }
 
 impl Mask<'_> {
     fn contains(&self, low: u32) -> bool {
+        let low = low as u16;
         self.allowed.is_none_or(|allowed| allowed.contains(low)) && self.dead.is_none_or(|dead| !dead.contains(low))
     }
 
     /// The first id from `low` on that may count.
     fn next(&self, low: u32) -> Option<u32> {
         let Some(allowed) = self.allowed else { return Some(low) };
-        let mut ids = allowed.iter();
-        ids.advance_to(low);
-        ids.next()
+        u16::try_from(low).ok().and_then(|low| allowed.next(low)).map(u32::from)
     }
 }
 

@@ -53,8 +53,8 @@ fn golden_bytes() {
     let mut counters = Counters { next_id: 5, ..Counters::default() };
     counters.add(&stored);
     assert_eq!(hex(&counters.encode()), "01 05 01 01 0176 01 01 0174 01 02".replace(' ', ""));
-    let sweep = Sweep { dead: 3, next: Some("ab".into()) };
-    assert_eq!(hex(&sweep.encode()), "01 03 026162".replace(' ', ""));
+    let sweep = Sweep { dead: 3, pieces: 4, next: Some("ab".into()) };
+    assert_eq!(hex(&sweep.encode()), "01 03 04 026162".replace(' ', ""));
     assert_eq!(hex(&vector::encode(Storage::F32, &[1.0])), "010000803f");
     assert_eq!(hex(&vector::encode(Storage::F16, &[1.0])), "02003c");
     assert_eq!(hex(&vector::encode(Storage::Int8, &[127.0, -1.0])), "030000803f7fff");
@@ -88,7 +88,7 @@ proptest! {
             counters.add(&stored);
         }
         prop_assert_eq!(Counters::decode(b"k", &counters.encode()).unwrap(), counters);
-        let sweep = Sweep { dead, next: (!next.is_empty()).then(|| next.into()) };
+        let sweep = Sweep { dead, pieces: dead / 2, next: (!next.is_empty()).then(|| next.into()) };
         prop_assert_eq!(Sweep::decode(b"k", &sweep.encode()).unwrap(), sweep);
     }
 

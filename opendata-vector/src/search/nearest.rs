@@ -4,26 +4,28 @@
 //! scored by their codes, and every candidate that the codes cannot rule out is read and scored in full, so that all
 //! scores that are returned are true. A filter is a mask on the cells; cells go on being visited until enough
 //! *allowed* candidates were seen, and few allowed documents are scored one by one.
+//!
+//! What is visited depends on the records alone, never on what happens to be in memory: all readers of a position get
+//! the same answer.
 
-use futures::future::try_join_all;
 use opendata_core::slate::{Access, Order};
 use opendata_core::{Error, Result};
 
 use super::{Allowed, Effort, LegExplain, Scored, Top};
-use crate::cell::Cell;
-use crate::cell::quantize::{CodeQuery, DEVIATIONS};
-use crate::cell::rotate::Rotation;
+use crate::cell::quantize::CodeQuery;
 use crate::kernel;
 use crate::key::Key;
 use crate::schema::{Metric, VectorField};
 use crate::state::{Snapshot, push_scored};
 
+mod candidates;
+mod order;
+
+use candidates::Candidates;
+pub(crate) use order::CellOrder;
+
 /// So few allowed documents are scored one by one, without the index.
-const FEW: u64 = 32;
-/// Cells that are read from the store at a time.
-const AT_ONCE: usize = 8;
-/// Vectors that are read for one result at most, when codes leave much open.
-const RERANK_PER_RESULT: usize = 8;
+const FEW: u64 = 512;
 
 struct Search<'a> {
     snapshot: Snapshot<'a>,
@@ -62,8 +64,7 @@ pub(super) async fn search(
         _ if depth == 0 => Ok(Vec::new()),
         _ if few => search.one_by_one(explain).await,
         Effort::Exact => search.exactly(explain).await,
-        Effort::Normal => search.approximately(None, explain).await,
-        Effort::Cells(cells) => search.approximately(Some(cells), explain).await,
+        effort => search.approximately(effort, explain).await,
     }
 }
 
@@ -92,20 +93,17 @@ impl Search<'_> {
     /// Scores the allowed documents that have a vector.
     async fn one_by_one(&self, explain: &mut LegExplain) -> Result<Vec<Scored>> {
         let mut top = Top::new(self.depth);
-        let mut vector = Vec::with_capacity(self.query.len());
-        for id in self.allowed.set.into_iter().flat_map(|set| set.iter()) {
-            let key = self.snapshot.keys.vec(self.name, id);
-            if let Some(value) = self.snapshot.view.get(&key).await? {
-                vector.clear();
-                push_scored(&key, &value, self.field, &mut vector)?;
+        let ids: Vec<u64> = self.allowed.set.into_iter().flat_map(|set| set.iter()).collect();
+        for (id, vector) in ids.iter().zip(self.snapshot.some_vectors(self.name, self.field, &ids).await?) {
+            if let Some(vector) = vector {
                 explain.scored += 1;
-                top.push(Scored { score: self.score(&vector), id });
+                top.push(Scored { score: self.score(&vector), id: *id });
             }
         }
         Ok(top.into_sorted())
     }
 
-    async fn approximately(&self, cells: Option<u32>, explain: &mut LegExplain) -> Result<Vec<Scored>> {
+    async fn approximately(&self, effort: Effort, explain: &mut LegExplain) -> Result<Vec<Scored>> {
         let mut top = Top::new(self.depth);
         let dims = self.query.len();
         let drained_to = self.snapshot.state.table(self.name).drained_to;
@@ -117,120 +115,73 @@ impl Search<'_> {
                 }
             }
         }
-        let candidates = self.probe(cells, &top, explain).await?;
-        explain.scored += candidates.len() as u64;
-        let rescored = try_join_all(candidates.into_iter().map(|id| async move {
-            let (key, value) = self.snapshot.vector_bytes(self.name, id).await?;
-            let mut vector = Vec::with_capacity(dims);
-            push_scored(&key, &value, self.field, &mut vector)?;
-            Ok::<_, Error>(Scored { score: self.score(&vector), id })
-        }));
-        rescored.await?.into_iter().for_each(|scored| top.push(scored));
+        let candidates = self.probe(effort, &top, explain).await?;
+        self.rerank(candidates, &mut top, explain).await?;
         Ok(top.into_sorted())
     }
 
     /// Estimates the vectors in the nearest cells. Returns those that may be among the best.
-    async fn probe(&self, cells: Option<u32>, tail: &Top, explain: &mut LegExplain) -> Result<Vec<u64>> {
+    async fn probe(&self, effort: Effort, tail: &Top, explain: &mut LegExplain) -> Result<Candidates<'_>> {
+        let mut candidates = Candidates::new(self.depth, tail.threshold(), self.allowed);
         let routes = self.snapshot.routes(self.name, self.field).await?;
         let table = self.snapshot.state.table(self.name);
         explain.cells = routes.cells.len() as u64;
         if routes.cells.is_empty() {
-            return Ok(Vec::new());
+            return Ok(candidates);
         }
         let mut rotated = self.query.clone();
-        Rotation::new(self.field.dims).apply(&mut rotated);
+        routes.rotation.apply(&mut rotated);
         let query = CodeQuery::new(self.field.metric, rotated);
-        let centroids = routes.cells.iter().zip(routes.centroids.chunks_exact(self.query.len()));
-        let mut order: Vec<(f32, u32, &[f32])> = centroids
-            .map(|(cell, centroid)| {
-                let nearness = match self.field.metric {
-                    Metric::InnerProduct => kernel::dot(&query.rotated, centroid),
-                    Metric::L2 | Metric::Cosine => -kernel::l2(&query.rotated, centroid),
-                };
-                (nearness, *cell, centroid)
-            })
-            .collect();
-        order.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let probes = cells.map_or_else(|| normal_probes(order.len()), |cells| cells as usize).max(1);
-        let enough = probes as u64 * u64::from(self.snapshot.state.config.cell_rows) / 2;
-        let mut candidates = Candidates::new(self.depth, tail.threshold());
-        for (round, batch) in order.chunks(AT_ONCE).enumerate() {
-            let seen_enough = self.allowed.set.is_none() || candidates.seen >= enough;
-            let left = probes.saturating_sub(round * AT_ONCE);
-            if left == 0 && seen_enough {
+        let rows = table.rows();
+        let live = self.snapshot.state.counters.vectors.get(self.name).copied().unwrap_or(rows).max(1);
+        let share = self.allowed.set.map_or(1.0, |set| (set.len() as f64 / live as f64).min(1.0));
+        let plan = self.snapshot.state.plan(self.name, effort, self.depth, share);
+        let mut order = CellOrder::new(&query, &routes, plan.cells);
+        // Every visit is of as many cells as are expected to hold what is still wanted.
+        loop {
+            let wanted = plan.candidates.saturating_sub(candidates.seen) as f64;
+            let mut expected = 0.0;
+            let mut visit = Vec::new();
+            while (order.taken() < plan.cells || expected < wanted)
+                && let Some(next) = order.next()
+            {
+                let info = table.cells.get(&next.cell).copied().unwrap_or_default();
+                expected += info.rows as f64 * share;
+                visit.push((next, info));
+            }
+            if visit.is_empty() {
                 break;
             }
-            let batch = if seen_enough && self.allowed.set.is_none() {
-                batch.get(..left.min(batch.len())).unwrap_or(batch)
-            } else {
-                batch
-            };
-            let contents = try_join_all(batch.iter().map(|(_, cell, _)| {
-                let changed = table.cells.get(cell).map_or(0, |info| info.changed);
-                self.snapshot.cell(self.name, *cell, changed)
-            }));
-            for ((_, _, centroid), cell) in batch.iter().zip(contents.await?) {
-                candidates.estimate(&query, centroid, &cell, self.allowed);
-                explain.probed += 1;
+            explain.probed += visit.len() as u64;
+            let cells: Vec<(u32, u64)> = visit.iter().map(|(next, info)| (next.cell, info.changed)).collect();
+            let contents = self.snapshot.cells(self.name, &cells).await?;
+            for ((next, _), cell) in visit.iter().zip(contents) {
+                candidates.estimate(&query, query.cell(next.dot, next.squared), &cell);
             }
         }
         explain.estimated += candidates.seen;
-        Ok(candidates.finish())
-    }
-}
-
-/// Cells that are looked into by default.
-fn normal_probes(cells: usize) -> usize {
-    8 + cells / 24 + (cells as f64).sqrt() as usize
-}
-
-/// Vectors by what their codes say of them.
-struct Candidates {
-    depth: usize,
-    /// The best lower bounds so far.
-    sure: Top,
-    /// No vector below this can be among the best.
-    floor: f64,
-    /// Upper bound, estimate, id.
-    found: Vec<(f64, f64, u64)>,
-    seen: u64,
-}
-
-impl Candidates {
-    fn new(depth: usize, floor: f64) -> Self {
-        Self { depth, sure: Top::new(depth), floor, found: Vec::new(), seen: 0 }
+        Ok(candidates)
     }
 
-    fn estimate(&mut self, query: &CodeQuery, centroid: &[f32], cell: &Cell, allowed: Allowed<'_>) {
-        let (constant, distance) = query.cell(centroid);
-        for frame in &cell.frames {
-            let factors = frame.base.iter().zip(&frame.slope).zip(&frame.spread);
-            for ((id, ((base, slope), spread)), code) in
-                frame.ids.iter().zip(factors).zip(frame.codes.chunks_exact(frame.code_size))
-            {
-                if !allowed.contains(*id) {
-                    continue;
-                }
-                self.seen += 1;
-                let estimate = f64::from(constant + base + slope * query.dot(frame.bits, code));
-                let doubt = f64::from(DEVIATIONS * spread * distance);
-                if estimate + doubt >= self.floor {
-                    self.found.push((estimate + doubt, estimate, *id));
-                    self.sure.push(Scored { score: estimate - doubt, id: *id });
-                    self.floor = self.floor.max(self.sure.threshold());
-                }
+    /// Scores candidates in full, the most promising first, until no bound of one that is left reaches what was found.
+    async fn rerank(&self, candidates: Candidates<'_>, top: &mut Top, explain: &mut LegExplain) -> Result<()> {
+        let promising = candidates.finish();
+        let mut left = promising.as_slice();
+        let mut batch = self.depth + self.depth / 2 + 4;
+        while !left.is_empty() {
+            let (some, rest) = left.split_at(batch.min(left.len()));
+            let threshold = top.threshold();
+            let ids: Vec<u64> =
+                some.iter().take_while(|(upper, _)| f64::from(*upper) >= threshold).map(|(_, id)| *id).collect();
+            explain.scored += ids.len() as u64;
+            for (id, vector) in ids.iter().zip(self.snapshot.scored_vectors(self.name, self.field, &ids).await?) {
+                top.push(Scored { score: self.score(&vector), id: *id });
             }
+            if ids.len() < some.len() {
+                break;
+            }
+            (left, batch) = (rest, left.len());
         }
-    }
-
-    /// What the bounds do not rule out, best estimates first if that is too much.
-    fn finish(mut self) -> Vec<u64> {
-        self.found.retain(|(upper, _, _)| *upper >= self.floor);
-        let limit = self.depth * RERANK_PER_RESULT + 32;
-        if self.found.len() > limit {
-            self.found.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.2.cmp(&b.2)));
-            self.found.truncate(limit);
-        }
-        self.found.into_iter().map(|(_, _, id)| id).collect()
+        Ok(())
     }
 }

@@ -54,7 +54,8 @@ pub(super) async fn search(
         if within == Some(None) {
             continue;
         }
-        let mask = Mask { allowed: within.flatten(), dead: allowed.dead.chunk(chunk) };
+        let dead = allowed.dead.chunk(chunk).map(|ids| &**ids);
+        let mask = Mask { allowed: within.flatten().map(|ids| &**ids), dead };
         explain.postings += top::search(chunk, lists, &mask, &mut top)?;
     }
     Ok(top.into_sorted())
@@ -69,12 +70,10 @@ async fn rows(snapshot: Snapshot<'_>, field: &str, word: &str) -> Result<Rows> {
         let dead = snapshot.state.dead.chunk(chunk);
         for block in blocks::<Posting>(&row.key, &row.value)? {
             found.with += block.count as u64;
-            if let Some(dead) =
-                dead.filter(|dead| dead.range_cardinality(u32::from(block.first)..=u32::from(block.last)) > 0)
-            {
+            if let Some(dead) = dead.filter(|dead| dead.next(block.first).is_some_and(|low| low <= block.last)) {
                 postings.clear();
                 block.postings(&mut postings).map_err(|error| opendata_core::Error::corrupt_at(&row.key, error))?;
-                found.with -= postings.iter().filter(|posting| dead.contains(posting.low().into())).count() as u64;
+                found.with -= postings.iter().filter(|posting| dead.contains(posting.low())).count() as u64;
             }
         }
         found.rows.push((chunk, row.key, row.value));

@@ -1,94 +1,118 @@
 //! A bounded cache of decoded rows, shared by all readers of one writer. A row's place says which version it is, so
 //! nothing in it is ever stale.
+//!
+//! What is small and many (cells, vectors, documents, pieces of filters) goes through a sharded cache that keeps what is used
+//! again. What is large and few (the centroids of a field, an old tail) is kept apart, the newest of them.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache as Sharded;
 
 use super::Routes;
 use super::tail::Block;
 use crate::cell::Cell;
+use crate::idset::chunk::Chunk;
+use crate::record::Stored;
+use crate::record::column::Column;
 
-/// What is cached.
+/// What is cached. Fields of vectors stand by their number in the schema, which does not change while a slate is open.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
-    Cell { field: String, cell: u32, changed: u64 },
-    Routes { field: String, shape: u64 },
-    Tail { field: String, from: u64, to: u64 },
+    Cell { field: u16, cell: u32, changed: u64 },
+    Vector { field: u16, id: u64 },
+    Document { id: u64 },
+    Chunk { row: Bytes, next_id: u64, swept: u64 },
+    Routes { field: u16, shape: u64 },
+    Tail { field: u16, from: u64, to: u64 },
 }
 
 #[derive(Clone)]
 pub(crate) enum Item {
     Cell(Arc<Cell>),
+    /// As its metric scores it.
+    Vector(Arc<[f32]>),
+    Document(Arc<Stored>),
+    Ids(Arc<Chunk>),
+    Column(Arc<Column>),
     Routes(Arc<Routes>),
     Tail(Arc<Block>),
 }
 
-struct Held {
-    item: Item,
-    bytes: u64,
-    used: u64,
+impl Item {
+    fn size_bytes(&self) -> usize {
+        96 + match self {
+            Self::Cell(cell) => cell.size_bytes(),
+            Self::Vector(vector) => vector.len() * 4,
+            Self::Document(stored) => stored.size_bytes(),
+            Self::Ids(ids) => ids.size_bytes(),
+            Self::Column(column) => column.size_bytes(),
+            Self::Routes(routes) => routes.size_bytes(),
+            Self::Tail(block) => block.size_bytes(),
+        }
+    }
 }
 
-#[derive(Default)]
-struct Contents {
-    held: HashMap<Place, Held>,
-    bytes: u64,
-    clock: u64,
+#[derive(Clone)]
+struct Weigh;
+
+impl Weighter<Place, Item> for Weigh {
+    fn weight(&self, _place: &Place, item: &Item) -> u64 {
+        item.size_bytes() as u64
+    }
 }
+
+/// Large items that are kept.
+const LARGE: usize = 8;
+/// What an item weighs on average, about: only for the size of the table that finds them.
+const AVERAGE_BYTES: u64 = 2048;
 
 pub(crate) struct Cache {
     limit: u64,
-    contents: Mutex<Contents>,
+    small: Sharded<Place, Item, Weigh>,
+    /// The latest used in front.
+    large: Mutex<VecDeque<(Place, Item)>>,
 }
 
 impl Cache {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, contents: Mutex::default() }
+        let items = (limit / AVERAGE_BYTES).clamp(64, 1 << 14) as usize;
+        Self { limit, small: Sharded::with_weighter(items, limit, Weigh), large: Mutex::default() }
     }
 
     pub(crate) fn get(&self, place: &Place) -> Option<Item> {
-        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        contents.clock += 1;
-        let clock = contents.clock;
-        let held = contents.held.get_mut(place)?;
-        held.used = clock;
-        Some(held.item.clone())
+        if !matches!(place, Place::Routes { .. } | Place::Tail { .. }) {
+            return self.small.get(place);
+        }
+        let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = large.iter().position(|(own, _)| own == place)?;
+        let found = large.remove(at)?;
+        let item = found.1.clone();
+        large.push_front(found);
+        Some(item)
     }
 
-    pub(crate) fn put(&self, place: Place, item: Item, bytes: usize) {
-        let bytes = bytes as u64;
-        if bytes > self.limit {
-            return;
+    pub(crate) fn put(&self, place: Place, item: Item) {
+        if !matches!(place, Place::Routes { .. } | Place::Tail { .. }) {
+            return self.small.insert(place, item);
         }
-        let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        contents.clock += 1;
-        let used = contents.clock;
-        if let Some(before) = contents.held.insert(place, Held { item, bytes, used }) {
-            contents.bytes -= before.bytes;
-        }
-        contents.bytes += bytes;
-        if contents.bytes > self.limit {
-            contents.evict(self.limit / 2);
-        }
+        let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
+        large.retain(|(own, _)| *own != place);
+        large.push_front((place, item));
+        // The newest stays, however large: without it every search would read it again.
+        let mut bytes = 0;
+        let fits = |(_, item): &(Place, Item)| {
+            bytes += item.size_bytes() as u64;
+            bytes <= self.limit
+        };
+        let kept = large.iter().map(fits).take_while(|fits| *fits).count();
+        large.truncate(kept.clamp(1, LARGE));
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.contents.lock().unwrap_or_else(PoisonError::into_inner).bytes
-    }
-}
-
-impl Contents {
-    /// Lets the longest unused go until so many bytes are left. Half of all at once, so that it is rarely done.
-    fn evict(&mut self, left: u64) {
-        let mut newest: Vec<(u64, u64)> = self.held.values().map(|held| (held.used, held.bytes)).collect();
-        newest.sort_unstable_by(|a, b| b.cmp(a));
-        let mut bytes = 0;
-        let kept = newest.iter().take_while(|(_, size)| {
-            bytes += size;
-            bytes <= left
-        });
-        let oldest_kept = kept.last().map_or(u64::MAX, |(used, _)| *used);
-        self.held.retain(|_, held| held.used >= oldest_kept);
-        self.bytes = self.held.values().map(|held| held.bytes).sum();
+        let large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
+        self.small.weight() + large.iter().map(|(_, item)| item.size_bytes() as u64).sum::<u64>()
     }
 }

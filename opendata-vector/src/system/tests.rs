@@ -114,7 +114,7 @@ impl Subject for VectorSubject {
         let frames = |random: &mut StdRng| {
             let mut frame = Frame::default();
             frame.push(random.random_range(0..9), &Code { bits: 8, bytes: vec![1, 2], ..Code::default() });
-            Cell { frames: vec![frame] }.encode()
+            Cell::of(frame).encode()
         };
         vec![
             (keys.dead(0).to_vec(), (0..count).map(|_| bitmaps(random)).collect()),

@@ -204,7 +204,7 @@ impl<'a> Draft<'a> {
             )));
         }
         for id in found.iter() {
-            victims.push(snapshot.stored(id).await?.external);
+            victims.push(snapshot.stored(id).await?.external.clone());
         }
         // What this operation has touched is judged by how it has left it.
         let mut touched = Vec::new();

@@ -8,6 +8,16 @@ fn vector(random: &mut StdRng, dims: usize) -> Vec<f32> {
     (0..dims).map(|_| random.random_range(-1f32..1.0)).collect()
 }
 
+fn estimate(query: &CodeQuery, code: &Code) -> f32 {
+    let mut frame = Frame::default();
+    frame.push(1, code);
+    let mut estimates = Vec::new();
+    query.estimate(&frame, &mut estimates);
+    let one = query.estimate_one(&frame, 0, &mut Vec::new());
+    assert_eq!(estimates, [one]);
+    one
+}
+
 #[test]
 fn a_rotation_keeps_lengths_and_angles() {
     let mut random = StdRng::seed_from_u64(1);
@@ -31,14 +41,14 @@ fn estimates_are_unbiased_and_within_their_bounds() {
             let mut random = StdRng::seed_from_u64(dims as u64);
             let (centroid, query) = (vector(&mut random, dims), vector(&mut random, dims));
             let prepared = CodeQuery::new(metric, query.clone());
-            let (constant, distance) = prepared.cell(&centroid);
+            let (constant, distance) = prepared.cell(kernel::dot(&query, &centroid), kernel::dot(&centroid, &centroid));
             let (mut within, mut bias, mut total) = (0, 0.0, 0.0);
             for _ in 0..500 {
                 let near: Vec<f32> =
                     centroid.iter().zip(vector(&mut random, dims)).map(|(c, noise)| c + noise * 0.5).collect();
                 let code = encode(bits, metric, &near, &centroid);
                 assert_eq!(code.bytes.len(), code_size(bits, dims));
-                let estimate = constant + code.base + code.slope * prepared.dot(code.bits, &code.bytes);
+                let estimate = constant + estimate(&prepared, &code);
                 let error = estimate - kernel::score(metric, &query, &near);
                 within += usize::from(error.abs() <= DEVIATIONS * code.spread * distance + 1e-4);
                 bias += error;
@@ -56,8 +66,8 @@ fn a_vector_on_its_centroid_is_exact() {
     for metric in [Metric::L2, Metric::InnerProduct] {
         let code = encode(CodeBits::Eight, metric, &centroid, &centroid);
         let query = CodeQuery::new(metric, vec![1.0, 2.0, 3.0]);
-        let (constant, _) = query.cell(&centroid);
-        let estimate = constant + code.base + code.slope * query.dot(8, &code.bytes);
+        let (constant, _) = query.cell(kernel::dot(&query.rotated, &centroid), kernel::dot(&centroid, &centroid));
+        let estimate = constant + estimate(&query, &code);
         assert!((estimate - kernel::score(metric, &[1.0, 2.0, 3.0], &centroid)).abs() < 1e-5);
     }
 }

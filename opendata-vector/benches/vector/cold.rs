@@ -1,0 +1,50 @@
+//! A process that has nothing in memory, and a store that takes 50 ms a request.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use opendata_core::slate::{At, SlateReader};
+use opendata_core::store::Store;
+use opendata_core::testing::{Fault, FaultStore};
+use opendata_vector::{Query, Select, Vector};
+
+use crate::sets::Set;
+
+const LATENCY: Duration = Duration::from_millis(50);
+
+pub(crate) async fn run(folder: &Path, set: &Set) {
+    let local = Store::from_url(&format!("file:{}", folder.display())).unwrap();
+    let faults = FaultStore::new(Arc::clone(local.object_store()));
+    faults.set_rule(|_, _| Some(Fault::Slow(LATENCY)));
+    let slow = faults.clone();
+    let (mut found, mut wanted) = (0, 0);
+    let times = 10.min(set.queries());
+    let (mut gets, mut bytes, mut rounds, mut lists) = (0, 0, 0.0f64, 0);
+    let mut opening = (0, 0.0);
+    for at in 0..times {
+        let store = local.map(|_| Arc::new(slow.clone())).with_cold_cache();
+        let (before, started) = (faults.counts(), Instant::now());
+        let reader = SlateReader::builder(&store, "bench").register::<Vector>().open(At::Latest).await.unwrap();
+        let docs = reader.view().on(&reader.get::<Vector>("docs").unwrap()).unwrap();
+        let opened = (faults.counts().gets - before.gets, started.elapsed().as_secs_f64() / LATENCY.as_secs_f64());
+        let query = Query::nearest("v", set.query(at)).limit(10).select(Select::Id);
+        let hits = docs.search(&query).await.unwrap().hits;
+        let (after, took) = (faults.counts(), started.elapsed());
+        opening = (opening.0.max(opened.0), f64::max(opening.1, opened.1));
+        gets = gets.max(after.gets - before.gets);
+        lists = lists.max(after.lists - before.lists);
+        bytes = bytes.max(after.get_bytes - before.get_bytes);
+        rounds = rounds.max(took.as_secs_f64() / LATENCY.as_secs_f64());
+        let ids = hits.iter().map(|hit| String::from_utf8_lossy(&hit.document.id).parse::<u32>().unwrap());
+        found += ids.filter(|id| set.truth[at].contains(id)).count();
+        wanted += set.truth[at].len();
+    }
+    println!(
+        "cold, {times} times opened and asked, the worst of each: {gets} gets, {lists} listings, {:.1} MB, {rounds:.1} times the latency (opening alone {} gets, {:.1} times); recall {:.2}",
+        bytes as f64 / 1e6,
+        opening.0,
+        opening.1,
+        f64::from(found as u32) / f64::from(wanted as u32)
+    );
+}

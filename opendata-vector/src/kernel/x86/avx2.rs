@@ -1,0 +1,153 @@
+//! AVX2 with FMA: eight floats, or sixteen bytes, at a time. What is left of a slice goes through the reference.
+
+use std::arch::x86_64::{
+    __m128i, __m256, __m256i, _mm_and_si128, _mm_loadu_si128, _mm_set1_epi8, _mm_srli_epi16, _mm256_add_epi32,
+    _mm256_add_ps, _mm256_cvtepu8_epi16, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps,
+};
+
+use super::super::{Kernels, PIECE, Plane, plain};
+
+pub(super) static KERNELS: Kernels = Kernels {
+    name: "avx2",
+    dot: |a, b| {
+        // SAFETY: only reached through `detect_avx2`.
+        unsafe { dot(a, b) }
+    },
+    l2: |a, b| {
+        // SAFETY: only reached through `detect_avx2`.
+        unsafe { l2(a, b) }
+    },
+    dot4: |shared, others| {
+        // SAFETY: only reached through `detect_avx2`.
+        others.map(|other| unsafe { dot(shared, other) })
+    },
+    codes8: |codes, size, query, to| {
+        // SAFETY: only reached through `detect_avx2`.
+        unsafe { codes8(codes, size, query, to) }
+    },
+    codes4: |codes, size, query, to| {
+        // SAFETY: only reached through `detect_avx2`.
+        unsafe { codes4(codes, size, query, to) }
+    },
+};
+
+#[target_feature(enable = "avx2,fma")]
+fn sum(a: __m256, b: __m256, c: __m256, d: __m256) -> f32 {
+    let all = _mm256_add_ps(_mm256_add_ps(a, b), _mm256_add_ps(c, d));
+    let mut lanes = [0f32; 8];
+    // SAFETY: eight floats are what is stored.
+    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), all) };
+    lanes.iter().sum()
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn load(of: &[f32; 8]) -> __m256 {
+    // SAFETY: the array has the eight floats that are loaded.
+    unsafe { _mm256_loadu_ps(of.as_ptr()) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let count = a.len().min(b.len());
+    let (a, b) = (a.get(..count).unwrap_or_default(), b.get(..count).unwrap_or_default());
+    let ((blocks_a, rest_a), (blocks_b, rest_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [_mm256_setzero_ps(); 4];
+    let (fours_a, ones_a) = blocks_a.as_chunks::<4>();
+    let (fours_b, ones_b) = blocks_b.as_chunks::<4>();
+    for (a, b) in fours_a.iter().zip(fours_b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum = _mm256_fmadd_ps(load(a), load(b), *sum);
+        }
+    }
+    for ((sum, a), b) in sums.iter_mut().zip(ones_a).zip(ones_b) {
+        *sum = _mm256_fmadd_ps(load(a), load(b), *sum);
+    }
+    let [p, q, r, s] = sums;
+    sum(p, q, r, s) + plain::dot(rest_a, rest_b)
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn l2(a: &[f32], b: &[f32]) -> f32 {
+    let count = a.len().min(b.len());
+    let (a, b) = (a.get(..count).unwrap_or_default(), b.get(..count).unwrap_or_default());
+    let ((blocks_a, rest_a), (blocks_b, rest_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [_mm256_setzero_ps(); 4];
+    let (fours_a, ones_a) = blocks_a.as_chunks::<4>();
+    let (fours_b, ones_b) = blocks_b.as_chunks::<4>();
+    for (a, b) in fours_a.iter().zip(fours_b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            let difference = _mm256_sub_ps(load(a), load(b));
+            *sum = _mm256_fmadd_ps(difference, difference, *sum);
+        }
+    }
+    for ((sum, a), b) in sums.iter_mut().zip(ones_a).zip(ones_b) {
+        let difference = _mm256_sub_ps(load(a), load(b));
+        *sum = _mm256_fmadd_ps(difference, difference, *sum);
+    }
+    let [p, q, r, s] = sums;
+    sum(p, q, r, s) + plain::l2(rest_a, rest_b)
+}
+
+/// Sixteen unsigned bytes times sixteen signed integers, added to the sums.
+#[target_feature(enable = "avx2,fma")]
+fn add(sums: __m256i, bytes: __m128i, query: &[i16; 16]) -> __m256i {
+    // SAFETY: the array has the sixteen integers that are loaded.
+    let query = unsafe { _mm256_loadu_si256(query.as_ptr().cast()) };
+    _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_cvtepu8_epi16(bytes), query))
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn load_bytes(of: &[u8; 16]) -> __m128i {
+    // SAFETY: the array has the sixteen bytes that are loaded.
+    unsafe { _mm_loadu_si128(of.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn total(sums: __m256i) -> i64 {
+    let mut lanes = [0i32; 8];
+    // SAFETY: eight integers are what is stored.
+    unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sums) };
+    lanes.iter().map(|lane| i64::from(*lane)).sum()
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn codes8(codes: &[u8], size: usize, query: &Plane, to: &mut Vec<f32>) {
+    for code in codes.chunks_exact(size.max(1)) {
+        let mut all = 0;
+        for (piece, query) in code.chunks(PIECE).zip(query.wide.chunks(PIECE)) {
+            let (blocks, rest) = piece.as_chunks::<16>();
+            let (wide, rest_query) = query.as_chunks::<16>();
+            let mut sums = _mm256_setzero_si256();
+            for (bytes, query) in blocks.iter().zip(wide) {
+                sums = add(sums, load_bytes(bytes), query);
+            }
+            let behind = wide.get(blocks.len()..).unwrap_or_default().as_flattened();
+            let rest_query = if behind.is_empty() { rest_query } else { behind };
+            all += total(sums) + plain::bytes(rest, rest_query);
+        }
+        to.push(all as f32);
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn codes4(codes: &[u8], size: usize, [first, second]: &[Plane; 2], to: &mut Vec<f32>) {
+    let mask = _mm_set1_epi8(15);
+    for code in codes.chunks_exact(size.max(1)) {
+        let mut all = 0;
+        let queries = first.wide.chunks(PIECE).zip(second.wide.chunks(PIECE));
+        for (piece, (first, second)) in code.chunks(PIECE).zip(queries) {
+            // Codes of half bytes are made of whole blocks.
+            let blocks = piece.as_chunks::<16>().0;
+            let mut sums = _mm256_setzero_si256();
+            for ((bytes, first), second) in blocks.iter().zip(first.as_chunks::<16>().0).zip(second.as_chunks::<16>().0)
+            {
+                let bytes = load_bytes(bytes);
+                sums = add(sums, _mm_and_si128(bytes, mask), first);
+                sums = add(sums, _mm_and_si128(_mm_srli_epi16::<4>(bytes), mask), second);
+            }
+            all += total(sums);
+        }
+        to.push(all as f32);
+    }
+}

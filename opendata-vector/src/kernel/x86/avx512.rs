@@ -1,0 +1,201 @@
+//! AVX-512: sixteen floats, or sixty-four bytes, at a time. The tail of a slice is read under a mask.
+
+use std::arch::x86_64::{
+    __m128i, __m512, __m512i, _mm_add_epi32, _mm_storeu_si128, _mm256_add_epi32, _mm256_castsi256_si128,
+    _mm256_extracti128_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_castsi512_si256,
+    _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+    _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_sub_ps, _mm512_unpackhi_epi32,
+    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+};
+
+use super::super::{PIECE, Plane};
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn load(of: &[f32; 16]) -> __m512 {
+    // SAFETY: the array has the sixteen floats that are loaded.
+    unsafe { _mm512_loadu_ps(of.as_ptr()) }
+}
+
+/// Fewer than sixteen floats, and zeros.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn load_rest(of: &[f32]) -> __m512 {
+    let mask = (1u32 << of.len().min(16)).wrapping_sub(1) as u16;
+    // SAFETY: only the floats of the slice are read: the mask has as many bits.
+    unsafe { _mm512_maskz_loadu_ps(mask, of.as_ptr()) }
+}
+
+fn pair<'a>(a: &'a [f32], b: &'a [f32]) -> (&'a [f32], &'a [f32]) {
+    let count = a.len().min(b.len());
+    (a.get(..count).unwrap_or_default(), b.get(..count).unwrap_or_default())
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a, b) = pair(a, b);
+    let ((blocks_a, rest_a), (blocks_b, rest_b)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let mut sums = [_mm512_setzero_ps(); 4];
+    let ((fours_a, ones_a), (fours_b, ones_b)) = (blocks_a.as_chunks::<4>(), blocks_b.as_chunks::<4>());
+    for (a, b) in fours_a.iter().zip(fours_b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum = _mm512_fmadd_ps(load(a), load(b), *sum);
+        }
+    }
+    let [mut p, q, r, s] = sums;
+    for (a, b) in ones_a.iter().zip(ones_b) {
+        p = _mm512_fmadd_ps(load(a), load(b), p);
+    }
+    let q = _mm512_fmadd_ps(load_rest(rest_a), load_rest(rest_b), q);
+    _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(p, q), _mm512_add_ps(r, s)))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn l2(a: &[f32], b: &[f32]) -> f32 {
+    let (a, b) = pair(a, b);
+    let ((blocks_a, rest_a), (blocks_b, rest_b)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let mut sums = [_mm512_setzero_ps(); 4];
+    let ((fours_a, ones_a), (fours_b, ones_b)) = (blocks_a.as_chunks::<4>(), blocks_b.as_chunks::<4>());
+    for (a, b) in fours_a.iter().zip(fours_b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            let difference = _mm512_sub_ps(load(a), load(b));
+            *sum = _mm512_fmadd_ps(difference, difference, *sum);
+        }
+    }
+    let [mut p, q, r, s] = sums;
+    for (a, b) in ones_a.iter().zip(ones_b) {
+        let difference = _mm512_sub_ps(load(a), load(b));
+        p = _mm512_fmadd_ps(difference, difference, p);
+    }
+    let difference = _mm512_sub_ps(load_rest(rest_a), load_rest(rest_b));
+    let q = _mm512_fmadd_ps(difference, difference, q);
+    _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(p, q), _mm512_add_ps(r, s)))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn dot4(shared: &[f32], others: [&[f32]; 4]) -> [f32; 4] {
+    let count = others.iter().map(|other| other.len()).fold(shared.len(), usize::min);
+    let (blocks, rest) = shared.get(..count).unwrap_or_default().as_chunks::<16>();
+    let others = others.map(|other| other.get(..count).unwrap_or_default().as_chunks::<16>());
+    let [(a, rest_a), (b, rest_b), (c, rest_c), (d, rest_d)] = others;
+    let [mut p, mut q, mut r, mut s] = [_mm512_setzero_ps(); 4];
+    for ((((shared, a), b), c), d) in blocks.iter().zip(a).zip(b).zip(c).zip(d) {
+        let shared = load(shared);
+        p = _mm512_fmadd_ps(shared, load(a), p);
+        q = _mm512_fmadd_ps(shared, load(b), q);
+        r = _mm512_fmadd_ps(shared, load(c), r);
+        s = _mm512_fmadd_ps(shared, load(d), s);
+    }
+    if !rest.is_empty() {
+        let shared = load_rest(rest);
+        p = _mm512_fmadd_ps(shared, load_rest(rest_a), p);
+        q = _mm512_fmadd_ps(shared, load_rest(rest_b), q);
+        r = _mm512_fmadd_ps(shared, load_rest(rest_c), r);
+        s = _mm512_fmadd_ps(shared, load_rest(rest_d), s);
+    }
+    [p, q, r, s].map(|sum| _mm512_reduce_add_ps(sum))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn load_bytes(of: &[u8; 64]) -> __m512i {
+    // SAFETY: the array has the sixty-four bytes that are loaded.
+    unsafe { _mm512_loadu_si512(of.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn load_signed(of: &[i8; 64]) -> __m512i {
+    // SAFETY: the array has the sixty-four bytes that are loaded.
+    unsafe { _mm512_loadu_si512(of.as_ptr().cast()) }
+}
+
+/// At most sixty-four bytes, and zeros.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn load_some(of: &[u8]) -> __m512i {
+    if let Some(whole) = of.first_chunk::<64>() {
+        return load_bytes(whole);
+    }
+    let mask = (1u64 << of.len().min(63)) - 1;
+    // SAFETY: only the bytes of the slice are read: the mask has as many bits.
+    unsafe { _mm512_maskz_loadu_epi8(mask, of.as_ptr().cast()) }
+}
+
+/// The sums of the lanes of four.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn sums([a, b, c, d]: [__m512i; 4]) -> [i32; 4] {
+    let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    let all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    let half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
+    let four: __m128i = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
+    let mut sums = [0i32; 4];
+    // SAFETY: four integers are what is stored.
+    unsafe { _mm_storeu_si128(sums.as_mut_ptr().cast(), four) };
+    sums
+}
+
+/// The inner product of one piece of a code, by lanes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn piece8(code: &[u8], high: &[[i8; 64]], low: &[[i8; 64]]) -> __m512i {
+    let (mut highs, mut lows) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+    for ((bytes, high), low) in code.chunks(64).zip(high).zip(low) {
+        let bytes = load_some(bytes);
+        highs = _mm512_dpbusd_epi32(highs, bytes, load_signed(high));
+        lows = _mm512_dpbusd_epi32(lows, bytes, load_signed(low));
+    }
+    _mm512_add_epi32(_mm512_slli_epi32::<7>(highs), lows)
+}
+
+/// The same for codes of half a byte a dimension.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn piece4(code: &[u8], query: [&[[i8; 64]]; 4]) -> __m512i {
+    let [first_high, first_low, second_high, second_low] = query;
+    let (mut highs, mut lows) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+    let mask = _mm512_set1_epi8(15);
+    let planes = first_high.iter().zip(first_low).zip(second_high).zip(second_low);
+    for (bytes, (((first_high, first_low), second_high), second_low)) in code.chunks(64).zip(planes) {
+        let bytes = load_some(bytes);
+        let first = _mm512_and_si512(bytes, mask);
+        let second = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), mask);
+        highs = _mm512_dpbusd_epi32(highs, first, load_signed(first_high));
+        lows = _mm512_dpbusd_epi32(lows, first, load_signed(first_low));
+        highs = _mm512_dpbusd_epi32(highs, second, load_signed(second_high));
+        lows = _mm512_dpbusd_epi32(lows, second, load_signed(second_low));
+    }
+    _mm512_add_epi32(_mm512_slli_epi32::<7>(highs), lows)
+}
+
+/// Calls `piece` for each piece of each code, and sums up.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn codes(codes: &[u8], size: usize, to: &mut Vec<f32>, piece: impl Fn(&[u8], usize) -> __m512i) {
+    let size = size.max(1);
+    for four in codes.chunks(size * 4) {
+        let mut totals = [0i64; 4];
+        for start in (0..size).step_by(PIECE) {
+            let mut lanes = [_mm512_setzero_si512(); 4];
+            for (lanes, code) in lanes.iter_mut().zip(four.chunks_exact(size)) {
+                let end = (start + PIECE).min(size);
+                *lanes = piece(code.get(start..end).unwrap_or_default(), start / 64);
+            }
+            for (total, sum) in totals.iter_mut().zip(sums(lanes)) {
+                *total += i64::from(sum);
+            }
+        }
+        to.extend(totals.iter().take(four.len() / size).map(|total| *total as f32));
+    }
+}
+
+fn from(plane: &[i8], block: usize) -> &[[i8; 64]] {
+    plane.as_chunks::<64>().0.get(block..).unwrap_or_default()
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn codes8(all: &[u8], size: usize, query: &Plane, to: &mut Vec<f32>) {
+    codes(all, size, to, |code, block| piece8(code, from(&query.high, block), from(&query.low, block)));
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn codes4(all: &[u8], size: usize, [first, second]: &[Plane; 2], to: &mut Vec<f32>) {
+    codes(all, size, to, |code, block| {
+        let planes = [&first.high, &first.low, &second.high, &second.low];
+        piece4(code, planes.map(|plane| from(plane, block)))
+    });
+}

@@ -1,0 +1,101 @@
+//! Measures how far searches must look: see [`Calibration`].
+
+use opendata_core::Result;
+
+use super::build::{Builder, blocking};
+use crate::cell::Cell;
+use crate::cell::calibration::{Calibration, DEPTHS};
+use crate::cell::quantize::CodeQuery;
+use crate::search::{CellOrder, Scored, Top};
+
+/// Codes that are scored at most, over all sampled vectors.
+const SCORED: u64 = 24_000_000;
+/// Cells that are looked at in one go.
+const AT_ONCE: usize = 64;
+
+/// A sampled vector that asks for its neighbours.
+struct Sampled {
+    id: u64,
+    query: CodeQuery,
+    /// For each cell, in the order of the table: what its vectors have in common for this query, and how many vectors are in
+    /// the cells that are visited up to it.
+    cells: Vec<((f32, f32), u64)>,
+    /// Neighbours, each with that number in place of its id.
+    best: Top,
+}
+
+impl Builder<'_> {
+    pub(super) async fn calibrate(self) -> Result<(String, Calibration)> {
+        let rows = self.table.rows();
+        let mut sampled = self.sample(rows).await?;
+        let table: Vec<(u32, u64)> = self.table.cells.iter().map(|(cell, info)| (*cell, info.changed)).collect();
+        let mut first = 0;
+        for some in table.chunks(AT_ONCE) {
+            let cells = self.snapshot.cells(self.name, some).await?;
+            let dead = self.snapshot.state.dead.clone();
+            sampled = blocking(move || {
+                let probe = dead.probe();
+                for sampled in &mut sampled {
+                    sampled.look(first, &cells, |id| !probe.contains(id));
+                }
+                sampled
+            })
+            .await?;
+            first += some.len();
+        }
+        let mut needed: [Vec<u64>; 4] = Default::default();
+        for sampled in sampled {
+            let best = sampled.best.into_sorted();
+            for (needed, depth) in needed.iter_mut().zip(DEPTHS) {
+                needed.extend(best.iter().take(depth).map(|neighbour| neighbour.id));
+            }
+        }
+        Ok((self.name.to_owned(), Calibration::measured(rows, needed)))
+    }
+
+    /// One live vector of each of some cells.
+    async fn sample(&self, rows: u64) -> Result<Vec<Sampled>> {
+        let count = (SCORED / rows.max(1)).clamp(16, 128) as usize;
+        let step = (self.table.cells.len() / count).max(1);
+        let mut sampled = Vec::new();
+        for (cell, info) in self.table.cells.iter().step_by(step) {
+            let cell = self.snapshot.cell(self.name, *cell, info.changed).await?;
+            let Some(id) = cell.ids().find(|id| !self.snapshot.state.dead.contains(*id)) else { continue };
+            let vectors = self.snapshot.scored_vectors(self.name, self.work.field, &[id]).await?;
+            let Some(mut vector) = vectors.first().map(|vector| vector.to_vec()) else { continue };
+            self.work.routes.rotation.apply(&mut vector);
+            let query = CodeQuery::new(self.work.field.metric, vector);
+            let mut order = CellOrder::new(&query, &self.work.routes, self.table.cells.len());
+            let mut cells = vec![((0.0, 0.0), 0); self.table.cells.len()];
+            let mut up_to = 0;
+            while let Some(next) = order.next() {
+                up_to += self.table.cells.get(&next.cell).map_or(0, |info| info.rows);
+                if let Ok(at) = self.work.routes.cells.binary_search(&next.cell)
+                    && let Some(cell) = cells.get_mut(at)
+                {
+                    *cell = (query.cell(next.dot, next.squared), up_to);
+                }
+            }
+            let deepest = DEPTHS.iter().copied().max().unwrap_or(1);
+            sampled.push(Sampled { id, query, cells, best: Top::new(deepest) });
+        }
+        Ok(sampled)
+    }
+}
+
+impl Sampled {
+    fn look(&mut self, first: usize, cells: &[std::sync::Arc<Cell>], is_live: impl Fn(u64) -> bool) {
+        let mut estimates = Vec::new();
+        for (cell, ((constant, _), up_to)) in cells.iter().zip(self.cells.get(first..).unwrap_or_default()) {
+            for frame in &cell.frames {
+                self.query.estimate(frame, &mut estimates);
+                let threshold = self.best.threshold() as f32 - constant;
+                for (estimate, id) in estimates.iter().zip(&frame.ids) {
+                    if *estimate > threshold && *id != self.id && is_live(*id) {
+                        self.best.push(Scored { score: f64::from(constant + estimate), id: *up_to });
+                    }
+                }
+            }
+        }
+    }
+}
