@@ -67,6 +67,18 @@ absolute figures. What stands behind `--` goes to the benchmark.
         run: tasks::bench,
     },
     Task {
+        name: "promqltest",
+        about: "run scripts in the reference's format against the PromQL engine",
+        usage: "cargo xtask promqltest [DIR] [--brief]",
+        details: "\
+Runs every `.test` file of a folder and prints how many of its queries pass, and those that do not with the reason. Without DIR
+it takes the folder in PROMQLTEST_DIR, or else the project's own cases, which `test` runs too. It exits with 0 however many fail.
+
+  --brief  only the counts
+",
+        run: tasks::promqltest,
+    },
+    Task {
         name: "tidy",
         about: "the habits of the code that a program can check",
         usage: "cargo xtask tidy [--write]",

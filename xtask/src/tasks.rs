@@ -71,6 +71,32 @@ pub(crate) fn bench(root: &Path, args: &[String]) -> Result<ExitCode, String> {
     Ok(run(root, "bench", steps, OnFailure::Stop))
 }
 
+/// `cargo xtask promqltest`
+pub(crate) fn promqltest(root: &Path, args: &[String]) -> Result<ExitCode, String> {
+    let brief = args.iter().any(|arg| arg == "--brief");
+    let mut folders = args.iter().filter(|arg| *arg != "--brief");
+    let (folder, more) = (folders.next(), folders.next());
+    if let Some(more) = more {
+        return Err(format!("one folder at a time, not also {more}"));
+    }
+    let asked = folder.map(PathBuf::from).or_else(|| std::env::var_os("PROMQLTEST_DIR").map(PathBuf::from));
+    // The test runs in its package's folder: what was asked for counts from here.
+    let here = std::env::current_dir().map_err(|error| error.to_string())?;
+    let folder = asked.map_or_else(|| root.join("opendata-tsdb/tests/promql"), |folder| here.join(folder));
+    if !folder.is_dir() {
+        return Err(format!("no folder: {}", folder.display()));
+    }
+    let mut test = Command::new("cargo");
+    test.args(["test", "--quiet", "--package", "opendata-tsdb", "--test", "promqltest", "--", "--nocapture"]);
+    test.args(["--test-threads", "1", "the_cases_of_the_reference_are_counted"]);
+    test.current_dir(root).env("PROMQLTEST_DIR", &folder);
+    if !brief {
+        test.env("PROMQLTEST_FAILURES", "1");
+    }
+    let status = test.status().map_err(|error| format!("cargo cannot be started: {error}"))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// `cargo xtask tidy`
 pub(crate) fn tidy(root: &Path, args: &[String]) -> Result<ExitCode, String> {
     let write = match args {

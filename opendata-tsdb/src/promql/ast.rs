@@ -74,6 +74,19 @@ pub(crate) struct Selector {
     pub(crate) id: usize,
     pub(crate) matchers: Vec<Matcher>,
     pub(crate) shift: Shift,
+    pub(crate) bounds: Bounds,
+}
+
+/// How the bounds of a window, or the time of an instant selector, get their values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Bounds {
+    /// They have none: only samples count.
+    #[default]
+    Samples,
+    /// `anchored`: the newest sample up to them.
+    Anchored,
+    /// `smoothed`: the line between their neighbours.
+    Smoothed,
 }
 
 impl Selector {
@@ -330,6 +343,19 @@ impl Expr {
         Self { span, ..self }
     }
 
+    /// The first selector in the order of the text.
+    pub(crate) fn first_selector(&self) -> Option<&Selector> {
+        match &self.kind {
+            Kind::Number(_) | Kind::Text(_) => None,
+            Kind::Instant(selector) | Kind::Range(selector, _) => Some(selector),
+            Kind::Subquery(subquery) => subquery.expr.first_selector(),
+            Kind::Negate(expr) => expr.first_selector(),
+            Kind::Binary(binary) => binary.left.first_selector().or_else(|| binary.right.first_selector()),
+            Kind::Aggregate(aggregate) => aggregate.expr.first_selector(),
+            Kind::Call(call) => call.args.iter().find_map(Self::first_selector),
+        }
+    }
+
     pub(crate) fn ty(&self) -> Type {
         self.ty
     }
@@ -348,7 +374,7 @@ impl Expr {
             Kind::Subquery(subquery) => subquery.expr.is_distinct_without_name(),
             Kind::Negate(expr) => expr.is_distinct_without_name(),
             Kind::Call(call) => {
-                !matches!(call.function, Function::LabelReplace | Function::LabelJoin)
+                !matches!(call.function, Function::LabelReplace | Function::LabelJoin | Function::Info)
                     && call.args.iter().all(|arg| arg.is_distinct_without_name())
             }
             Kind::Binary(binary) => match (binary.left.ty(), binary.right.ty()) {

@@ -179,6 +179,7 @@ impl Engine {
             config: &self.config,
             start_ms: grid.start_ms,
             end_ms: grid.end_ms(),
+            step_ms: parsed.time.step_ms,
             series: &by_selector,
             budget: Budget::new(self.config.max_computed, self.config.max_held),
             annotations: RefCell::default(),

@@ -12,26 +12,29 @@ use std::sync::Arc;
 
 use opendata_core::{Error, Result};
 
-use super::ast::{At, BinaryOp, Comparison, Expr, Kind, Selector, Shift, Subquery, Type};
+use super::ast::{At, BinaryOp, Bounds, Comparison, Expr, Kind, Selector, Shift, Subquery, Type};
 use super::budget::Budget;
-use super::column::{Bits, Cell, Column, Grid, Row, Scalar};
+use super::column::{Cell, Column, Grid, Row};
 use super::duration::seconds;
-use super::function::Function;
-use super::kernel::{Looks, Samples, Step, leading};
-use super::lex::Span;
+use super::kernel::{Extended, Looks, Notes, Samples, at, leading, points};
 use super::storage::{SampleValue, Series};
 use super::value::Annotations;
 use super::{EngineConfig, is_stale};
 use crate::histogram::{CounterReset, Histogram};
-use crate::labels::{Labels, Quoted};
+use crate::labels::Labels;
 
 mod aggregate;
 mod binary;
 mod call;
 mod classic;
 mod histogram;
+mod info;
 mod labels;
 mod pick;
+mod remark;
+mod scalar;
+
+use remark::Named;
 
 /// Takes the rows of an expression.
 pub(crate) type Sink<'s> = dyn FnMut(Row) -> Result<()> + 's;
@@ -43,6 +46,8 @@ pub(crate) struct Eval<'a> {
     /// The query's own bounds, for `@ start()` and `@ end()`.
     pub(crate) start_ms: i64,
     pub(crate) end_ms: i64,
+    /// The query's own step, for `step()`; zero for an instant query.
+    pub(crate) step_ms: i64,
     /// The series of each selector.
     pub(crate) series: &'a [&'a [Series]],
     pub(crate) budget: Budget,
@@ -143,44 +148,6 @@ impl Eval<'_> {
         sink(row)
     }
 
-    /// A scalar at each step.
-    pub(crate) fn scalar(&self, expr: &Expr, grid: &Grid) -> Result<Scalar> {
-        match &expr.kind {
-            Kind::Number(number) => Ok(Scalar::Constant(*number)),
-            Kind::Negate(inner) => Ok(self.scalar(inner, grid)?.zip(Scalar::Constant(-1.0), |a, b| a * b)),
-            Kind::Binary(both) => {
-                let (left, right) = (self.scalar(&both.left, grid)?, self.scalar(&both.right, grid)?);
-                Ok(left.zip(right, |a, b| match both.comparison {
-                    Comparison::Filter => binary::arithmetic(both.op, a, b),
-                    Comparison::Bool => f64::from(u8::from(binary::compare(both.op, a, b))),
-                }))
-            }
-            Kind::Call(call) => match call.function {
-                Function::Pi => Ok(Scalar::Constant(std::f64::consts::PI)),
-                Function::Time => Ok(Scalar::Steps((0..grid.count).map(|step| seconds(grid.time(step))).collect())),
-                Function::Scalar => self.only_value(call.arg(0)?, grid),
-                _ => Err(self.unexpected(expr, Type::Scalar)),
-            },
-            _ => Err(self.unexpected(expr, Type::Scalar)),
-        }
-    }
-
-    /// The value of the only series at each step; NaN where there is none or more than one.
-    fn only_value(&self, expr: &Expr, grid: &Grid) -> Result<Scalar> {
-        let mut values = vec![f64::NAN; grid.count];
-        let mut seen = Bits::none(grid.count);
-        self.rows(expr, grid, &mut |row| {
-            for (step, value) in row.column.iter() {
-                if let Some(slot) = values.get_mut(step) {
-                    *slot = if seen.get(step) { f64::NAN } else { value };
-                }
-                seen.set(step);
-            }
-            Ok(())
-        })?;
-        Ok(Scalar::Steps(values))
-    }
-
     /// A string.
     pub(crate) fn text<'e>(&self, expr: &'e Expr) -> Result<&'e str> {
         match &expr.kind {
@@ -199,6 +166,9 @@ impl Eval<'_> {
 
     /// Pushes, for each series, the newest sample that is not older than the lookback, or its time.
     fn instant(&self, selector: &Selector, grid: &Grid, what: Instant, sink: &mut Sink<'_>) -> Result<()> {
+        if selector.bounds != Bounds::Samples {
+            return self.instant_between(selector, grid, what, sink);
+        }
         let looks = self.looks(selector.shift, grid);
         for series in self.series_of(selector) {
             let mut column = Column::empty(grid.count);
@@ -218,6 +188,27 @@ impl Eval<'_> {
                     Some(histogram) => column.set_histogram(step, Arc::clone(histogram)),
                     None if what == Instant::Value => column.set(step, *value),
                     None => column.set(step, seconds(*time)),
+                }
+            }
+            self.emit(Row { drop_name: what == Instant::Time, ..Row::new(series.labels.clone(), column) }, sink)?;
+        }
+        Ok(())
+    }
+
+    /// The same for `anchored` and `smoothed`, which look at floats only, and at no stale markers.
+    fn instant_between(&self, selector: &Selector, grid: &Grid, what: Instant, sink: &mut Sink<'_>) -> Result<()> {
+        let looks = self.looks(selector.shift, grid);
+        for series in self.series_of(selector) {
+            let live = without_stale(series);
+            if !live.histograms.is_empty() {
+                continue;
+            }
+            let mut column = Column::empty(grid.count);
+            for step in 0..grid.count {
+                let at_ms = looks.at(step);
+                let value = at(selector.bounds, self.config.lookback_ms, &live.timestamps, &live.values, at_ms);
+                if let Some(value) = value {
+                    column.set(step, if what == Instant::Time { seconds(at_ms) } else { value });
                 }
             }
             self.emit(Row { drop_name: what == Instant::Time, ..Row::new(series.labels.clone(), column) }, sink)?;
@@ -265,11 +256,18 @@ impl Eval<'_> {
         self.windows(expr, grid, |origin, samples, looks, range_ms| {
             let (_, until) = looks.bounds();
             let after = until.saturating_sub(range_ms);
+            let labels = if origin.drop_name { origin.labels.without_metadata() } else { origin.labels.clone() };
+            if let Some(extended) = self.extended(expr) {
+                let (times, values) = points(extended, samples, after, until, &mut Notes::new());
+                if !times.is_empty() {
+                    all.push(Series::floats(labels, times, values));
+                }
+                return Ok(());
+            }
             let from = samples.times.partition_point(|time| *time <= after);
             let to = samples.times.partition_point(|time| *time <= until).max(from);
             let inside = samples.cut(from, to);
             if !inside.times.is_empty() {
-                let labels = if origin.drop_name { origin.labels.without_metadata() } else { origin.labels.clone() };
                 all.push(inside.to_series(labels));
             }
             Ok(())
@@ -277,45 +275,20 @@ impl Eval<'_> {
         Ok(all)
     }
 
+    /// How the bounds of a range selector get values, if they do.
+    fn extended(&self, expr: &Expr) -> Option<Extended<'_>> {
+        match &expr.kind {
+            Kind::Range(Selector { bounds, .. }, _) if *bounds != Bounds::Samples => {
+                let lookback_ms = self.config.lookback_ms;
+                Some(Extended { bounds: *bounds, lookback_ms, budget: &self.budget })
+            }
+            _ => None,
+        }
+    }
+
     fn unexpected(&self, expr: &Expr, wanted: Type) -> Error {
         let place = expr.span.place(self.query);
         Error::invalid(format!("expected {wanted}, found {}, at={place}", expr.ty()))
-    }
-
-    /// A warning at a place of the query, worded as the reference does: people and programs look for that text.
-    pub(crate) fn warn(&self, span: Span, what: impl std::fmt::Display) {
-        self.annotations.borrow_mut().warn(format!("PromQL warning: {what} ({})", span.place(self.query)));
-    }
-
-    /// Exponential and custom buckets do not mix.
-    fn warn_mixed_schemas(&self, labels: &Labels, span: Span) {
-        let name = Named(labels.metric_name().unwrap_or_default());
-        let what = "vector contains a mix of histograms with exponential and custom buckets schemas";
-        self.warn(span, format_args!("{what}{name}"));
-    }
-
-    /// Different custom bounds were reduced to those in common.
-    fn inform_bounds(&self, step: Step, span: Span) {
-        self.inform(span, format_args!("mismatched custom buckets were reconciled during {step}"));
-    }
-
-    /// Counters that contradict one another were added up.
-    fn warn_resets(&self, step: Step, span: Span) {
-        self.warn(span, format_args!("conflicting counter resets during histogram {step}"));
-    }
-
-    /// A hint at a place of the query, worded as the reference does.
-    pub(crate) fn inform(&self, span: Span, what: impl std::fmt::Display) {
-        self.annotations.borrow_mut().inform(format!("PromQL info: {what} ({})", span.place(self.query)));
-    }
-}
-
-/// ` for metric name "x"`, or nothing where the name is not known.
-struct Named<'a>(&'a str);
-
-impl std::fmt::Display for Named<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, " for metric name {}", Quoted(self.0)) }
     }
 }
 
@@ -395,7 +368,8 @@ fn of_subquery(row: &Row, grid: &Grid) -> Series {
 /// Rows of which several may have the same labels, at different steps.
 pub(crate) struct Merged<'a> {
     rows: Vec<Row>,
-    places: HashMap<Labels, usize>,
+    /// By labels, and whether the name among them goes: a series that keeps it is another one.
+    places: HashMap<(Labels, bool), usize>,
     budget: &'a Budget,
 }
 
@@ -406,10 +380,11 @@ impl<'a> Merged<'a> {
 
     /// Adds a row; refuses two values of one label set at one step.
     pub(crate) fn push(&mut self, row: Row) -> Result<()> {
-        let place = self.places.get(&row.labels).and_then(|at| self.rows.get_mut(*at));
+        let key = (row.labels.clone(), row.drop_name);
+        let place = self.places.get(&key).and_then(|at| self.rows.get_mut(*at));
         let Some(first) = place else {
             self.budget.hold(row.column.weight())?;
-            self.places.insert(row.labels.clone(), self.rows.len());
+            self.places.insert(key, self.rows.len());
             self.rows.push(row);
             return Ok(());
         };

@@ -22,6 +22,12 @@ pub(crate) enum Function {
     Vector,
     Time,
     Pi,
+    /// A time of the query itself.
+    Query(QueryPart),
+    MinOf,
+    MaxOf,
+    /// Labels of info series.
+    Info,
     Timestamp,
     LabelReplace,
     LabelJoin,
@@ -32,6 +38,15 @@ pub(crate) enum Function {
     HistogramFraction,
     /// A number of each native histogram: floats yield nothing.
     OfHistogram(OfHistogram),
+}
+
+/// When a query begins and ends, how long that is, and its step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QueryPart {
+    Start,
+    End,
+    Range,
+    Step,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +123,7 @@ pub(crate) enum Repeat {
 impl Function {
     pub(crate) fn returns(self) -> Type {
         match self {
-            Self::Scalar | Self::Time | Self::Pi => Type::Scalar,
+            Self::Scalar | Self::Time | Self::Pi | Self::Query(_) | Self::MinOf | Self::MaxOf => Type::Scalar,
             _ => Type::Vector,
         }
     }
@@ -231,12 +246,19 @@ fn special(name: &str) -> Option<Signature> {
             repeat: Repeat::Last,
             ..signature("histogram_quantiles", Function::HistogramQuantiles, &[Vector, Text, Scalar])
         },
+        "info" => Signature { optional: 1, ..signature("info", Function::Info, &[Vector, Vector]) },
         "label_join" => Signature {
             optional: 1,
             repeat: Repeat::Last,
             ..signature("label_join", Function::LabelJoin, &[Vector, Text, Text, Text])
         },
         "label_replace" => signature("label_replace", Function::LabelReplace, &[Vector, Text, Text, Text, Text]),
+        "end" => signature("end", Function::Query(QueryPart::End), &[]),
+        "max_of" => signature("max_of", Function::MaxOf, &[Scalar, Scalar]),
+        "min_of" => signature("min_of", Function::MinOf, &[Scalar, Scalar]),
+        "range" => signature("range", Function::Query(QueryPart::Range), &[]),
+        "start" => signature("start", Function::Query(QueryPart::Start), &[]),
+        "step" => signature("step", Function::Query(QueryPart::Step), &[]),
         "pi" => signature("pi", Function::Pi, &[]),
         "round" => Signature { optional: 1, ..signature("round", Function::Round, &[Vector, Scalar]) },
         "scalar" => signature("scalar", Function::Scalar, &[Vector]),

@@ -18,11 +18,13 @@ use super::storage::Series;
 use crate::histogram::Histogram;
 use crate::labels::Labels;
 
+mod extended;
 mod floats;
 mod mixed;
 mod rate;
 mod regression;
 
+pub(crate) use extended::{Extended, at, extended, points};
 pub(crate) use mixed::{Note, Notes, Step};
 
 /// The samples of one window. Never empty.

@@ -6,7 +6,7 @@
 use opendata_core::{Error, Result};
 
 use super::ast::{
-    At, Binary, BinaryOp, Comparison, Expr, Fill, Group, Kind, LabelSet, Matching, Shift, Subquery, Type,
+    At, Binary, BinaryOp, Bounds, Comparison, Expr, Fill, Group, Kind, LabelSet, Matching, Shift, Subquery, Type,
 };
 use super::duration;
 use super::lex::{Span, Token, TokenKind, error_at, tokens};
@@ -29,6 +29,7 @@ pub(crate) struct Parsed {
     pub(crate) expr: Expr,
     /// Selectors are numbered from 0 up to this.
     pub(crate) selectors: usize,
+    pub(crate) time: QueryTime,
 }
 
 /// Parses a query and checks its types.
@@ -41,7 +42,7 @@ pub(crate) fn parse(source: &str, time: QueryTime) -> Result<Parsed> {
     if parser.peek() != &TokenKind::End {
         return Err(parser.unexpected("an operator or the end"));
     }
-    Ok(Parsed { expr, selectors: parser.selectors })
+    Ok(Parsed { expr, selectors: parser.selectors, time })
 }
 
 struct Parser<'a> {
@@ -263,7 +264,14 @@ impl<'a> Parser<'a> {
             self.at += 1;
             self.expect_sign("(")?;
             let negative = self.take_sign("-");
-            let TokenKind::Number(value) = *self.peek() else { return Err(self.unexpected("a number")) };
+            if !negative {
+                self.take_sign("+");
+            }
+            let value = match *self.peek() {
+                TokenKind::Number(value) => value,
+                TokenKind::Duration(ms) => duration::seconds(ms),
+                _ => return Err(self.unexpected("a number")),
+            };
             self.at += 1;
             self.expect_sign(")")?;
             let value = if negative { -value } else { value };
@@ -343,10 +351,36 @@ impl<'a> Parser<'a> {
                 if shift.at.replace(at).is_some() {
                     return Err(self.error(span, "`@` is given twice"));
                 }
+            } else if let Some(bounds) = self.bounds() {
+                self.set_bounds(&mut expr, bare, bounds)?;
             } else {
                 return Ok(expr);
             }
             expr.span = expr.span.to(self.last_span());
+        }
+    }
+
+    fn bounds(&self) -> Option<Bounds> {
+        [("anchored", Bounds::Anchored), ("smoothed", Bounds::Smoothed)]
+            .into_iter()
+            .find(|(word, _)| self.is_word(word))
+            .map(|(_, bounds)| bounds)
+    }
+
+    /// At `anchored` or `smoothed`.
+    fn set_bounds(&mut self, expr: &mut Expr, bare: bool, bounds: Bounds) -> Result<()> {
+        let span = self.span();
+        self.at += 1;
+        match &mut expr.kind {
+            Kind::Instant(selector) | Kind::Range(selector, _) if bare => {
+                if selector.bounds != Bounds::Samples {
+                    return Err(self.error(span, "a selector is `anchored` or `smoothed`, and once only"));
+                }
+                selector.bounds = bounds;
+                Ok(())
+            }
+            Kind::Subquery(_) => Err(self.error(span, "a subquery can be neither `anchored` nor `smoothed`")),
+            _ => Err(self.error(span, "`anchored` and `smoothed` must follow a selector")),
         }
     }
 
@@ -366,10 +400,14 @@ impl<'a> Parser<'a> {
         if !self.take_sign(":") {
             self.expect_sign("]")?;
             return match expr.kind {
-                Kind::Instant(selector) if bare && selector.shift == Shift::default() => {
+                Kind::Instant(selector)
+                    if bare && selector.shift == Shift::default() && selector.bounds == Bounds::Samples =>
+                {
                     self.node(Kind::Range(selector, range_ms), expr.span)
                 }
-                Kind::Instant(_) if bare => Err(self.error(start, "a range stands before `offset` and `@`")),
+                Kind::Instant(_) if bare => {
+                    Err(self.error(start, "a range stands before `offset`, `@`, `anchored` and `smoothed`"))
+                }
                 _ => Err(self.error(start, "a range needs a selector; a subquery has a colon, as in `[1h:]`")),
             };
         }

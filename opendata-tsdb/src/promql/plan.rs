@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use opendata_core::{Error, Result};
 
 use super::EngineConfig;
-use super::ast::{Expr, Kind, Selector};
+use super::ast::{Bounds, Expr, Kind, Selector};
 use super::column::Grid;
 use super::eval::{looks, subquery_grid};
 use crate::matcher::Matcher;
@@ -53,7 +53,11 @@ impl Walk<'_> {
                 Ok(())
             }
             Kind::Range(selector, range_ms) => {
-                self.read(selector, grid, *range_ms, plan);
+                let back_ms = match selector.bounds {
+                    Bounds::Samples => *range_ms,
+                    Bounds::Anchored | Bounds::Smoothed => range_ms.saturating_add(self.config.lookback_ms),
+                };
+                self.read(selector, grid, back_ms, plan);
                 Ok(())
             }
             Kind::Subquery(subquery) => {
@@ -85,7 +89,9 @@ impl Walk<'_> {
         }
         let (first_ms, last_ms) = looks(selector.shift, *grid, self.start_ms, self.end_ms).bounds();
         let start_ms = first_ms.saturating_sub(back_ms).saturating_add(1);
-        let read = Read { matchers: selector.matchers.clone(), start_ms, end_ms: last_ms };
+        let forth_ms = if selector.bounds == Bounds::Smoothed { self.config.lookback_ms } else { 0 };
+        let end_ms = last_ms.saturating_add(forth_ms);
+        let read = Read { matchers: selector.matchers.clone(), start_ms, end_ms };
         let next = plan.reads.len();
         let at = *plan.known.entry(read.clone()).or_insert(next);
         if at == next {

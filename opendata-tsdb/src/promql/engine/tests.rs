@@ -6,8 +6,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::labels;
 use crate::matcher::Matcher;
+use crate::promql::SampleValue;
 use crate::promql::queries::vector;
 use crate::promql::{STALE_NAN, is_stale};
+
+mod native;
 
 /// Series in memory.
 struct Memory(Vec<Series>);
@@ -19,9 +22,18 @@ impl Storage for Memory {
             matchers.iter().all(|matcher| matcher.matches(series.labels.get(matcher.name()).unwrap_or_default()))
         };
         let cut = |series: &Series| {
-            let samples = series.timestamps.iter().zip(&series.values);
-            let (times, values) = samples.filter(|(time, _)| (start_ms..=end_ms).contains(*time)).unzip();
-            Series::floats(series.labels.clone(), times, values)
+            let (mut times, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
+            for (time, value) in series.samples().filter(|(time, _)| (start_ms..=end_ms).contains(time)) {
+                match value {
+                    SampleValue::Float(value) => values.push(value),
+                    SampleValue::Histogram(histogram) => {
+                        histograms.push((u32::try_from(times.len()).unwrap(), Arc::clone(histogram)));
+                        values.push(0.0);
+                    }
+                }
+                times.push(time);
+            }
+            Series::mixed(series.labels.clone(), times, values, histograms)
         };
         Ok(self.0.iter().filter(wanted).map(cut).collect())
     }

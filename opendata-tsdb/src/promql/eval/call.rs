@@ -14,7 +14,7 @@ use crate::promql::calendar::Civil;
 use crate::promql::column::{Bits, Column, Grid, Row, Scalar};
 use crate::promql::duration::seconds;
 use crate::promql::function::{Direction, Function, Over};
-use crate::promql::kernel::{Arguments, Note, Notes, slide};
+use crate::promql::kernel::{Arguments, Note, Notes, extended, slide};
 use crate::promql::lex::Span;
 use crate::promql::number::{nan_first, text};
 
@@ -55,7 +55,13 @@ impl Eval<'_> {
                 let values = self.scalar(call.arg(0)?, grid)?.into_values(grid.count);
                 self.emit(Row::new(Labels::empty(), Column::full(values)), sink)
             }
-            Function::Scalar | Function::Time | Function::Pi => Err(Error::invalid("a scalar stands for a vector")),
+            Function::Info => self.info(call, grid, sink),
+            Function::Scalar
+            | Function::Time
+            | Function::Pi
+            | Function::Query(_)
+            | Function::MinOf
+            | Function::MaxOf => Err(Error::invalid("a scalar stands for a vector")),
         }
     }
 
@@ -110,7 +116,10 @@ impl Eval<'_> {
         let mut merged = merge.then(|| Merged::new(&self.budget));
         self.windows(matrix, grid, |origin, samples, looks, range_ms| {
             let mut notes = Notes::new();
-            let column = slide(over, samples, looks, range_ms, args, &self.budget, &mut notes)?;
+            let column = match self.extended(matrix) {
+                Some(bounds) => extended(over, bounds, samples, looks, range_ms, &mut notes)?,
+                None => slide(over, samples, looks, range_ms, args, &self.budget, &mut notes)?,
+            };
             self.report(notes, origin.labels, matrix.span);
             self.check_counter(over, &column, origin.labels, matrix.span);
             let drop_name = origin.drop_name || !over.keeps_name();

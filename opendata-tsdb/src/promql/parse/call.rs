@@ -3,8 +3,10 @@
 use opendata_core::Result;
 
 use super::Parser;
-use crate::promql::ast::{Aggregate, AggregateOp, Call, Expr, Kind, LabelSet, Type};
-use crate::promql::function::{self, Repeat, Signature};
+use crate::labels::METRIC_NAME;
+use crate::matcher::Matcher;
+use crate::promql::ast::{Aggregate, AggregateOp, Bounds, Call, Expr, Kind, LabelSet, Selector, Type};
+use crate::promql::function::{self, Function, Repeat, Signature};
 use crate::promql::lex::{Span, TokenKind};
 
 impl Parser<'_> {
@@ -57,11 +59,49 @@ impl Parser<'_> {
             return Err(self.error(start, format_args!("unknown function, name={name}")));
         };
         self.at += 1;
-        let args = self.arguments()?;
+        let args =
+            if matches!(signature.function, Function::Info) { self.info_arguments()? } else { self.arguments()? };
         let span = start.to(self.last_span());
         self.check_arguments(&signature, &args, span)?;
+        self.check_bounds(&signature, &args)?;
         let call = Call { name: signature.name, function: signature.function, args };
         self.node(Kind::Call(call), span)
+    }
+
+    /// A vector, and what info series to look for, which a selector keeps. It looks where the vector's first selector looks.
+    fn info_arguments(&mut self) -> Result<Vec<Expr>> {
+        self.expect_sign("(")?;
+        let vector = self.expression(0)?;
+        let (mut matchers, span) =
+            if self.take_sign(",") && !self.is_sign(")") { self.data_labels()? } else { (Vec::new(), vector.span) };
+        self.take_sign(",");
+        self.expect_sign(")")?;
+        if !matchers.iter().any(|matcher| matcher.name() == METRIC_NAME) {
+            matchers.push(Matcher::metric("target_info"));
+        }
+        let shift = vector.first_selector().map(|selector| selector.shift).unwrap_or_default();
+        let id = self.selectors;
+        self.selectors += 1;
+        let selector = self.node(Kind::Instant(Selector { id, matchers, shift, bounds: Bounds::default() }), span)?;
+        Ok(vec![vector, selector])
+    }
+
+    /// Only some functions know what to do with values at the bounds of a window.
+    fn check_bounds(&self, signature: &Signature, args: &[Expr]) -> Result<()> {
+        for arg in args {
+            let Kind::Range(selector, _) = &arg.kind else { continue };
+            let (word, allowed): (_, &[&str]) = match selector.bounds {
+                Bounds::Samples => continue,
+                Bounds::Anchored => ("anchored", &["changes", "delta", "increase", "rate", "resets"]),
+                Bounds::Smoothed => ("smoothed", &["delta", "increase", "rate"]),
+            };
+            if !allowed.contains(&signature.name) {
+                let list = allowed.join(", ");
+                let what = format_args!("{word} modifier can only be used with: {list} - not with {}", signature.name);
+                return Err(self.error(arg.span, what));
+            }
+        }
+        Ok(())
     }
 
     fn check_arguments(&self, signature: &Signature, args: &[Expr], span: Span) -> Result<()> {

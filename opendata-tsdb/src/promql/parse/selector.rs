@@ -5,8 +5,8 @@ use opendata_core::Result;
 use super::Parser;
 use crate::labels::METRIC_NAME;
 use crate::matcher::{MatchOp, Matcher};
-use crate::promql::ast::{Expr, Kind, Selector, Shift};
-use crate::promql::lex::{Token, TokenKind};
+use crate::promql::ast::{Bounds, Expr, Kind, Selector, Shift};
+use crate::promql::lex::{Span, Token, TokenKind};
 
 impl Parser<'_> {
     /// At the name or at `{`.
@@ -18,14 +18,7 @@ impl Parser<'_> {
             matchers.push(Matcher::metric(name));
         }
         if self.take_sign("{") {
-            while !self.take_sign("}") {
-                let matcher = self.matcher(&matchers)?;
-                matchers.push(matcher);
-                if !self.take_sign(",") {
-                    self.expect_sign("}")?;
-                    break;
-                }
-            }
+            self.matchers(&mut matchers)?;
         }
         let span = start.to(self.last_span());
         if matchers.iter().all(Matcher::matches_empty) {
@@ -33,7 +26,28 @@ impl Parser<'_> {
         }
         let id = self.selectors;
         self.selectors += 1;
-        self.node(Kind::Instant(Selector { id, matchers, shift: Shift::default() }), span)
+        self.node(Kind::Instant(Selector { id, matchers, shift: Shift::default(), bounds: Bounds::default() }), span)
+    }
+
+    /// The second argument of `info`: braces with any matchers, which may match the empty text too.
+    pub(super) fn data_labels(&mut self) -> Result<(Vec<Matcher>, Span)> {
+        let start = self.span();
+        let mut matchers = Vec::new();
+        self.expect_sign("{")?;
+        self.matchers(&mut matchers)?;
+        Ok((matchers, start.to(self.last_span())))
+    }
+
+    /// Behind `{`, up to and with `}`.
+    fn matchers(&mut self, matchers: &mut Vec<Matcher>) -> Result<()> {
+        while !self.take_sign("}") {
+            let matcher = self.matcher(matchers)?;
+            matchers.push(matcher);
+            if !self.take_sign(",") {
+                return self.expect_sign("}");
+            }
+        }
+        Ok(())
     }
 
     fn matcher(&mut self, before: &[Matcher]) -> Result<Matcher> {

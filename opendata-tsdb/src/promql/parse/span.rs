@@ -117,8 +117,8 @@ impl Parser<'_> {
                 let QueryTime { step_ms, range_ms } = self.time;
                 return Ok(duration::seconds(if word == "step" { step_ms } else { range_ms }));
             }
-            "min" => f64::min,
-            "max" => f64::max,
+            "min" | "min_of" | "least" => f64::min,
+            "max" | "max_of" | "greatest" => f64::max,
             _ => return Err(self.unexpected("a duration")),
         };
         self.at += 1;

@@ -193,7 +193,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ("m[5]m", "expected an operator or the end, found `m`, at=1:5"),
         ("m[0s]", "a range must be longer than zero, at=1:3"),
         ("(m)[5m]", "a range needs a selector; a subquery has a colon, as in `[1h:]`, at=1:4"),
-        ("m offset 5m[5m]", "a range stands before `offset` and `@`, at=1:12"),
+        ("m offset 5m[5m]", "a range stands before `offset`, `@`, `anchored` and `smoothed`, at=1:12"),
         ("m offset 1m offset 2m", "`offset` is given twice, at=1:13"),
         ("sum(m) offset 1m", "`offset` must follow a selector or a subquery, at=1:8"),
         ("{a=~\".*\"}", "a selector needs at least one matcher that does not match the empty text, at=1:1"),
@@ -204,6 +204,16 @@ fn what_is_wrong_is_told_with_its_place() {
         ("count_values(1, m)", "`count_values` needs a string here, found a scalar, at=1:14"),
         ("sum(m[5m])", "`sum` needs an instant vector here, found a range vector, at=1:5"),
         ("on + 1", "expected an expression, found `on`, at=1:1"),
+        ("m anchored smoothed", "a selector is `anchored` or `smoothed`, and once only, at=1:12"),
+        ("sum(m) anchored", "`anchored` and `smoothed` must follow a selector, at=1:8"),
+        ("m[1m:] smoothed", "a subquery can be neither `anchored` nor `smoothed`, at=1:8"),
+        (
+            "deriv(m[1m] smoothed)",
+            "smoothed modifier can only be used with: delta, increase, rate - not with deriv, at=1:7",
+        ),
+        ("info(m, n)", "expected `{`, found `n`, at=1:9"),
+        ("m + fill(x) n", "expected a number, found `x`, at=1:10"),
+        ("1 </ 2", "a trim operator needs an instant vector on its left side, at=1:1"),
         ("-'a'", "a sign needs a scalar or an instant vector, found a string, at=1:2"),
     ] {
         let message = parsed(query).unwrap_err().message().to_owned();
@@ -226,6 +236,7 @@ fn keywords_can_be_names() {
         "m{sum=\"1\", by=\"2\", inf=\"3\"}",
         "sum by (on, offset, nan) (avg)",
         "start + end",
+        "anchored + smoothed + fill + fill_left + info + step",
     ] {
         assert!(parsed(query).is_ok(), "{query}");
     }
@@ -244,6 +255,10 @@ fn lengths_of_time_can_be_computed() {
         ("m[range() / 4]", 15_000),
         ("m[max(step(), 1m)]", 60_000),
         ("m[min(step(), 1m)]", 10_000),
+        ("m[greatest(step(), 1m)]", 60_000),
+        ("m[least(step(), 1m)]", 10_000),
+        ("m[max_of(step(), 1m)]", 60_000),
+        ("m[min_of(step(), 1m)]", 10_000),
         ("m[(1h - 59m)]", 60_000),
     ] {
         let Kind::Range(_, ms) = parsed(query).unwrap().expr.kind else { panic!("no range") };
