@@ -32,6 +32,7 @@
 //! # }
 //! ```
 
+pub mod edge;
 pub mod internal;
 
 pub use internal::{InternalComposite, Past};

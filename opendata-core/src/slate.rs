@@ -20,6 +20,7 @@ mod registry;
 mod retire;
 mod router;
 mod settings;
+mod state;
 mod stats;
 mod transaction;
 mod view;

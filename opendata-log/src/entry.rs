@@ -65,6 +65,24 @@ impl NewRecord {
         self
     }
 
+    /// The same payload, headers, event time and schema as a record that was read.
+    #[must_use]
+    pub fn copy_of(record: &Record) -> Self {
+        let extra = Extra {
+            headers: record.headers.0.to_vec(),
+            event_time: Some(record.event_time),
+            schema_id: record.schema_id,
+        };
+        Self { payload: record.payload.clone(), extra: Some(Box::new(extra)) }
+    }
+
+    /// Another payload; everything else stays.
+    #[must_use]
+    pub fn payload(mut self, payload: impl Into<Bytes>) -> Self {
+        self.payload = payload.into();
+        self
+    }
+
     /// Payload and headers together, in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
@@ -123,6 +141,16 @@ impl fmt::Debug for Record {
 pub struct Headers(Bytes);
 
 impl Headers {
+    /// Headers of these names and values.
+    #[must_use]
+    pub fn of<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
+        let mut blob = Encoder::default();
+        for (name, value) in headers {
+            blob.bytes(name.as_bytes()).bytes(value);
+        }
+        Self(blob.finish())
+    }
+
     /// Takes a blob of headers after checking it.
     pub(crate) fn decode(blob: Bytes) -> Result<Self> {
         let mut fields = Decoder::new(&blob);

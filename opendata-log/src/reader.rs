@@ -35,6 +35,15 @@ pub enum Streams {
     One(Bytes),
     /// All streams whose names begin so.
     Prefix(Bytes),
+    /// One of `of` parts of the streams whose names begin so, by hash of the name: all parts together are all of them.
+    Shard {
+        /// What the names begin with.
+        prefix: Bytes,
+        /// Which part, from 0.
+        index: u32,
+        /// How many parts there are.
+        of: u32,
+    },
 }
 
 impl Streams {
@@ -48,10 +57,27 @@ impl Streams {
         Self::Prefix(Bytes::copy_from_slice(prefix.as_ref()))
     }
 
+    /// One of `of` parts of the streams whose names begin so. A stream's part is XXH64 of its name, seed 0, modulo `of`.
+    pub fn shard(prefix: impl AsRef<[u8]>, index: u32, of: u32) -> Self {
+        Self::Shard { prefix: Bytes::copy_from_slice(prefix.as_ref()), index, of: of.max(1) }
+    }
+
+    /// What the names of all of them begin with.
+    pub(crate) fn beginning(&self) -> &[u8] {
+        match self {
+            Self::All => &[],
+            Self::One(name) | Self::Prefix(name) | Self::Shard { prefix: name, .. } => name,
+        }
+    }
+
     /// Whether a stream is among them.
     #[must_use]
     pub fn contains(&self, stream: &[u8]) -> bool {
         match self {
+            Self::Shard { prefix, index, of } => {
+                stream.starts_with(prefix)
+                    && twox_hash::XxHash64::oneshot(0, stream) % u64::from((*of).max(1)) == u64::from(*index)
+            }
             Self::All => true,
             Self::One(name) => name == stream,
             Self::Prefix(prefix) => stream.starts_with(prefix),
@@ -224,6 +250,16 @@ impl Reader {
         let control = self.view.prefix(SegmentId::CONTROL);
         let own = layout::stream_trim(self.view.view(), control, stream.as_ref()).await?;
         Ok(own.max(self.layout().await?.trim))
+    }
+
+    /// The position of the last record, control records included; none if nothing is kept.
+    ///
+    /// # Errors
+    /// What the store returned.
+    pub async fn last_record(&self) -> Result<Option<Position>> {
+        let layout = self.layout().await?;
+        let last = layout.segments().rev().find(|segment| !segment.is_empty()).map(|segment| segment.last);
+        Ok(last.filter(|last| *last >= layout.trim))
     }
 
     /// The segments, oldest first.

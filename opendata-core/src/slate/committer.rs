@@ -35,7 +35,7 @@ use super::transaction::{Ack, Commit, Parts};
 use super::view::{AnyState, Leases, Source, View, ViewInner};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::{InstanceId, SegmentId};
+use crate::key::InstanceId;
 use crate::time::{Position, Timestamp};
 
 /// Who waits for the next flush.
@@ -226,11 +226,11 @@ impl Committer {
         batch: &mut Batch,
         touched: &mut BTreeSet<InstanceId>,
     ) -> Result<BTreeMap<InstanceId, super::erased::AnyReceipt>> {
-        let Parts { ops, cursors } = parts;
+        let Parts { ops, cursors, states } = parts;
         if let Some(reason) = &self.registry.retired {
             return Err(refusal(reason));
         }
-        let alone = ops.len() + cursors.len() == 1;
+        let alone = ops.len() + cursors.len() + states.len() == 1;
         let mut planned = Vec::with_capacity(ops.len());
         let mut outcome = Ok(());
         for (id, op) in ops {
@@ -247,6 +247,12 @@ impl Committer {
                     None => Err(unknown_instance(update.instance)),
                 };
             }
+        }
+        for update in &states {
+            outcome = outcome.and_then(|()| match self.registry.by_id(update.instance) {
+                Some(_) => update.check(),
+                None => Err(unknown_instance(update.instance)),
+            });
         }
         if let Err(error) = outcome {
             for id in planned {
@@ -267,8 +273,12 @@ impl Committer {
         }
         for update in cursors {
             if let Some(instance) = self.registry.by_id(update.instance) {
-                let (key, value) = update.row(instance.prefix(SegmentId::CONTROL));
-                ApplyContext { batch, instance, now }.put_visible(key, value);
+                update.apply(&mut ApplyContext { batch, instance, now });
+            }
+        }
+        for update in states {
+            if let Some(instance) = self.registry.by_id(update.instance) {
+                update.apply(&mut ApplyContext { batch, instance, now });
             }
         }
         Ok(receipts)

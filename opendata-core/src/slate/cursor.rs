@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 
-use super::context::PrepareContext;
+use super::context::{ApplyContext, PrepareContext};
 use super::view::{Access, View};
 use crate::error::{Error, Result};
 use crate::key::{InstanceId, KeyReader, Prefix, SegmentId, Tag};
@@ -21,12 +21,13 @@ pub(crate) struct CursorUpdate {
     pub(crate) instance: InstanceId,
     pub(crate) name: String,
     pub(crate) expected: Option<Bytes>,
-    pub(crate) next: Bytes,
+    /// None removes it.
+    pub(crate) next: Option<Bytes>,
 }
 
 impl CursorUpdate {
     pub(crate) fn size_bytes(&self) -> usize {
-        self.name.len() + self.next.len() + 32
+        self.name.len() + self.next.as_ref().map_or(0, Bytes::len) + 32
     }
 
     pub(crate) async fn check(&self, cx: &PrepareContext<'_>) -> Result<()> {
@@ -40,8 +41,13 @@ impl CursorUpdate {
         Err(Error::conflict(format!("the cursor stands elsewhere, cursor={}", self.name)))
     }
 
-    pub(crate) fn row(&self, prefix: Prefix) -> (Bytes, Bytes) {
-        (key(prefix, &self.name), self.next.clone())
+    /// Later transactions of the same group see it.
+    pub(crate) fn apply(self, cx: &mut ApplyContext<'_>) {
+        let key = key(cx.prefix(SegmentId::CONTROL), &self.name);
+        match self.next {
+            Some(next) => cx.put_visible(key, next),
+            None => cx.delete_visible(key),
+        }
     }
 }
 

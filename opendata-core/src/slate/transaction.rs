@@ -13,6 +13,7 @@ use super::cursor::CursorUpdate;
 use super::erased::{AnyOp, AnyReceipt};
 use super::queue::{Queue, Submitted};
 use super::registry::{Instance, SlateId};
+use super::state::StateUpdate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::InstanceId;
 use crate::system::{DataSystem, OpOf, ReceiptOf};
@@ -79,21 +80,19 @@ pub struct Transaction {
     queue: Queue,
     ops: Vec<(InstanceId, Box<dyn AnyOp>)>,
     cursors: Vec<CursorUpdate>,
+    states: Vec<StateUpdate>,
     misdirected: Option<Error>,
 }
 
 impl Transaction {
     pub(crate) fn new(slate_id: SlateId, queue: Queue) -> Self {
-        Self { slate_id, queue, ops: Vec::new(), cursors: Vec::new(), misdirected: None }
+        Self { slate_id, queue, ops: Vec::new(), cursors: Vec::new(), states: Vec::new(), misdirected: None }
     }
 
     /// The operation on one instance, to be filled with the system's own verbs. The same instance gives the
     /// same operation again. With a handle of another slate the transaction fails when it is committed.
     pub fn on<S: DataSystem>(&mut self, handle: &Handle<S>) -> &mut OpOf<S> {
-        if handle.slate_id != self.slate_id && self.misdirected.is_none() {
-            self.misdirected =
-                Some(Error::invalid(format!("the handle belongs to another slate, name={}", handle.name)));
-        }
+        self.check_direction(handle);
         let found = self.ops.iter_mut().position(|(id, op)| *id == handle.id && op.as_any().is::<OpOf<S>>());
         let index = found.unwrap_or_else(|| {
             self.ops.push((handle.id, Box::new(OpOf::<S>::default())));
@@ -110,7 +109,35 @@ impl Transaction {
     /// Moves a cursor of an instance in the same commit, on the condition that it stands where `expected`
     /// says: `None` means that there is no such cursor yet. Cursors are what makes an edge exactly-once.
     pub fn move_cursor<S: DataSystem>(&mut self, handle: &Handle<S>, name: &str, expected: Option<Bytes>, next: Bytes) {
-        self.cursors.push(CursorUpdate { instance: handle.id, name: name.to_owned(), expected, next });
+        self.check_direction(handle);
+        self.cursors.push(CursorUpdate { instance: handle.id, name: name.to_owned(), expected, next: Some(next) });
+    }
+
+    /// Removes a cursor of an instance in the same commit, on the condition that it stands where `expected` says.
+    pub fn remove_cursor<S: DataSystem>(&mut self, handle: &Handle<S>, name: &str, expected: Bytes) {
+        self.check_direction(handle);
+        let update = CursorUpdate { instance: handle.id, name: name.to_owned(), expected: Some(expected), next: None };
+        self.cursors.push(update);
+    }
+
+    /// Sets a row of an instance's state in the same commit; see [`View::states`](super::View::states). Of several writes of one row
+    /// the last counts.
+    pub fn put_state<S: DataSystem>(&mut self, handle: &Handle<S>, name: &str, key: Bytes, value: Bytes) {
+        self.check_direction(handle);
+        self.states.push(StateUpdate { instance: handle.id, name: name.to_owned(), key, value: Some(value) });
+    }
+
+    /// Removes a row of an instance's state in the same commit.
+    pub fn delete_state<S: DataSystem>(&mut self, handle: &Handle<S>, name: &str, key: Bytes) {
+        self.check_direction(handle);
+        self.states.push(StateUpdate { instance: handle.id, name: name.to_owned(), key, value: None });
+    }
+
+    fn check_direction<S: DataSystem>(&mut self, handle: &Handle<S>) {
+        if handle.slate_id != self.slate_id && self.misdirected.is_none() {
+            self.misdirected =
+                Some(Error::invalid(format!("the handle belongs to another slate, name={}", handle.name)));
+        }
     }
 
     /// About how many bytes it holds.
@@ -118,12 +145,13 @@ impl Transaction {
     pub fn size_bytes(&self) -> usize {
         self.ops.iter().map(|(_, op)| op.size_bytes()).sum::<usize>()
             + self.cursors.iter().map(CursorUpdate::size_bytes).sum::<usize>()
+            + self.states.iter().map(StateUpdate::size_bytes).sum::<usize>()
     }
 
     /// Whether it asks for nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.ops.iter().all(|(_, op)| op.is_empty()) && self.cursors.is_empty()
+        self.ops.iter().all(|(_, op)| op.is_empty()) && self.cursors.is_empty() && self.states.is_empty()
     }
 
     /// Commits and waits until the commit is durable. An empty transaction is durable at once.
@@ -170,7 +198,7 @@ impl Transaction {
             Some(error) => Err(error),
             None => {
                 let ops = self.ops.into_iter().filter(|(_, op)| !op.is_empty()).collect();
-                Ok(Parts { ops, cursors: self.cursors })
+                Ok(Parts { ops, cursors: self.cursors, states: self.states })
             }
         }
     }
@@ -192,6 +220,7 @@ impl fmt::Debug for Transaction {
 pub(crate) struct Parts {
     pub(crate) ops: Vec<(InstanceId, Box<dyn AnyOp>)>,
     pub(crate) cursors: Vec<CursorUpdate>,
+    pub(crate) states: Vec<StateUpdate>,
 }
 
 /// A submitted transaction whose outcome is not known yet. Dropping it does not undo the commit.

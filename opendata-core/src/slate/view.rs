@@ -15,7 +15,7 @@ use slatedb::{DbIterator, DbSnapshot, IterationOrder};
 
 use super::caches::Caches;
 use super::reader::EngineReader;
-use super::registry::{Instance, Registry};
+use super::registry::{Ancestor, Instance, Registry};
 use super::{Handle, SlateId};
 use crate::error::{Error, Result};
 use crate::key::{InstanceId, KeyRange, Prefix, SegmentId};
@@ -89,6 +89,12 @@ impl View {
     #[must_use]
     pub fn slate_id(&self) -> SlateId {
         self.0.registry.slate_id
+    }
+
+    /// Where the slate was cloned from, nearest ancestor first; empty for a slate of its own.
+    #[must_use]
+    pub fn lineage(&self) -> &[Ancestor] {
+        &self.0.registry.lineage
     }
 
     /// The instances of the slate at this position, by name.

@@ -114,8 +114,8 @@ impl Assembled {
                 pieces.push(Piece { chunk, control: false });
             }
         } else {
-            let beginning: &[u8] = if let Streams::Prefix(beginning) = &wanted.streams { beginning } else { &[] };
-            read_range(&view, key::chunks(prefix, beginning), &wanted, false, &mut pieces).await?;
+            let range = key::chunks(prefix, wanted.streams.beginning());
+            read_range(&view, range, &wanted, false, &mut pieces).await?;
         }
         if wanted.control == ControlRecords::Shown {
             let range = key::control_chunks(prefix, wanted.positions.start);
@@ -170,7 +170,7 @@ async fn read_range(
     let mut rows = view.scan(range, Access::Bulk).await?;
     while let Some(row) = rows.next().await? {
         let chunk = layout::chunk(&row)?;
-        if wanted.wants(&chunk) {
+        if wanted.wants(&chunk) && (control || wanted.streams.contains(&chunk.stream)) {
             pieces.push(Piece { chunk, control });
         }
     }

@@ -68,8 +68,7 @@ impl Scan {
         let ScanOptions { streams, start, until, order, max_records, max_bytes, control } = options;
         let (trim, trims) = match &streams {
             Streams::One(stream) => (reader.trim_point_of(stream).await?, BTreeMap::new()),
-            Streams::Prefix(prefix) => (layout.trim, reader.stream_trims(prefix).await?),
-            Streams::All => (layout.trim, reader.stream_trims(&[]).await?),
+            several => (layout.trim, reader.stream_trims(several.beginning()).await?),
         };
         let mut wanted = Wanted {
             streams,

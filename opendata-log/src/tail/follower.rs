@@ -181,6 +181,42 @@ impl Follower {
         }
     }
 
+    /// The next records that are there already; none if there are none now. It waits for the store, and for what was written to become visible, but
+    /// not for anybody to write; [`woken`](Self::woken) does that.
+    ///
+    /// # Errors
+    /// Those of [`next`](Self::next).
+    pub async fn ready_batch(&mut self) -> Result<Option<Batch>> {
+        loop {
+            let waits = self.ready.as_slice().is_empty()
+                && self.catching_up.is_none()
+                && !self.dirty
+                && !self.subscriber.is_pending();
+            if waits {
+                self.subscriber.is_closed().map_or(Ok(()), Err)?;
+                return Ok(None);
+            }
+            if !self.ready.as_slice().is_empty() {
+                return self.next_batch().await.map(Some);
+            }
+            let records = match self.catching_up.take() {
+                Some((scan, frontier)) => self.catch_up(scan, frontier).await?,
+                None => self.live().await?,
+            };
+            if !records.is_empty() {
+                return Ok(Some(Batch { records, next: self.next }));
+            }
+        }
+    }
+
+    /// Waits until there may be more. A call that is given up loses nothing.
+    ///
+    /// # Errors
+    /// `Closed` if there never will be.
+    pub async fn woken(&self) -> Result<()> {
+        self.subscriber.woken().await
+    }
+
     /// Everything before this position was given. It moves on also when others' records are committed, so
     /// that a cursor set to it does not hold what this follower never asked for.
     #[must_use]
@@ -287,7 +323,7 @@ impl std::fmt::Debug for Follower {
 pub(super) async fn begin(reader: &Reader, options: &FollowOptions, end: Position) -> Result<Position> {
     let trim = match &options.streams {
         Streams::One(stream) => reader.trim_point_of(stream).await?,
-        Streams::All | Streams::Prefix(_) => reader.trim_point().await?,
+        _ => reader.trim_point().await?,
     };
     match options.from {
         FollowFrom::Tail => Ok(end.next()),

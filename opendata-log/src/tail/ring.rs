@@ -52,15 +52,12 @@ impl RingGroup {
     }
 
     /// Its chunks of the streams asked for.
-    pub(crate) fn of(&self, streams: &Streams) -> &[RingChunk] {
-        let name = match streams {
-            Streams::All => return &self.chunks,
-            Streams::One(name) | Streams::Prefix(name) => name,
-        };
-        let from = self.chunks.partition_point(|chunk| chunk.stream < *name);
+    pub(crate) fn of<'a>(&'a self, streams: &'a Streams) -> impl Iterator<Item = &'a RingChunk> {
+        let beginning = streams.beginning();
+        let from = self.chunks.partition_point(|chunk| chunk.stream.as_ref() < beginning);
         let rest = self.chunks.get(from..).unwrap_or_default();
-        let length = rest.iter().take_while(|chunk| streams.contains(&chunk.stream)).count();
-        rest.get(..length).unwrap_or_default()
+        let alike = rest.iter().take_while(move |chunk| chunk.stream.starts_with(beginning));
+        alike.filter(move |chunk| streams.contains(&chunk.stream))
     }
 }
 
@@ -104,7 +101,7 @@ struct Subscription {
 
 impl Subscription {
     fn wants(&self, group: &RingGroup) -> bool {
-        (self.control && !group.controls.is_empty()) || !group.of(&self.streams).is_empty()
+        (self.control && !group.controls.is_empty()) || group.of(&self.streams).next().is_some()
     }
 
     fn notify(&self, position: Position) {
@@ -273,6 +270,11 @@ impl Subscriber {
         }
         self.subscription.wake.notified().await;
         Ok(())
+    }
+
+    /// Why nothing more will come, if that is so.
+    pub(crate) fn is_closed(&self) -> Option<Error> {
+        self.ring.lock().closed.clone()
     }
 
     /// Whether something came since the last look.

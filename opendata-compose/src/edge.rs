@@ -1,0 +1,33 @@
+//! Edges: what carries the records of one log into another instance, exactly once.
+//!
+//! An edge runs in the process that owns its sink. It needs no more of its source than the path of the slate; where the source is open in the same process, it
+//! takes the tail that is pushed there. It reads what is durable only, in order of position.
+
+mod cursor;
+pub mod embed;
+mod expr;
+mod fault;
+mod item;
+mod letter;
+mod progress;
+mod reading;
+mod reset;
+mod run;
+pub mod schema;
+mod session;
+mod sink;
+mod source;
+pub mod spec;
+mod status;
+mod sum;
+pub mod transform;
+mod window;
+
+pub use cursor::{Counts, Cursor};
+pub use fault::Fault;
+pub use letter::{Letter, LetterKind};
+pub use reset::{Letters, drop_letters, replay_letters, reset};
+pub use run::{Barriers, Edge, EdgeParts, NoBarriers, RunningEdge};
+pub use source::SourceAt;
+pub use spec::{EdgeSpec, Guarantee};
+pub use status::{EdgeState, EdgeStatus};

@@ -1,0 +1,68 @@
+//! A record on its way through the steps of a transform.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
+use bytes::Bytes;
+use opendata_core::Timestamp;
+use opendata_log::{NewRecord, Record};
+use serde_json::Value;
+
+/// A record, and what the steps made of it so far.
+#[derive(Clone, Debug)]
+pub(crate) struct Item<'a> {
+    pub(crate) record: &'a Record,
+    pub(crate) event_time: Timestamp,
+    stream: Option<String>,
+    /// What a step put in place of the payload.
+    made: Option<Value>,
+    parsed: OnceCell<Result<Value, String>>,
+}
+
+impl<'a> Item<'a> {
+    pub(crate) fn new(record: &'a Record) -> Self {
+        Self { record, event_time: record.event_time, stream: None, made: None, parsed: OnceCell::new() }
+    }
+
+    /// The payload as JSON.
+    pub(crate) fn json(&self) -> Result<&Value, String> {
+        if let Some(made) = &self.made {
+            return Ok(made);
+        }
+        let parse =
+            || serde_json::from_slice(&self.record.payload).map_err(|error| format!("the payload is no JSON: {error}"));
+        self.parsed.get_or_init(parse).as_ref().map_err(Clone::clone)
+    }
+
+    pub(crate) fn stream_text(&self) -> Cow<'_, str> {
+        match &self.stream {
+            Some(stream) => Cow::Borrowed(stream),
+            None => String::from_utf8_lossy(&self.record.stream),
+        }
+    }
+
+    pub(crate) fn stream(&self) -> Bytes {
+        match &self.stream {
+            Some(stream) => Bytes::copy_from_slice(stream.as_bytes()),
+            None => self.record.stream.clone(),
+        }
+    }
+
+    pub(crate) fn set_stream(&mut self, stream: String) {
+        self.stream = Some(stream);
+    }
+
+    pub(crate) fn set_payload(&mut self, payload: Value) {
+        self.made = Some(payload);
+    }
+
+    /// The record as it is appended to another log: headers and event time go with it.
+    pub(crate) fn to_record(&self) -> NewRecord {
+        let payload = match &self.made {
+            Some(made) => Bytes::from(made.to_string()),
+            None => self.record.payload.clone(),
+        };
+        let schema = if self.made.is_some() { 0 } else { self.record.schema_id };
+        NewRecord::copy_of(self.record).payload(payload).schema_id(schema).event_time(self.event_time)
+    }
+}

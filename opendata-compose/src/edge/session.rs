@@ -1,0 +1,408 @@
+//! One session of an edge: from opening its source and reading its cursor until something fails or it is told to end.
+//!
+//! Transactions are on their way while the next records are read and transformed: each is conditional on the cursor that the one before it leaves, so if one is
+//! refused all behind it are as well, and a new session begins at the stored cursor. Nothing is ever retried without reading that first.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use opendata_core::slate::{Ack, Commit};
+use opendata_core::{Error, ErrorKind, Position, Result};
+use opendata_log::{Record, Streams};
+use tokio::time::MissedTickBehavior;
+
+use super::cursor::Cursor;
+use super::fault::Fault;
+use super::progress::{Effects, Progress, Results};
+use super::reading::{Piece, Portion, Reading};
+use super::run::{Context, Wanted, show};
+use super::schema::Schema;
+use super::source::{Source, judge};
+use super::status::EdgeState;
+use super::transform::{Fate, Outcome, Outputs};
+
+mod opening;
+
+/// How often the edge looks at how far it lags.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How a session ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    Stopped,
+    /// Begin anew at once.
+    Again,
+    Retry(Error),
+    Failed(Fault),
+}
+
+/// How the record that the sink refuses is looked for.
+#[derive(Debug)]
+pub(crate) struct Careful {
+    /// Records that a transaction takes.
+    limit: usize,
+    /// Up to where.
+    until: Position,
+    /// Records that were found, and what the sink said.
+    found: Vec<(Position, String)>,
+}
+
+pub(crate) struct Session<'a> {
+    cx: &'a mut Context,
+    name: String,
+    streams: Streams,
+    source: Source,
+    schema: Option<Schema>,
+    progress: Progress,
+    reading: Reading,
+    /// The cursor as the last transaction on its way leaves it.
+    staged: Bytes,
+    flights: VecDeque<Flight>,
+    /// There is nothing for this edge before this position.
+    idle: Position,
+}
+
+/// A transaction on its way.
+struct Flight {
+    outcome: Pin<Box<dyn Future<Output = Result<Commit>> + Send>>,
+    cursor: Cursor,
+    span: Span,
+}
+
+/// The records of a transaction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    records: usize,
+    size_bytes: usize,
+    first: Position,
+    last: Position,
+}
+
+pub(crate) async fn session(cx: &mut Context) -> Ended {
+    show(cx, EdgeState::Starting);
+    let mut session = match Session::open(cx).await {
+        Ok(session) => session,
+        Err(ended) => return ended,
+    };
+    show(session.cx, EdgeState::Running);
+    let ended = match session.run().await {
+        Ok(()) => Ended::Stopped,
+        Err(ended) => ended,
+    };
+    session.drain_after(&ended).await;
+    let Session { source, reading, .. } = session;
+    drop(reading);
+    source.close().await;
+    ended
+}
+
+impl Session<'_> {
+    async fn run(&mut self) -> Result<(), Ended> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.flush_windows().await?;
+        loop {
+            let wanted = *self.cx.wanted.borrow();
+            match wanted {
+                Wanted::Stop => return self.drain().await,
+                Wanted::Pause => {
+                    self.drain().await?;
+                    show(self.cx, EdgeState::Paused);
+                    if self.cx.wanted.wait_for(|wanted| *wanted != Wanted::Pause).await.is_err() {
+                        return Ok(());
+                    }
+                    show(self.cx, EdgeState::Running);
+                    continue;
+                }
+                Wanted::Run => {}
+            }
+            let (portion, free) = (self.portion(), self.flights.len() < self.in_flight());
+            tokio::select! {
+                biased;
+                outcome = landed(&mut self.flights), if !self.flights.is_empty() => self.land(outcome).await?,
+                changed = self.cx.wanted.changed() => {
+                    if changed.is_err() {
+                        return self.drain().await;
+                    }
+                }
+                _ = ticks.tick() => self.tick().await?,
+                piece = self.reading.next(portion), if free => self.take(piece).await?,
+            }
+        }
+    }
+
+    async fn take(&mut self, piece: Piece) -> Result<(), Ended> {
+        match piece {
+            Piece::Records { records, next, size_bytes } => self.stage(records, next, size_bytes).await,
+            Piece::Idle(position) => {
+                self.idle = position;
+                self.announce();
+                Ok(())
+            }
+            Piece::Barrier { id, at } => {
+                self.progress.cursor.next = at.next();
+                self.submit(Effects::default(), Span::default()).await?;
+                self.drain().await?;
+                let arrived = self.cx.barriers.arrived(&self.cx.spec.id, &id, at);
+                let mut wanted = self.cx.wanted.clone();
+                tokio::select! {
+                    () = arrived => {}
+                    _ = wanted.wait_for(|wanted| *wanted == Wanted::Stop) => {}
+                }
+                Ok(())
+            }
+            Piece::Failed(error) => {
+                self.drain().await?;
+                Err(match judge(error, self.progress.cursor.next, &self.cx.source) {
+                    Ok(error) => Ended::Retry(error),
+                    Err(fault) => Ended::Failed(fault),
+                })
+            }
+        }
+    }
+
+    /// Makes a transaction of records and sends it on its way.
+    async fn stage(&mut self, records: Vec<Record>, next: Position, size_bytes: usize) -> Result<(), Ended> {
+        let mine: Vec<bool> = records.iter().map(|record| self.is_mine(record)).collect();
+        let chosen: Vec<Record>;
+        let selected: &[Record] = if mine.iter().all(|mine| *mine) {
+            &records
+        } else {
+            chosen = records.iter().zip(&mine).filter(|(_, mine)| **mine).map(|(record, _)| record.clone()).collect();
+            &chosen
+        };
+        let mut outputs = Outputs::of(selected.len());
+        self.cx.transform.apply(selected, &mut outputs).await.map_err(Ended::Retry)?;
+        let mut outcomes = outputs.into_outcomes(selected.len());
+        self.refuse_misfits(selected, &mut outcomes);
+        let mut outcomes = outcomes.into_iter();
+        let mut effects = Effects::default();
+        for (record, mine) in records.iter().zip(mine) {
+            match outcomes.next_if(mine) {
+                Some(outcome) => self.progress.pass(record, outcome, &mut effects).map_err(Ended::Failed)?,
+                None => self.progress.pass_by(record),
+            }
+        }
+        self.progress.cursor.next = next;
+        let span = Span {
+            records: records.len(),
+            size_bytes,
+            first: records.first().map_or(next, |record| record.position),
+            last: records.last().map_or(next, |record| record.position),
+        };
+        self.submit(effects, span).await?;
+        self.flush_windows().await
+    }
+
+    fn is_mine(&self, record: &Record) -> bool {
+        record.control.is_none() && (self.cx.spec.event_time.idle_ms.is_none() || self.streams.contains(&record.stream))
+    }
+
+    /// Records that do not fit the schema, and those that the sink was found to refuse.
+    fn refuse_misfits(&self, records: &[Record], outcomes: &mut [Outcome]) {
+        for (record, outcome) in records.iter().zip(outcomes) {
+            if let Some(schema) = &self.schema {
+                let payload = serde_json::from_slice(&record.payload);
+                let fits = payload.map_err(|error| format!("the payload is no JSON: {error}"));
+                if let Err(reason) = fits.and_then(|payload| schema.fits(&payload)) {
+                    outcome.fate = Fate::Refused(reason);
+                }
+            }
+            let found = self.cx.careful.iter().flat_map(|careful| &careful.found);
+            if let Some((_, reason)) = found.clone().find(|(position, _)| *position == record.position) {
+                outcome.fate = Fate::Refused(reason.clone());
+            }
+        }
+    }
+
+    /// Writes what windows are due without waiting for more records.
+    async fn flush_windows(&mut self) -> Result<(), Ended> {
+        while self.progress.windows.is_due(self.progress.cursor.watermark) {
+            let mut effects = Effects::default();
+            self.progress.finish(Results::Written, &mut effects);
+            self.send(effects, Span::default()).await?;
+        }
+        Ok(())
+    }
+
+    async fn submit(&mut self, mut effects: Effects, span: Span) -> Result<(), Ended> {
+        // While a culprit is looked for, results of windows go apart from records: no record is to be blamed for them.
+        let results = if self.cx.careful.is_some() { Results::Held } else { Results::Written };
+        self.progress.finish(results, &mut effects);
+        self.send(effects, span).await
+    }
+
+    /// Sends a transaction on its way: data, letters, windows and cursor, on the condition that the cursor stands where the one before leaves it.
+    async fn send(&mut self, effects: Effects, span: Span) -> Result<(), Ended> {
+        while self.flights.len() >= self.in_flight() {
+            let outcome = landed(&mut self.flights).await;
+            self.land(outcome).await?;
+        }
+        let Effects { outputs, letters, rows } = effects;
+        let (instance, cursor) = (&self.cx.instance, self.progress.cursor.clone());
+        let mut tx = self.cx.sink.begin();
+        instance.fill(&mut tx, outputs).map_err(|error| Ended::Failed(Fault::Invalid(error)))?;
+        for letter in letters {
+            instance.set_state(&mut tx, &self.name, letter.key(), Some(letter.encode()));
+        }
+        for (key, value) in rows {
+            instance.set_state(&mut tx, &self.name, key, value);
+        }
+        let next = cursor.encode();
+        instance.move_cursor(&mut tx, &self.name, Some(self.staged.clone()), next.clone());
+        match tx.submit(Ack::Durable).await {
+            Ok(pending) => {
+                self.staged = next;
+                self.flights.push_back(Flight { outcome: Box::pin(pending.wait()), cursor, span });
+                Ok(())
+            }
+            Err(refused) => {
+                let error = Error::from(refused);
+                // What is on its way may still land; the next session reads how far that came.
+                Err(self.lost(error, span))
+            }
+        }
+    }
+
+    /// A transaction is durable, or was refused.
+    async fn land(&mut self, outcome: Result<Commit>) -> Result<(), Ended> {
+        let Some(flight) = self.flights.pop_front() else { return Ok(()) };
+        if let Err(error) = outcome {
+            return Err(self.lost(error, flight.span));
+        }
+        self.cx.failures = 0;
+        let (cursor, span, windows) = (flight.cursor, flight.span, self.progress.windows.len() as u64);
+        let next = cursor.next;
+        self.cx.status.send_modify(|status| {
+            let before = status.cursor.as_ref().map(|cursor| cursor.counts).unwrap_or_default();
+            status.totals.commits += 1;
+            status.totals.records += span.records as u64;
+            status.totals.bytes += span.size_bytes as u64;
+            status.totals.counts.add(&cursor.counts, &before);
+            status.windows = windows;
+            status.applied = next;
+            status.cursor = Some(cursor);
+        });
+        self.announce();
+        if self.cx.careful.as_ref().is_some_and(|careful| next > careful.until) && self.flights.is_empty() {
+            self.cx.careful = None;
+            return Err(Ended::Again);
+        }
+        Ok(())
+    }
+
+    /// Says how far the sink has come, where the source has nothing more for this edge.
+    fn announce(&self) {
+        if !self.flights.is_empty() {
+            return;
+        }
+        let idle = self.idle;
+        self.cx.status.send_if_modified(|status| {
+            let further = idle > status.applied;
+            if further {
+                status.applied = idle;
+            }
+            further
+        });
+    }
+
+    /// What it means that a transaction did not get in.
+    fn lost(&mut self, error: Error, span: Span) -> Ended {
+        match error.kind() {
+            ErrorKind::Invalid if span.records == 0 => Ended::Failed(Fault::SinkRefuses(error)),
+            ErrorKind::Invalid => {
+                self.cx.status.send_modify(|status| status.totals.bisections += 1);
+                let careful = self.cx.careful.get_or_insert_with(|| Careful {
+                    limit: usize::MAX,
+                    until: span.last,
+                    found: Vec::new(),
+                });
+                if span.records == 1 {
+                    careful.found.push((span.first, error.message().to_owned()));
+                } else {
+                    careful.limit = (span.records / 2).max(1);
+                }
+                Ended::Again
+            }
+            ErrorKind::Conflict | ErrorKind::Backpressure | ErrorKind::Unavailable => Ended::Retry(error),
+            ErrorKind::OutcomeUnknown | ErrorKind::Fenced | ErrorKind::Closed => Ended::Failed(Fault::SinkEnded(error)),
+            _ => Ended::Failed(Fault::Invalid(error)),
+        }
+    }
+
+    /// Waits until nothing is on its way.
+    async fn drain(&mut self) -> Result<(), Ended> {
+        while !self.flights.is_empty() {
+            let outcome = landed(&mut self.flights).await;
+            self.land(outcome).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for what is still on its way when the session has failed: the next one must not begin before.
+    async fn drain_after(&mut self, ended: &Ended) {
+        if matches!(ended, Ended::Stopped) {
+            return;
+        }
+        while let Some(flight) = self.flights.pop_front() {
+            let _ = flight.outcome.await;
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), Ended> {
+        let next = self.progress.cursor.next;
+        // A look at the lag is worth no failure; reading says what is wrong with the source.
+        let Ok(view) = self.source.newest_view().await else { return Ok(()) };
+        let lag = self.source.lag(&view, &self.streams, next).await.unwrap_or_default();
+        let now = self.cx.env.now();
+        self.cx.status.send_modify(|status| {
+            let ingested = status.cursor.as_ref().map_or(i64::MIN, |cursor| cursor.ingested.0);
+            let known = lag > 0 && ingested != i64::MIN;
+            status.lag_records = lag;
+            status.lag_ms = if known { now.0.saturating_sub(ingested).max(0).unsigned_abs() } else { 0 };
+        });
+        // Records of others were passed: the cursor follows, so that it does not hold them in the source.
+        if self.flights.is_empty() && self.idle > next {
+            let reader = self.source.reader(&view).map_err(Context::fault)?;
+            if reader.last_record().await.ok().flatten().is_some_and(|last| last >= next) {
+                self.progress.cursor.next = self.idle;
+                self.submit(Effects::default(), Span::default()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn portion(&self) -> Portion {
+        portion(self.cx)
+    }
+
+    fn in_flight(&self) -> usize {
+        if self.cx.careful.is_some() { 1 } else { self.cx.spec.batch.in_flight as usize }
+    }
+}
+
+/// How much goes into one transaction.
+fn portion(cx: &Context) -> Portion {
+    let limit = cx.careful.as_ref().map_or(usize::MAX, |careful| careful.limit);
+    Portion { records: (cx.spec.batch.max_records as usize).min(limit), size_bytes: cx.spec.batch.max_bytes as usize }
+}
+
+/// The outcome of the oldest transaction on its way. A call that is given up loses nothing.
+async fn landed(flights: &mut VecDeque<Flight>) -> Result<Commit> {
+    match flights.front_mut() {
+        Some(flight) => flight.outcome.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Takes the next thing only where a condition holds.
+trait NextIf: Iterator {
+    fn next_if(&mut self, holds: bool) -> Option<Self::Item> {
+        if holds { self.next() } else { None }
+    }
+}
+
+impl<I: Iterator> NextIf for I {}

@@ -1,0 +1,180 @@
+//! Transforms: what an edge makes of the records of its source.
+//!
+//! A transform is a function of the record alone: no clock, no memory between records. What must be remembered (open windows) the
+//! edge keeps, in the transaction that moves its cursor. [`Pipeline`] is the transform that is declared by steps in a composition file; in Rust
+//! anything that implements [`Transform`] will do, see [`each`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use opendata_core::{Result, Timestamp};
+use opendata_log::{NewRecord, Record};
+use opendata_tsdb::Labels;
+use opendata_vector::Document;
+
+mod documents;
+mod each;
+mod metrics;
+mod pipeline;
+
+pub use each::{Each, each};
+pub use pipeline::Pipeline;
+pub(crate) use pipeline::check;
+
+use super::schema::Schema;
+use super::spec::{Aggregate, Digest, Window};
+
+/// What a transform makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Records of a log.
+    Records,
+    /// Samples of a TSDB.
+    Samples,
+    /// Documents of a vector instance.
+    Documents,
+}
+
+impl Kind {
+    /// The system that takes them.
+    #[must_use]
+    pub fn system(self) -> &'static str {
+        match self {
+            Self::Records => "log",
+            Self::Samples => "tsdb",
+            Self::Documents => "vector",
+        }
+    }
+}
+
+/// A metric that is taken over windows of event time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Windowed {
+    /// What is taken.
+    pub aggregate: Aggregate,
+    /// Over which windows.
+    pub window: Window,
+}
+
+/// One thing that is made of a record.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// A record for a stream of a log.
+    Append(Bytes, NewRecord),
+    /// A sample.
+    Sample(Labels, Timestamp, f64),
+    /// Something to be added to a running counter.
+    Add(Labels, Timestamp, f64),
+    /// A value for a windowed metric, by its index in [`Transform::windows`], at the record's event time.
+    Observe(u16, Labels, f64),
+    /// A document that takes the place of any other with its id.
+    Upsert(Box<Document>),
+    /// The id of a document to delete.
+    Delete(Bytes),
+}
+
+/// What became of each record of a batch: any number of outputs, or a reason why it does not fit. A record with neither was filtered.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Index of the record, and what was made of it. In order of the records.
+    made: Vec<(u32, Output)>,
+    refused: Vec<(u32, String)>,
+    event_times: Vec<Option<Timestamp>>,
+}
+
+impl Outputs {
+    /// Room for a batch of so many records.
+    #[must_use]
+    pub fn of(records: usize) -> Self {
+        Self { made: Vec::with_capacity(records), refused: Vec::new(), event_times: vec![None; records] }
+    }
+
+    /// Adds something made of the record at an index.
+    pub fn push(&mut self, index: usize, output: Output) {
+        self.made.push((index as u32, output));
+    }
+
+    /// Says that a record does not fit; whatever was made of it is taken back.
+    pub fn refuse(&mut self, index: usize, reason: impl Into<String>) {
+        let index = index as u32;
+        self.made.retain(|(of, _)| *of != index);
+        self.refused.push((index, reason.into()));
+    }
+
+    /// Says when the event of a record happened, where that is not the record's own event time.
+    pub fn set_event_time(&mut self, index: usize, time: Timestamp) {
+        if let Some(slot) = self.event_times.get_mut(index) {
+            *slot = Some(time);
+        }
+    }
+
+    /// What became of each record, in their order.
+    pub(crate) fn into_outcomes(mut self, records: usize) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(records);
+        self.event_times.resize(records, None);
+        outcomes.extend(self.event_times.into_iter().map(|event_time| Outcome { event_time, fate: Fate::Filtered }));
+        for (index, output) in self.made {
+            let Some(outcome) = outcomes.get_mut(index as usize) else { continue };
+            match &mut outcome.fate {
+                Fate::Made(outputs) => outputs.push(output),
+                fate => *fate = Fate::Made(vec![output]),
+            }
+        }
+        for (index, reason) in self.refused {
+            if let Some(outcome) = outcomes.get_mut(index as usize) {
+                outcome.fate = Fate::Refused(reason);
+            }
+        }
+        outcomes
+    }
+}
+
+/// What became of one record.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) event_time: Option<Timestamp>,
+    pub(crate) fate: Fate,
+}
+
+#[derive(Debug)]
+pub(crate) enum Fate {
+    Filtered,
+    Made(Vec<Output>),
+    Refused(String),
+}
+
+/// Makes something of records.
+#[async_trait]
+pub trait Transform: Send + Sync + 'static {
+    /// What it makes.
+    fn kind(&self) -> Kind;
+
+    /// Identifies it: another one where it makes anything else of the same records.
+    fn digest(&self) -> Digest;
+
+    /// The windowed metrics that [`Output::Observe`] speaks of.
+    fn windows(&self) -> &[Windowed] {
+        &[]
+    }
+
+    /// Checks it against the schema of the source.
+    ///
+    /// # Errors
+    /// `Invalid`, saying what does not fit.
+    fn check(&self, _schema: &Schema) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes something of a batch of records, in their order. A record that does not fit is [refused](Outputs::refuse), which is no error.
+    ///
+    /// # Errors
+    /// Something outside failed, and the whole batch is to be tried again.
+    async fn apply(&self, records: &[Record], outputs: &mut Outputs) -> Result<()>;
+}
+
+/// A transform that several edges share.
+pub type SharedTransform = Arc<dyn Transform>;
+
+#[cfg(test)]
+mod tests;
