@@ -50,6 +50,14 @@ impl SegmentId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(pub u8);
 
+impl Tag {
+    /// Whether, in a control segment, records of this kind are the slate's own and not the system's: cursors, for one.
+    #[must_use]
+    pub fn is_core(self) -> bool {
+        self.0 < 0x10
+    }
+}
+
 /// The first eight bytes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefix {
@@ -363,6 +371,12 @@ impl KeyRange {
             start: Bound::Included(Bytes::copy_from_slice(prefix)),
             end: successor(prefix).map_or(Bound::Unbounded, Bound::Excluded),
         }
+    }
+
+    /// All keys there are.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { start: Bound::Unbounded, end: Bound::Unbounded }
     }
 
     /// From one key, included, to another, excluded.

@@ -175,6 +175,15 @@ pub async fn release_checkpoint(store: &Store, path: &str, name: &str) -> Result
     Ok(store.admin(path)?.delete_checkpoint(checkpoint.id).await?)
 }
 
+/// Gives a checkpoint of a slate at a path another lifetime from now on; none means that it does not expire. Needs no writer.
+///
+/// # Errors
+/// `NotFound` if there is none of this name, or it has expired; what the store returned.
+pub async fn extend_checkpoint(store: &Store, path: &str, name: &str, lifetime: Option<Duration>) -> Result<()> {
+    let checkpoint = find(store, path, name).await?;
+    Ok(store.admin(path)?.refresh_checkpoint(checkpoint.id, lifetime).await?)
+}
+
 pub(crate) async fn find(store: &Store, path: &str, name: &str) -> Result<Checkpoint> {
     let all = checkpoints(store, path).await?;
     let names: Vec<_> = all.iter().map(|checkpoint| checkpoint.name.clone()).collect();

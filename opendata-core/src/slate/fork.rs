@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use slatedb::admin::CloneSourceSpec;
 use slatedb::config::{CloseOptions, FlushOptions, FlushType, Settings as Engine, WriteOptions};
 use slatedb::{Db, WriteBatch};
@@ -118,29 +119,42 @@ pub async fn delete(store: &Store, path: &str) -> Result<()> {
     delete_base(store, path).await
 }
 
-/// Deletes the slate that a fork of one instance was cut from, if there is one.
+/// Deletes the slates that a fork of one instance was cut from, or a joined slate was made of.
 async fn delete_base(store: &Store, path: &str) -> Result<()> {
-    let base = base_path(path);
-    let admin = store.admin(&base)?;
-    if admin.read_manifest(None).await?.is_some() {
-        admin.delete_db(true).await?;
+    let remove = async |base: String| {
+        let admin = store.admin(&base)?;
+        let found = admin.read_manifest(None).await?.is_some();
+        if found {
+            admin.delete_db(true).await?;
+        }
+        Ok::<_, Error>(found)
+    };
+    remove(base_path(path)).await?;
+    let mut number = 0;
+    while remove(joined_base_path(path, number)).await? {
+        number += 1;
     }
     Ok(())
+}
+
+/// Where a slate that is joined into another is cloned to first.
+pub(super) fn joined_base_path(path: &str, number: usize) -> String {
+    format!("{path}.base-{number}")
 }
 
 fn base_path(path: &str) -> String {
     format!("{path}.base")
 }
 
-struct Source<'a> {
-    store: &'a Store,
-    path: &'a str,
-    checkpoint: uuid::Uuid,
-    position: Position,
+pub(super) struct Source<'a> {
+    pub(super) store: &'a Store,
+    pub(super) path: &'a str,
+    pub(super) checkpoint: uuid::Uuid,
+    pub(super) position: Position,
 }
 
 impl Source<'_> {
-    async fn fork(&self, to: &str, instance: Option<&str>, router: &Router, env: &Env) -> Result<()> {
+    pub(super) async fn fork(&self, to: &str, instance: Option<&str>, router: &Router, env: &Env) -> Result<()> {
         let admin = self.store.admin(to)?;
         if admin.read_manifest(None).await?.is_some() {
             return Err(Error::conflict(format!("there is a slate at this path already, path={to}")));
@@ -163,9 +177,9 @@ impl Source<'_> {
         Box::pin(self.fork(&base, None, router, env)).await?;
         let base_full = self.store.slate_path(&base)?;
         let db = open_raw(self.store, &base, router).await?;
-        let settled = settle(&db, instance).await;
+        let settled = settle(&db).await;
         let closed = close_raw(&db).await;
-        let id = settled?;
+        let id = settled?.find(instance).map(|found: &Arc<Instance>| found.id)?;
         closed?;
         let admin = self.store.admin(to)?;
         let keep = move |prefix: &[u8]| belongs(prefix, id);
@@ -193,16 +207,9 @@ impl Source<'_> {
             }
             registry.slate_id = SlateId(env.random_uuid());
             let was_retired = registry.retired.take().is_some();
-            let mut batch = WriteBatch::new();
-            batch.put_bytes(Registry::key(), registry.encode());
-            let options = WriteOptions { seqnum: snapshot.seq() + 1 };
-            db.write_with_options(batch, &options).await.map_err(write_failure)?;
-            db.flush().await.map_err(write_failure)?;
-            if only.is_some() || was_retired {
-                // A careful opener reads the record from sorted files first, where it still is the parent's.
-                let flush_type = FlushType::MemTable;
-                db.flush_with_options(FlushOptions { flush_type }).await.map_err(write_failure)?;
-            }
+            // Where it would still be read as the parent's, it goes to sorted files.
+            let files = if only.is_some() || was_retired { Files::Sorted } else { Files::Log };
+            write_record(&db, registry.encode(), Position(snapshot.seq() + 1), files).await?;
             Ok::<_, Error>(())
         }
         .await;
@@ -214,7 +221,7 @@ impl Source<'_> {
 }
 
 /// Opens a slate's engine for a moment, without compaction and garbage collection.
-async fn open_raw(store: &Store, path: &str, router: &Router) -> Result<Db> {
+pub(super) async fn open_raw(store: &Store, path: &str, router: &Router) -> Result<Db> {
     let (cache, cache_id) = store.cache();
     let settings = Engine {
         flush_interval: None,
@@ -237,31 +244,46 @@ async fn open_raw(store: &Store, path: &str, router: &Router) -> Result<Db> {
 
 /// Ends the engine without writing sorted files: all that was written was flushed to the log, and the time a fork
 /// takes must not grow with what its parent had in memory.
-async fn close_raw(db: &Db) -> Result<()> {
+pub(super) async fn close_raw(db: &Db) -> Result<()> {
     Ok(db.close_with_options(CloseOptions::default().with_flush_type(None)).await?)
 }
 
-/// Moves everything from the log into sorted files. Returns the id of the instance.
-async fn settle(db: &Db, instance: &str) -> Result<InstanceId> {
+/// Moves everything from the log into sorted files. Returns the slate's record.
+pub(super) async fn settle(db: &Db) -> Result<Registry> {
     let snapshot = db.snapshot()?;
     let stored = snapshot.get(Registry::key()).await?;
     let stored = stored.ok_or_else(|| Error::corrupt_at(&Registry::key(), "the slate has no record of itself"))?;
-    let id = Registry::decode(&stored)?.find(instance).map(|found: &Arc<Instance>| found.id)?;
+    let registry = Registry::decode(&stored)?;
     // The record is written again because a memtable without a row is not flushed.
+    write_record(db, stored, Position(snapshot.seq() + 1), Files::Sorted).await?;
+    Ok(registry)
+}
+
+/// Where a slate's record has to be once it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Files {
+    /// In the log.
+    Log,
+    /// In sorted files: a careful opener looks there first.
+    Sorted,
+}
+
+/// Writes the slate's record at a position, durably.
+pub(super) async fn write_record(db: &Db, record: Bytes, at: Position, files: Files) -> Result<()> {
     let mut batch = WriteBatch::new();
-    batch.put_bytes(Registry::key(), stored);
-    let options = WriteOptions { seqnum: snapshot.seq() + 1 };
-    db.write_with_options(batch, &options).await.map_err(write_failure)?;
-    for flush_type in [FlushType::Wal, FlushType::MemTable] {
-        db.flush_with_options(FlushOptions { flush_type }).await.map_err(write_failure)?;
+    batch.put_bytes(Registry::key(), record);
+    db.write_with_options(batch, &WriteOptions { seqnum: at.0 }).await.map_err(write_failure)?;
+    db.flush_with_options(FlushOptions { flush_type: FlushType::Wal }).await.map_err(write_failure)?;
+    if files == Files::Sorted {
+        db.flush_with_options(FlushOptions { flush_type: FlushType::MemTable }).await.map_err(write_failure)?;
     }
-    Ok(id)
+    Ok(())
 }
 
 fn belongs(prefix: &[u8], id: InstanceId) -> bool {
     Prefix::decode(prefix).is_ok_and(|(prefix, _)| prefix.system == SystemId::SLATE || prefix.instance == id)
 }
 
-fn clone_failure(error: slatedb::Error) -> Error {
+pub(super) fn clone_failure(error: slatedb::Error) -> Error {
     Error::from(error).context("clone a slate")
 }

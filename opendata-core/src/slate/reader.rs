@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::caches::Caches;
 use super::checkpoint;
 use super::erased::SystemOf;
-use super::registry::Registry;
+use super::registry::{Ancestor, Registry, SlateId};
 use super::router::{Router, SegmentExtractor};
 use super::transaction::Handle;
 use super::view::{Access, Order, Row, Source, View, ViewInner};
@@ -130,6 +130,18 @@ impl SlateReader {
         let instance = view.0.registry.find(name)?;
         instance.check_system::<S>()?;
         Ok(Handle::new(view.0.registry.slate_id, instance))
+    }
+
+    /// The slate's identity.
+    #[must_use]
+    pub fn slate_id(&self) -> SlateId {
+        self.view().0.registry.slate_id
+    }
+
+    /// Where the slate was cloned from, nearest ancestor first.
+    #[must_use]
+    pub fn lineage(&self) -> Vec<Ancestor> {
+        self.view().0.registry.lineage.clone()
     }
 
     /// Moves to what is durable now, and returns it. If nothing was written since, that costs one request. A

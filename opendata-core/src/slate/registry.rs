@@ -186,6 +186,23 @@ impl Registry {
         Ok(instance)
     }
 
+    /// Takes an instance of another slate in, with its id and everything else.
+    pub(crate) fn adopt(&mut self, instance: &Instance) -> Result<()> {
+        if self.by_name.contains_key(&instance.name) {
+            return Err(Error::conflict(format!("two instances have the same name, name={}", instance.name)));
+        }
+        let taken = |found: &&Arc<Instance>| found.id == instance.id && found.system == instance.system;
+        if let Some(other) = self.by_name.values().find(taken) {
+            return Err(Error::conflict(format!(
+                "two instances have the same keys, and joining copies nothing, names=[{}, {}], system={}, id={}",
+                other.name, instance.name, instance.system_name, instance.id.0
+            )));
+        }
+        self.next_instance = self.next_instance.max(instance.id.0.saturating_add(1));
+        self.by_name.insert(Arc::clone(&instance.name), Arc::new(copy(instance)));
+        Ok(())
+    }
+
     pub(crate) fn rename(&mut self, from: &str, to: &str) -> Result<()> {
         check_name(to)?;
         if self.by_name.contains_key(to) {

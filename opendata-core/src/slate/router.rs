@@ -24,6 +24,11 @@ impl Router {
         self.systems.insert(system.id(), system);
     }
 
+    /// Registers what another knows.
+    pub(crate) fn take(&mut self, other: &Self) {
+        self.systems.extend(other.systems.iter().map(|(id, system)| (*id, Arc::clone(system))));
+    }
+
     pub(crate) fn system(&self, id: SystemId) -> Option<&Arc<dyn AnySystem>> {
         self.systems.get(&id)
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use opendata_core::env::Env;
-use opendata_core::key::SegmentId;
+use opendata_core::key::{KeyReader, SegmentId};
 use opendata_core::slate::wal::{Change, WalRow, WalTail};
 use opendata_core::slate::{Handle, SlateReader};
 use opendata_core::{Error, ErrorKind, Position, Result};
@@ -160,7 +160,7 @@ fn take(remote: &Remote, rows: Vec<WalRow>, prefix: &[u8]) -> Result<()> {
     let mut groups: BTreeMap<Position, RingGroup> = BTreeMap::new();
     for row in rows {
         let Change::Put(value) = row.change else { continue };
-        if !row.key.starts_with(prefix) {
+        if !row.key.starts_with(prefix) || is_core(&row.key)? {
             continue;
         }
         let (stream, last, control) = match Key::decode(&row.key)? {
@@ -188,6 +188,12 @@ fn take(remote: &Remote, rows: Vec<WalRow>, prefix: &[u8]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a row of the instance is the slate's own, such as a cursor that is kept with the log.
+fn is_core(key: &[u8]) -> Result<bool> {
+    let (prefix, tag, _) = KeyReader::new(key)?;
+    Ok(prefix.segment == SegmentId::CONTROL && tag.is_core())
 }
 
 /// What the keys of an instance begin with, whatever the segment.

@@ -213,3 +213,17 @@ async fn a_slow_follower_in_another_process_loses_nothing_either() {
     assert!(feed.stats().followers_behind >= 1);
     feed.stop().await;
 }
+
+#[tokio::test]
+async fn cursors_that_the_slate_keeps_with_the_log_are_passed_over_by_a_follower_elsewhere() {
+    let bed = Bed::new(Config::default()).await;
+    let feed = feed(&bed, 1 << 20).await;
+    let mut follower = feed.follow(FollowOptions::of(Streams::All)).await.unwrap();
+    let log = bed.slate.get::<Log>("events").unwrap();
+    let mut tx = bed.slate.begin();
+    tx.on(&log).append("s", "with a cursor");
+    tx.move_cursor(&log, "edge/e", None, "1".into());
+    tx.commit().await.unwrap();
+    assert_eq!(take(&mut follower, 1).await, ["with a cursor"]);
+    feed.stop().await;
+}

@@ -1,0 +1,97 @@
+//! Joining: several slates become one that shares all their files, without copying a row.
+//!
+//! It is the reverse of forking each instance into a slate of its own. The keys of two instances must not be the same ones, which
+//! they never are if the slates came from one, or if the instances are of different systems.
+
+use slatedb::admin::CloneSourceSpec;
+
+use super::checkpoint::{self, Checkpoint};
+use super::fork::{Files, Source, clone_failure, close_raw, joined_base_path, open_raw, settle, write_record};
+use super::registry::{Registry, SlateId};
+use super::router::Router;
+use super::{At, SlateReader};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::key::{Prefix, SystemId};
+use crate::store::Store;
+use crate::time::Position;
+
+/// Joins slates, each as it stood at its reader's checkpoint, into a new one at a path of the same store. The
+/// new slate names all of them as its ancestors; its positions go on behind the last of any. Returns that position. The time it takes does not
+/// grow with the data.
+///
+/// # Errors
+/// `Invalid` if there are fewer than two, or one is not a reader of a checkpoint; `Conflict` if two instances have the same name or
+/// the same keys, or there is something at the path; what the store returned.
+pub async fn join(sources: &[&SlateReader], to: &str) -> Result<Position> {
+    let [first, _, ..] = sources else {
+        return Err(Error::invalid(format!("at least two slates can be joined, slates={}", sources.len())));
+    };
+    let env = Env::system();
+    let (store, _, _, _) = first.parts();
+    let mut router = Router::default();
+    let mut joined = Registry::new(SlateId(env.random_uuid()), env.now());
+    for source in sources {
+        let (_, _, known, _) = source.parts();
+        router.take(known);
+        for instance in source.view().0.registry.instances() {
+            joined.adopt(instance)?;
+        }
+    }
+    if store.admin(to)?.read_manifest(None).await?.is_some() {
+        return Err(Error::conflict(format!("there is a slate at this path already, path={to}")));
+    }
+    let mut last = Position::ZERO;
+    let mut bases = Vec::new();
+    for (number, source) in sources.iter().enumerate() {
+        let base = joined_base_path(to, number);
+        let record = clone_settled(source, &base, &env).await?;
+        last = last.max(source.view().position());
+        // The clone says where it came from, and so does what it becomes a part of.
+        joined.lineage.extend(record.lineage);
+        bases.push(store.slate_path(&base)?);
+    }
+    unite(store, to, bases).await?;
+    let db = open_raw(store, to, &router).await?;
+    let written = async {
+        let at = Position(db.snapshot()?.seq()).max(last).next();
+        write_record(&db, joined.encode(), at, Files::Sorted).await?;
+        Ok::<_, Error>(at)
+    }
+    .await;
+    let closed = close_raw(&db).await;
+    let at = written?;
+    closed?;
+    Ok(at)
+}
+
+/// A union needs sources with nothing in their logs, so each is cloned whole and the clone is settled.
+async fn clone_settled(source: &SlateReader, base: &str, env: &Env) -> Result<Registry> {
+    let (store, path, router, at) = source.parts();
+    let At::Checkpoint(name) = at else {
+        return Err(Error::invalid("slates are joined at checkpoints; make them first"));
+    };
+    let Checkpoint { id, position, .. } = checkpoint::find(store, path, name).await?;
+    Source { store, path, checkpoint: id, position }.fork(base, None, router, env).await?;
+    let db = open_raw(store, base, router).await?;
+    let settled = settle(&db).await;
+    let closed = close_raw(&db).await;
+    let record = settled?;
+    closed?;
+    Ok(record)
+}
+
+async fn unite(store: &Store, to: &str, bases: Vec<object_store::path::Path>) -> Result<()> {
+    let mut bases = bases.into_iter();
+    let first = bases.next().ok_or_else(|| Error::invalid("nothing to join"))?;
+    let admin = store.admin(to)?;
+    // Each has a record of itself under the same key: none of them is taken, and a new one is written.
+    let keep = |prefix: &[u8]| Prefix::decode(prefix).is_ok_and(|(prefix, _)| prefix.system != SystemId::SLATE);
+    let builder = admin.create_clone_builder_from_source(CloneSourceSpec::new(first)).with_segment_filter(keep);
+    let builder = bases.fold(builder, |builder, base| builder.with_source(CloneSourceSpec::new(base)));
+    builder.build().await.map_err(clone_failure)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
