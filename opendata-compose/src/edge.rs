@@ -29,5 +29,6 @@ pub use letter::{Letter, LetterKind};
 pub use reset::{Letters, drop_letters, replay_letters, reset};
 pub use run::{Barriers, Edge, EdgeParts, NoBarriers, RunningEdge};
 pub use source::SourceAt;
+pub(crate) use source::streams_of;
 pub use spec::{EdgeSpec, Guarantee};
 pub use status::{EdgeState, EdgeStatus};

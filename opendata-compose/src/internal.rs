@@ -36,11 +36,13 @@ impl Parts {
 }
 
 /// Describes a composite.
+#[derive(Clone)]
 pub struct Builder {
     store: Store,
     path: String,
     parts: Parts,
     must_exist: bool,
+    reinstate: bool,
 }
 
 impl Builder {
@@ -83,6 +85,13 @@ impl Builder {
         self
     }
 
+    /// Opens a composite also if it is retired, and takes the mark away; see [`Slate::retire`].
+    #[must_use]
+    pub fn reinstate(mut self) -> Self {
+        self.reinstate = true;
+        self
+    }
+
     /// Opens the composite and takes it over from any other writer.
     ///
     /// # Errors
@@ -91,6 +100,9 @@ impl Builder {
         let mut builder = self.parts.describe(&self.store, &self.path);
         if self.must_exist {
             builder = builder.must_exist();
+        }
+        if self.reinstate {
+            builder = builder.reinstate();
         }
         Ok(InternalComposite { slate: builder.open().await?, parts: self.parts })
     }
@@ -115,7 +127,13 @@ impl InternalComposite {
     /// Begins to describe a composite at a path of a store.
     #[must_use]
     pub fn builder(store: &Store, path: &str) -> Builder {
-        Builder { store: store.clone(), path: path.to_owned(), parts: Parts::default(), must_exist: false }
+        Builder {
+            store: store.clone(),
+            path: path.to_owned(),
+            parts: Parts::default(),
+            must_exist: false,
+            reinstate: false,
+        }
     }
 
     /// A handle to an instance.

@@ -32,13 +32,25 @@
 //! # }
 //! ```
 
+pub mod branch;
+pub mod control;
+pub mod cut;
 pub mod edge;
+pub mod external;
 pub mod internal;
+pub mod plan;
+pub mod spec;
+pub mod systems;
 
+pub use cut::{CutOptions, PastComposition};
+pub use external::{ExternalComposite, Own, Token};
 pub use internal::{InternalComposite, Past};
-pub use opendata_core::slate::{Ack, At, Checkpoint, Commit, CommitError, Handle, Settings, Transaction, View};
+pub use opendata_core::slate::{
+    Ack, At, Checkpoint, Commit, CommitError, Handle, Pending, Settings, Transaction, View,
+};
 pub use opendata_core::store::{LocalDurability, Store, StoreOptions};
 pub use opendata_core::{DataSystem, Error, ErrorKind, Position, Result, Timestamp};
 pub use opendata_log::{self as log, Log};
 pub use opendata_tsdb::{self as tsdb, Tsdb, labels};
 pub use opendata_vector::{self as vector, Vector};
+pub use spec::{Composition, InstanceSpec, NodeSpec};

@@ -33,7 +33,7 @@ enum Compiled {
 enum End {
     Records,
     Metrics(MetricsStep),
-    Documents(DocumentsStep),
+    Documents(Box<DocumentsStep>),
 }
 
 /// Refuses an edge whose steps cannot be read, or do not fit the source's schema.
@@ -69,7 +69,7 @@ impl Pipeline {
                 Step::Route(route) => steps.push(Compiled::Route(Expr::parse(&field("route.stream"), &route.stream)?)),
                 Step::Split(text) => steps.push(Compiled::Split(Expr::parse(&field("split"), text)?)),
                 Step::ToMetrics(metrics) => end = End::Metrics(MetricsStep::new(metrics)?),
-                Step::ToDocuments(documents) => end = End::Documents(DocumentsStep::new(documents, open)?),
+                Step::ToDocuments(documents) => end = End::Documents(Box::new(DocumentsStep::new(documents, open)?)),
             }
         }
         Ok(Self { digest: spec.digest()?, event_time, steps, end })

@@ -1,0 +1,278 @@
+//! Promotion: a fork takes the place of main, by one entry of the control log.
+//!
+//! 1. `promote_begin` is said. From here on nobody who reads the log opens nodes of main for writing, and whoever has opened one looks at the log
+//!    again before he uses it.
+//! 2. Every slate of main is opened, which fences its writer, and retired, so that not even a program that knows nothing of
+//!    the control log can write to it.
+//! 3. Main now stands still. What it wrote since the cut that the fork began at is looked for; the policy says what becomes of it.
+//! 4. `promote_commit` is said: the fork is main, what was main is a branch that can be read and forked.
+//!
+//! If this process dies on the way, main stands still until the deadline has passed; then anyone says `promote_abort`, and the
+//! owners open their nodes again, which takes the mark of a retired slate away.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use opendata_core::slate::View;
+use opendata_core::{Error, Position, Result, Timestamp};
+use opendata_log::{Log, NewRecord, Record, ScanOptions};
+
+use crate::control::{Branch, Cut, MAIN, PromotePolicy, Said, State};
+use crate::external::{ExternalComposite, may_write};
+use crate::internal::InternalComposite;
+
+const DEADLINE: Duration = Duration::from_secs(120);
+/// Another process may open a node at the very moment it is fenced; it then finds the promotion and gives it up.
+const FENCING_TRIES: usize = 5;
+const REPLAY_BATCH: u64 = 1_000;
+
+/// What a promotion did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promoted {
+    /// The name that what was main has now.
+    pub former: String,
+    /// Nodes of main that had been written to since the cut that the fork began at, with their positions then and at the end.
+    pub moved: BTreeMap<String, (Position, Position)>,
+    /// How many records were appended to the fork's logs again.
+    pub rebased: u64,
+}
+
+impl ExternalComposite {
+    /// Puts a fork in the place of main. Processes that own nodes of main go on with the fork's slates under the same names; a process
+    /// that has the fork open closes it.
+    ///
+    /// Main has *moved* if since the cut its logs took records, or an instance that no edge writes to was written. Only records of logs can be
+    /// rebased; what edges made of them, they make again.
+    ///
+    /// # Errors
+    /// `Conflict` if main has moved and the policy does not say what to do, or if what moved cannot be rebased, or another promotion is
+    /// under way: main goes on as before. What the store returned.
+    pub async fn promote(&self, fork: &str, policy: PromotePolicy) -> Result<Promoted> {
+        let said = Said::PromoteBegin { fork: fork.to_owned(), policy, deadline: self.deadline(DEADLINE) };
+        let state = self.0.control.append(said).await?;
+        if self.0.branch == MAIN {
+            // Main's nodes that are open here are given up like everyone else's.
+            self.0.reconcile().await?;
+        }
+        let mut fenced = BTreeMap::new();
+        let outcome = self.promote_fenced(&state, fork, policy, &mut fenced).await;
+        for composite in fenced.into_values() {
+            let _: Result<()> = composite.close().await;
+        }
+        if let Err(error) = &outcome {
+            let reason = error.to_string();
+            let abort = |state: &State| {
+                let ours = state.promotion.as_ref().is_some_and(|promotion| promotion.fork == fork);
+                Ok(ours.then(|| Said::PromoteAbort { fork: fork.to_owned(), reason: reason.clone() }))
+            };
+            self.0.control.append_with(abort).await?;
+        }
+        self.0.reconcile().await?;
+        outcome
+    }
+
+    async fn promote_fenced(
+        &self,
+        state: &State,
+        fork: &str,
+        policy: PromotePolicy,
+        fenced: &mut BTreeMap<String, InternalComposite>,
+    ) -> Result<Promoted> {
+        let main = state.branch(MAIN)?;
+        let branch = state.branch(fork)?;
+        let base = branch.base.as_ref();
+        let base = base.ok_or_else(|| Error::invalid(format!("the branch did not begin at a cut, branch={fork}")))?;
+        if base.branch != MAIN && policy != PromotePolicy::Discard {
+            return Err(Error::conflict(format!(
+                "the fork did not begin at a cut of what is main now; all that main holds would be discarded, fork={fork}, began_at={}/{}",
+                base.branch, base.cut
+            )));
+        }
+        let cut = state.committed_cut(&base.cut)?;
+        let mut ends = BTreeMap::new();
+        for (node, path) in &main.nodes {
+            let (composite, end) = self.fence(main, node, path).await?;
+            fenced.insert(node.clone(), composite);
+            ends.insert(node.clone(), end);
+        }
+        let moved = match base.branch == MAIN {
+            true => moved(main, cut, fenced, &ends).await?,
+            // Another line altogether: all of it.
+            false => ends.iter().map(|(node, end)| (node.clone(), (Position::ZERO, *end))).collect(),
+        };
+        if !moved.is_empty() && policy == PromotePolicy::Refuse {
+            let nodes: Vec<_> = moved.keys().map(String::as_str).collect();
+            return Err(Error::conflict(format!(
+                "main was written to since the fork began; discard what it wrote, or rebase it, fork={fork}, cut={}, nodes=[{}]",
+                base.cut,
+                nodes.join(", ")
+            )));
+        }
+        let mut rebased = 0;
+        if policy == PromotePolicy::Rebase {
+            for (node, (from, _)) in &moved {
+                rebased += self.rebase(main, branch, (node, *from), fenced).await?;
+            }
+        }
+        let former = |state: &State| {
+            let mut number = state.promoted.len() + 1;
+            while state.branches.contains_key(&format!("former-{number}")) {
+                number += 1;
+            }
+            format!("former-{number}")
+        };
+        let mut name = String::new();
+        let commit = |state: &State| {
+            name = former(state);
+            Ok(Some(Said::PromoteCommit { fork: fork.to_owned(), former: name.clone() }))
+        };
+        self.0.control.append_with(commit).await?;
+        Ok(Promoted { former: name, moved, rebased })
+    }
+
+    /// Takes a node of main away from its writer for good. Returns the last position it has.
+    async fn fence(&self, main: &Branch, node: &str, path: &str) -> Result<(InternalComposite, Position)> {
+        let spec = main.spec.nodes.get(node).cloned().unwrap_or_default();
+        let mut tries = 0;
+        loop {
+            let builder = self.0.systems.describe(&self.0.store, path, &spec, &self.0.settings)?;
+            let composite = builder.env(self.0.env.clone()).must_exist().reinstate().open().await?;
+            match composite.slate().retire("another branch is being promoted to main").await {
+                Ok(end) => return Ok((composite, end)),
+                Err(error) if tries >= FENCING_TRIES => return Err(error.context(format_args!("fence node {node}"))),
+                Err(error) => tracing::info!(node, %error, "a node of main could not be fenced; trying again"),
+            }
+            let _: Result<()> = composite.close().await;
+            tries += 1;
+            tokio::time::sleep(Duration::from_millis(20 << tries)).await;
+        }
+    }
+
+    /// Appends what the logs of a node took since the cut to the fork's logs.
+    async fn rebase(
+        &self,
+        main: &Branch,
+        branch: &Branch,
+        (node, from): (&str, Position),
+        fenced: &BTreeMap<String, InternalComposite>,
+    ) -> Result<u64> {
+        let missing = || Error::not_found(format!("no such node, node={node}"));
+        let old = fenced.get(node).ok_or_else(missing)?;
+        let spec = main.spec.nodes.get(node).ok_or_else(missing)?;
+        if let Some(lost) =
+            direct_instances(main, node).into_iter().find(|i| spec.instances.get(i).is_some_and(|i| i.system != "log"))
+        {
+            return Err(Error::conflict(format!(
+                "only records of logs can be rebased; another instance was or may have been written to, node={node}, instance={lost}"
+            )));
+        }
+        let path = branch.nodes.get(node).ok_or_else(missing)?;
+        let described = self.0.systems.describe(
+            &self.0.store,
+            path,
+            branch.spec.nodes.get(node).ok_or_else(missing)?,
+            &self.0.settings,
+        )?;
+        // The fork's own writer is fenced meanwhile; it opens the node again unless the fork has become main.
+        let new = described.env(self.0.env.clone()).must_exist().open().await?;
+        let copied = copy_logs(&old.view(), &new, &direct_instances(main, node), (from, Timestamp(i64::MAX))).await;
+        let closed = new.close().await;
+        let copied = copied?;
+        closed?;
+        Ok(copied)
+    }
+
+    /// Whether nodes of the branch can be written now, as far as the control log is known here.
+    ///
+    /// # Errors
+    /// `Conflict` if a promotion is under way or the branch is no longer written; `NotFound` if it is gone.
+    pub fn check_writable(&self) -> Result<()> {
+        may_write(&self.0.control.state(), &self.0.branch)
+    }
+}
+
+/// The instances of a node that no edge writes to.
+pub(super) fn direct_instances(branch: &Branch, node: &str) -> Vec<String> {
+    let Some(spec) = branch.spec.nodes.get(node) else { return Vec::new() };
+    let fed = |instance: &str| branch.spec.edges_into(node).any(|edge| edge.to.instance.as_deref() == Some(instance));
+    spec.instances.keys().filter(|instance| !fed(instance)).cloned().collect()
+}
+
+/// The nodes that were written to since a cut, other than by edges and upkeep.
+async fn moved(
+    main: &Branch,
+    cut: &Cut,
+    fenced: &BTreeMap<String, InternalComposite>,
+    ends: &BTreeMap<String, Position>,
+) -> Result<BTreeMap<String, (Position, Position)>> {
+    let mut moved = BTreeMap::new();
+    for (node, composite) in fenced {
+        let end = ends.get(node).copied().unwrap_or_default();
+        let from = cut.members.get(node).map_or(Position::ZERO, |member| member.position);
+        if end == from {
+            continue;
+        }
+        let view = composite.view();
+        for instance in direct_instances(main, node) {
+            let is_log = main.spec.nodes.get(node).and_then(|spec| spec.instances.get(&instance));
+            let was = match is_log.is_some_and(|spec| spec.system == "log") {
+                true => {
+                    let log = composite.get::<Log>(&instance)?;
+                    view.on(&log)?.lag_all(from.next()).await? > 0
+                }
+                // What wrote to it, upkeep or an application, cannot be told apart: better refuse than lose.
+                false => true,
+            };
+            if was {
+                moved.insert(node.clone(), (from, end));
+            }
+        }
+    }
+    Ok(moved)
+}
+
+/// Appends to logs what another slate's logs of the same names took after a position and up to a time. Doing it again appends
+/// nothing twice, as long as the other slate says the same.
+pub(super) async fn copy_logs(
+    old: &View,
+    new: &InternalComposite,
+    instances: &[String],
+    (from, until): (Position, Timestamp),
+) -> Result<u64> {
+    let mut copied = 0;
+    for instance in instances {
+        let sink = new.get::<Log>(instance)?;
+        let options = ScanOptions::default().within(from.next()..);
+        let mut scan = old.get_reader::<Log>(instance)?.scan_with(options).await?;
+        let producer = format!("replay-after-{from}");
+        let (mut sequence, mut more) = (0, true);
+        while more {
+            let mut tx = new.begin();
+            let op = tx.on(&sink);
+            let mut taken = 0;
+            while taken < REPLAY_BATCH && more {
+                match scan.next().await? {
+                    // The time of taking in never goes back along positions.
+                    Some(record) if record.ingest_time <= until => {
+                        op.append_record(record.stream.clone(), again(&record));
+                        taken += 1;
+                    }
+                    _ => more = false,
+                }
+            }
+            if taken > 0 {
+                op.producer(&producer, sequence);
+                tx.commit().await?;
+                sequence += 1;
+                copied += taken;
+            }
+        }
+    }
+    Ok(copied)
+}
+
+/// A record as it is appended to another log: its own time stays, when and where it was taken in is new.
+fn again(record: &Record) -> NewRecord {
+    let new = NewRecord::new(record.payload.clone()).event_time(record.event_time).schema_id(record.schema_id);
+    record.headers.iter().fold(new, |new, (name, value)| new.header(name, value))
+}

@@ -1,0 +1,127 @@
+//! Going back: to a cut, or to any time.
+//!
+//! To a time means: the newest cut at or before it, and behind that the records that the logs took until then, appended again. Edges inside
+//! the branch make their sinks of them anew. What applications wrote directly into an instance that is no log comes back as it was in the cut.
+
+use std::time::Duration;
+
+use opendata_core::slate::At;
+use opendata_core::{Error, ErrorKind, Position, Result, Timestamp};
+
+use super::promote::{Promoted, copy_logs, direct_instances};
+use crate::control::{PromotePolicy, State};
+use crate::external::ExternalComposite;
+
+/// What going back to a time did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// The cut it began at.
+    pub cut: String,
+    /// How many records of logs were appended behind it.
+    pub records: u64,
+}
+
+impl ExternalComposite {
+    /// Puts main back to a cut: forks it and promotes the fork. What main was stays as a branch.
+    ///
+    /// # Errors
+    /// Those of [`fork`](Self::fork) and [`promote`](Self::promote).
+    pub async fn restore(&self, cut: &str) -> Result<Promoted> {
+        let fork = free_name(&*self.0.control.refresh().await?, &format!("restore-{cut}"));
+        self.fork(&fork, cut).await?;
+        self.promote(&fork, PromotePolicy::Discard).await
+    }
+
+    /// Forks main as it was at a time: the newest cut at or before it, and behind that what the logs took until then. Positions of
+    /// the records that are appended again are new ones.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no cut from that time or earlier, or the logs no longer hold what came between; those of [`fork`](Self::fork).
+    pub async fn fork_at_time(&self, name: &str, time: Timestamp) -> Result<Replayed> {
+        let state = self.0.control.refresh().await?;
+        let (cut, found) = state
+            .newest_cut(&self.0.branch, time)
+            .ok_or_else(|| Error::not_found(format!("there is no cut from that time or earlier, time={time}")))?;
+        // The slates that were written then, and what they took after the cut.
+        let branch = state.branch(&found.branch)?.clone();
+        let (cut, found) = (cut.to_owned(), found.clone());
+        self.fork(name, &cut).await?;
+        let paths = self.0.control.state().branch(name)?.nodes.clone();
+        let mut records = 0;
+        for (node, path) in &paths {
+            let logs: Vec<String> = direct_instances(&branch, node)
+                .into_iter()
+                .filter(|instance| {
+                    let spec = found.spec.nodes.get(node).and_then(|node| node.instances.get(instance));
+                    spec.is_some_and(|spec| spec.system == "log")
+                })
+                .collect();
+            let (Some(old), Some(member)) = (branch.nodes.get(node), found.members.get(node)) else { continue };
+            if logs.is_empty() {
+                continue;
+            }
+            let spec = found.spec.nodes.get(node).cloned().unwrap_or_default();
+            let now = self.0.systems.describe_any(&self.0.store, old).read(At::Latest).await?;
+            let fork = self.0.systems.describe(&self.0.store, path, &spec, &self.0.settings)?;
+            let fork = fork.env(self.0.env.clone()).must_exist().open().await?;
+            let copied = copy_logs(&now.view(), &fork, &logs, (member.position, time)).await;
+            let closed = fork.close().await;
+            records += copied?;
+            closed?;
+        }
+        Ok(Replayed { cut, records })
+    }
+
+    /// Puts main back to a time; see [`fork_at_time`](Self::fork_at_time). The fork's edges are let run until they have caught up.
+    ///
+    /// # Errors
+    /// Those of [`fork_at_time`](Self::fork_at_time) and [`promote`](Self::promote).
+    pub async fn restore_to(&self, time: Timestamp) -> Result<(Replayed, Promoted)> {
+        let fork = free_name(&*self.0.control.refresh().await?, &format!("restore-to-{}", time.0));
+        let replayed = self.fork_at_time(&fork, time).await?;
+        Ok((replayed, self.promote(&fork, PromotePolicy::Discard).await?))
+    }
+
+    /// Waits until every edge that runs in this process, or can be looked at from here, has applied all that its source held when this
+    /// was called.
+    ///
+    /// # Errors
+    /// `Unavailable` if that is not so within `timeout`; what the store returned.
+    pub async fn wait_caught_up(&self, timeout: Duration) -> Result<()> {
+        let spec = self.spec()?;
+        let (order, feedback) = spec.sinks_first();
+        for node in order.iter().rev() {
+            for edge in spec.edges_out_of(node).filter(|edge| !feedback.contains(&edge.id)) {
+                if edge.to.is_external() {
+                    continue;
+                }
+                let position = match self.node_if_owned(node) {
+                    Some(composite) => composite.durable_view().position(),
+                    None => match self.reader(node).await {
+                        Ok(reader) => reader.view().position(),
+                        Err(error) if error.kind() == ErrorKind::NotFound => Position::ZERO,
+                        Err(error) => return Err(error),
+                    },
+                };
+                let arrived = self.wait_for_edge(edge, position);
+                let arrived = tokio::time::timeout(timeout, arrived).await;
+                arrived.map_err(|_| {
+                    Error::unavailable(format!("an edge has not caught up in time, edge={}", edge.id))
+                })??;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn free_name(state: &State, wanted: &str) -> String {
+    let taken = |name: &str| state.branches.contains_key(name) || state.promoted(name);
+    if !taken(wanted) {
+        return wanted.to_owned();
+    }
+    let mut number = 2;
+    while taken(&format!("{wanted}-{number}")) {
+        number += 1;
+    }
+    format!("{wanted}-{number}")
+}

@@ -1,0 +1,133 @@
+//! Sweeping: what aborted and released cuts, discarded forks and broken-off promotions leave behind.
+
+use std::collections::BTreeSet;
+
+use opendata_core::slate::{self, checkpoints, release_checkpoint};
+use opendata_core::{ErrorKind, Result};
+
+use crate::control::{BranchPhase, Cut, CutPhase, Said, State};
+use crate::external::Inner;
+
+impl Inner {
+    /// Ends what is overdue, lets go of what has expired, and deletes what nothing speaks of any more. Any process may do it at any
+    /// time; it never touches a cut that is being taken within its deadline.
+    pub(crate) async fn sweep(&self) -> Result<()> {
+        let state = self.control.refresh().await?;
+        let now = self.env.now();
+        for (name, cut) in &state.cuts {
+            if cut.is_open() && now > cut.deadline {
+                self.abort_overdue(name).await?;
+            }
+            let expired = cut.expires.is_some_and(|expires| expires <= now);
+            if cut.phase == CutPhase::Committed
+                && expired
+                && cut.tags.is_empty()
+                && state.forks_of(name).next().is_none()
+            {
+                self.try_say(|state| {
+                    let still = state.cuts.get(name).is_some_and(|cut| cut.phase == CutPhase::Committed);
+                    (still && state.forks_of(name).next().is_none()).then(|| Said::CutRelease { cut: name.clone() })
+                })
+                .await?;
+            }
+        }
+        self.sweep_branches().await?;
+        self.sweep_checkpoints().await
+    }
+
+    /// Aborts a cut unless it was committed meanwhile: the control log decides which came first.
+    pub(super) async fn abort_overdue(&self, name: &str) -> Result<()> {
+        self.try_say(|state| {
+            let overdue = state.cuts.get(name).is_some_and(|cut| cut.is_open() && self.env.now() > cut.deadline);
+            overdue.then(|| Said::CutAbort { cut: name.to_owned(), reason: "its deadline has passed".to_owned() })
+        })
+        .await
+    }
+
+    async fn try_say(&self, decide: impl Fn(&State) -> Option<Said> + Send + Sync) -> Result<()> {
+        self.control.append_with(|state| Ok(decide(state))).await.map(drop)
+    }
+
+    /// Deletes the slates of discarded branches as soon as no other slate shares their files, and gives up what was never finished.
+    async fn sweep_branches(&self) -> Result<()> {
+        let state = self.control.refresh().await?;
+        let now = self.env.now();
+        for (name, branch) in &state.branches {
+            match branch.phase {
+                BranchPhase::Making(deadline) if now > deadline => {
+                    self.control.append(Said::Discard { fork: name.clone() }).await?;
+                }
+                BranchPhase::Discarding => self.delete_branch(name, &branch.nodes).await?,
+                _ => {}
+            }
+        }
+        if let Some(promotion) = &state.promotion
+            && now > promotion.deadline
+        {
+            self.try_say(|state| {
+                let overdue = state.promotion.as_ref().is_some_and(|p| now > p.deadline);
+                let fork = state.promotion.as_ref().map(|p| p.fork.clone())?;
+                overdue.then(|| Said::PromoteAbort { fork, reason: "its deadline has passed".to_owned() })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_branch(&self, name: &str, nodes: &std::collections::BTreeMap<String, String>) -> Result<()> {
+        let mut left = false;
+        for path in nodes.values() {
+            match slate::delete(&self.store, path).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                // Forks still share its files: it goes when they are gone or have rewritten them.
+                Err(error) if error.kind() == ErrorKind::Conflict => left = true,
+                Err(error) => return Err(error),
+            }
+        }
+        if !left {
+            self.try_say(|state| {
+                let discarding = state.branches.get(name).is_some_and(|b| b.phase == BranchPhase::Discarding);
+                discarding.then(|| Said::Discarded { fork: name.to_owned() })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of the checkpoints of cuts that have ended without being committed, or were let go.
+    async fn sweep_checkpoints(&self) -> Result<()> {
+        let state = self.control.refresh().await?;
+        let paths: BTreeSet<&String> = state
+            .branches
+            .values()
+            .filter(|branch| branch.phase != BranchPhase::Discarded)
+            .flat_map(|branch| branch.nodes.values())
+            .collect();
+        for path in paths {
+            let found = match checkpoints(&self.store, path).await {
+                Ok(found) => found,
+                // Not made yet, or deleted.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            for checkpoint in found {
+                let Some(cut) = checkpoint.name.strip_prefix("cut-") else { continue };
+                if state.cuts.get(cut).is_some_and(|cut| !is_over(cut)) || !state.cuts.contains_key(cut) {
+                    continue;
+                }
+                let released = release_checkpoint(&self.store, path, &checkpoint.name).await;
+                match released {
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether nobody needs a cut's checkpoints any more.
+fn is_over(cut: &Cut) -> bool {
+    matches!(cut.phase, CutPhase::Aborted | CutPhase::Released)
+}
