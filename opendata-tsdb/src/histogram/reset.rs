@@ -6,17 +6,15 @@ use super::buckets::pairs;
 use super::{Buckets, CounterReset, Histogram, bounds};
 
 impl Histogram {
-    /// Whether this histogram began anew after `before`: by its hint, or else by a count that fell.
+    /// Whether this histogram began anew after `before`: by its hint, or by a count that fell.
+    ///
+    /// That the hint denies it is no proof: samples may have come late, or been deleted, since it was made.
     ///
     /// A change of schema or zero bucket counts only where it is none that a client makes to save buckets (coarser, wider). Gauges
     /// are looked at as if they were counters.
     #[must_use]
     pub fn is_reset_after(&self, before: &Self) -> bool {
-        match self.counter_reset {
-            CounterReset::Reset => true,
-            CounterReset::NotReset => false,
-            CounterReset::Unknown | CounterReset::Gauge => self.fell_below(before),
-        }
+        self.counter_reset == CounterReset::Reset || self.fell_below(before)
     }
 
     /// The same without believing the hint, as for histograms that need not have followed one another when they were stored.

@@ -1,6 +1,7 @@
 //! Runs a script and compares.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use opendata_core::{Result, Timestamp};
@@ -53,9 +54,12 @@ pub(crate) fn run(text: &str) -> Vec<Outcome> {
                 }
             }
             Ok(Command::Eval(eval)) => {
-                let (failure, remark) = match runtime.block_on(check(&engine, &memory, &eval)) {
-                    Ok(remark) => (None, remark),
-                    Err(failure) => (Some(failure), None),
+                // One query that panics must not hide the others.
+                let one = AssertUnwindSafe(|| runtime.block_on(check(&engine, &memory, &eval)));
+                let (failure, remark) = match catch_unwind(one) {
+                    Ok(Ok(remark)) => (None, remark),
+                    Ok(Err(failure)) => (Some(failure), None),
+                    Err(_) => (Some("panicked".to_owned()), None),
                 };
                 outcomes.push(Outcome { line: eval.line, query: eval.query.clone(), failure, remark });
             }

@@ -53,19 +53,21 @@ pub(crate) struct Expect {
 /// A text that a message must be, or that it must match.
 #[derive(Debug)]
 pub(crate) enum Wanted {
+    /// Nothing in particular.
+    Any,
     Text(String),
     Regex(Box<Regex>),
 }
 
 impl Wanted {
-    fn parse(text: &str) -> Result<Option<Self>, String> {
+    fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim_start_matches([':', ' ']);
         if let Some(text) = text.strip_prefix("msg:") {
-            return Ok(Some(Self::Text(text.trim().to_owned())));
+            return Ok(Self::Text(text.trim().to_owned()));
         }
         match text.strip_prefix("regex:") {
-            Some(pattern) => Self::regex(pattern.trim()).map(Some),
-            None if text.is_empty() => Ok(None),
+            Some(pattern) => Self::regex(pattern.trim()),
+            None if text.is_empty() => Ok(Self::Any),
             None => Err(format!("neither msg nor regex: {text}")),
         }
     }
@@ -76,6 +78,7 @@ impl Wanted {
 
     pub(crate) fn matches(&self, message: &str) -> bool {
         match self {
+            Self::Any => true,
             Self::Text(text) => text == message,
             Self::Regex(regex) => regex.is_match(message),
         }
@@ -195,7 +198,7 @@ fn expectation(line: &str, expect: &mut Expect) -> Result<(), String> {
         } else {
             let word = what.split([' ', ':']).next().unwrap_or_default();
             let wanted =
-                if matches!(word, "fail" | "warn" | "info") { Wanted::parse(&what[word.len()..])? } else { None };
+                if matches!(word, "fail" | "warn" | "info") { Some(Wanted::parse(&what[word.len()..])?) } else { None };
             match word {
                 "fail" => {
                     expect.fail = true;

@@ -11,6 +11,7 @@ use crate::promql::queries::vector;
 use crate::promql::{STALE_NAN, is_stale};
 
 mod native;
+mod stored;
 
 /// Series in memory.
 struct Memory(Vec<Series>);

@@ -10,7 +10,7 @@ use opendata_core::{Error, Result};
 use super::aggregate::{Groups, Key};
 use super::{Eval, Merged, Sink, drops_name};
 use crate::histogram::{CounterReset, Histogram, TrimSide};
-use crate::labels::{Labels, METRIC_NAME};
+use crate::labels::{Labels, METRIC_NAME, Quoted};
 use crate::promql::ast::{Binary, BinaryOp, Comparison, Expr, Fill, Group, LabelSet, Type};
 use crate::promql::column::{Bits, Cell, Column, Grid, Row};
 use crate::promql::kernel::Step;
@@ -272,6 +272,20 @@ impl Cells<'_> {
     }
 }
 
+/// Labels all in braces, the name among them: as the reference lists series in errors.
+struct Braced<'a>(&'a Labels);
+
+impl std::fmt::Display for Braced<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("{")?;
+        for (index, label) in self.0.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(f, "{comma}{}={}", label.name(), Quoted(label.value()))?;
+        }
+        f.write_str("}")
+    }
+}
+
 fn changed(histogram: &Arc<Histogram>, change: impl Fn(&mut Histogram)) -> Option<Cell> {
     let mut histogram = Histogram::clone(histogram);
     change(&mut histogram);
@@ -290,13 +304,17 @@ impl Join<'_> {
                 both.and(&row.column.present);
                 if both.overlaps(anything) || (filled && !both.is_none()) {
                     let side = if self.many_is_left { "right" } else { "left" };
-                    let what = "several series match on the side where they must be unique";
+                    let what = format!("found duplicate series for the match group {}", Braced(&group));
                     let (a, b) = if other.labels < row.labels {
                         (&other.labels, &row.labels)
                     } else {
                         (&row.labels, &other.labels)
                     };
-                    let text = format!("{what}, side={side}, group={group}, series={a} and {b}");
+                    let (a, b) = (Braced(a), Braced(b));
+                    let text = format!(
+                        "{what} on the {side} hand-side of the operation: [{a}, {b}];many-to-many matching not allowed: \
+                        matching labels must be unique on one side"
+                    );
                     return Err(Error::invalid(text));
                 }
             }
@@ -350,7 +368,7 @@ impl Join<'_> {
     fn take(&self, group: &Labels, steps: &Bits, labels: &Labels, taken: &mut Groups<Bits>) -> Result<()> {
         let twice = taken.get(group).is_some_and(|bits| bits.overlaps(steps));
         if twice && self.binary.matching.group == Group::OneToOne {
-            let what = "several series match one: `group_left` or `group_right` allows that";
+            let what = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
             return Err(Error::invalid(format!("{what}, group={group}, series={labels}")));
         }
         taken.update(group.clone(), || Bits::none(self.grid.count), |bits| bits.or(steps));
@@ -366,7 +384,7 @@ impl Join<'_> {
         out: &mut Groups<Joined>,
     ) -> Result<()> {
         if out.get(&labels).is_some_and(|joined| joined.matched.overlaps(&steps)) {
-            let what = "several series of the result have the same labels: the group modifier must keep them apart";
+            let what = "multiple matches for labels: grouping labels must ensure unique matches";
             return Err(Error::invalid(format!("{what}, labels={labels}")));
         }
         let drop_name = drop_name || drops_name(self.binary.op, self.binary.comparison);

@@ -46,7 +46,6 @@ impl Eval<'_> {
 
     fn check_argument(&self, op: AggregateOp, expr: &Expr, argument: &Scalar, grid: &Grid) -> Result<()> {
         let values = (0..grid.count).map(|step| argument.at(step));
-        let place = expr.span.place(self.query);
         match op {
             AggregateOp::Quantile => {
                 if let Some(phi) = values.into_iter().find(|phi| !(0.0..=1.0).contains(phi)) {
@@ -55,7 +54,7 @@ impl Eval<'_> {
             }
             _ if values.clone().any(f64::is_nan) => {
                 let what = if op == AggregateOp::LimitRatio { "Ratio" } else { "Parameter" };
-                return Err(Error::invalid(format!("{what} value is NaN, at={place}")));
+                return Err(Error::invalid(format!("{what} value is NaN")));
             }
             AggregateOp::LimitRatio => {
                 if let Some(ratio) = values.into_iter().find(|ratio| !(-1.0..=1.0).contains(ratio)) {

@@ -8,15 +8,15 @@ use crate::histogram::{Buckets, Histogram};
 use crate::promql::SampleValue;
 
 /// Count, sum, and the buckets with index 0 to 3.
-type Numbers = [f64; 6];
+pub(super) type Numbers = [f64; 6];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Plain {
+pub(super) enum Plain {
     Float(f64),
     Histogram(Numbers),
 }
 
-fn histogram(numbers: Numbers) -> Histogram {
+pub(super) fn histogram(numbers: Numbers) -> Histogram {
     let [count, sum, buckets @ ..] = numbers;
     let populated = (0..).zip(buckets).filter(|(_, count)| *count != 0.0);
     Histogram { count, sum, positive: Buckets::from_indexed(populated), ..Histogram::default() }
