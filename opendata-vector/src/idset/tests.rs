@@ -32,7 +32,7 @@ fn list(set: &IdSet) -> Vec<u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn is_a_set(a in ids(), b in ids()) {
