@@ -59,14 +59,15 @@ mod plan;
 #[cfg(test)]
 mod queries;
 mod selectors;
-mod storage;
+pub(crate) mod storage;
 mod value;
 
+pub use budget::{Exceeded, Limit};
 pub use engine::{Engine, EngineConfig};
 pub(crate) use number::Kahan;
 pub use selectors::{parse_selector, selectors};
-pub use storage::{SampleValue, Series, Storage};
-pub use value::{Annotations, Answer, Sample, Value};
+pub use storage::{Found, SampleValue, Series, Storage};
+pub use value::{Annotations, Answer, Sample, Statistics, Value};
 
 /// The bits of the NaN that marks a series as ended (the value the reference writes).
 pub const STALE_NAN: f64 = f64::from_bits(0x7ff0_0000_0000_0002);

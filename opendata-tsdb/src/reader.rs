@@ -4,11 +4,9 @@
 //! windows it needs. Samples that are not sealed yet come from the head: from the writer's memory where the view has
 //! it, else from the slabs. Both give the same answer.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use async_trait::async_trait;
-use futures::{StreamExt, TryStreamExt, stream};
 use opendata_core::key::SegmentId;
 use opendata_core::slate::InstanceView;
 use opendata_core::{Position, Result};
@@ -20,19 +18,19 @@ use crate::index::{Index, at};
 use crate::key::{Key, Keys};
 use crate::labels::Labels;
 use crate::matcher::Matcher;
-use crate::promql::{Series, Storage};
 use crate::record::deletion::Deletions;
 use crate::record::name::Sketch;
 
 mod beside;
+mod cache;
+mod found;
 mod samples;
 mod select;
 mod statistics;
 
 pub use statistics::{Statistics, Top};
 
-/// How many buckets of one query are read at a time.
-const BUCKETS_AT_ONCE: usize = 8;
+use cache::{Cache, Stored};
 
 /// Reads one TSDB instance at one view. Cheap to clone.
 #[derive(Clone)]
@@ -40,15 +38,7 @@ pub struct Reader {
     view: InstanceView<Tsdb>,
     index: Index,
     calendar: Calendar,
-    /// What was read without the writer's state: kept for the next query on this reader.
-    kept: Arc<Mutex<Kept>>,
-}
-
-#[derive(Default)]
-struct Kept {
-    buckets: Option<Arc<Vec<SegmentId>>>,
-    heads: HashMap<SegmentId, Arc<Head>>,
-    deletions: Option<Arc<Deletions>>,
+    cache: Arc<Cache>,
 }
 
 /// What a bucket holds.
@@ -70,7 +60,8 @@ impl Reader {
     pub(crate) fn new(view: InstanceView<Tsdb>) -> Self {
         let index = Index { view: view.view().clone(), keys: Keys::new(view.prefix(SegmentId::CONTROL)) };
         let calendar = view.config().calendar();
-        Self { view, index, calendar, kept: Arc::default() }
+        let cache = view.cache();
+        Self { view, index, calendar, cache }
     }
 
     /// The position this reader shows.
@@ -136,9 +127,14 @@ impl Reader {
                 [] => None,
                 _ => Some(self.ids(bucket, matchers).await?),
             };
-            for (value, having) in self.postings(bucket, name, "").await? {
-                if ids.as_ref().is_none_or(|ids| !ids.is_disjoint(&having)) {
-                    values.insert(value);
+            let count = self.series_count(bucket).await?;
+            for (value, having) in self.values(bucket, name, "", count).await?.iter() {
+                let is_there = match &ids {
+                    Some(ids) => !ids.is_disjoint(having),
+                    None => having.min().is_some_and(|first| first < count),
+                };
+                if is_there && !values.contains(value.as_ref()) {
+                    values.insert(value.to_string());
                 }
             }
         }
@@ -199,16 +195,29 @@ impl Reader {
     }
 
     async fn stored_buckets(&self) -> Result<Arc<Vec<SegmentId>>> {
-        if let Some(buckets) = &self.kept().buckets {
-            return Ok(Arc::clone(buckets));
+        let position = self.position();
+        if let Some((_, buckets)) = self.cache.buckets.get(&()).filter(|(at, _)| *at == position) {
+            return Ok(buckets);
         }
         let buckets = Arc::new(self.index.buckets().await?);
-        self.kept().buckets = Some(Arc::clone(&buckets));
+        self.cache.buckets.put((), (position, Arc::clone(&buckets)));
         Ok(buckets)
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is known of a bucket at this position without the writer's memory.
+    fn stored(&self, bucket: SegmentId) -> Stored {
+        let position = self.position();
+        let known = self.cache.stored.get(&bucket).filter(|known| known.position == position);
+        known.unwrap_or(Stored { position, series: None, head: None })
+    }
+
+    async fn stored_count(&self, bucket: SegmentId) -> Result<u32> {
+        if let Some(series) = self.stored(bucket).series {
+            return Ok(series);
+        }
+        let series = self.index.count(bucket).await?;
+        self.cache.stored.put(bucket, Stored { series: Some(series), ..self.stored(bucket) });
+        Ok(series)
     }
 
     /// The deletions that are not carried out yet.
@@ -216,11 +225,12 @@ impl Reader {
         if let Some(state) = self.view.state() {
             return Ok(Arc::clone(&state.deletions));
         }
-        if let Some(deletions) = &self.kept().deletions {
-            return Ok(Arc::clone(deletions));
+        let position = self.position();
+        if let Some((_, deletions)) = self.cache.deletions.get(&()).filter(|(at, _)| *at == position) {
+            return Ok(deletions);
         }
         let deletions = Arc::new(self.index.deletions().await?);
-        self.kept().deletions = Some(Arc::clone(&deletions));
+        self.cache.deletions.put((), (position, Arc::clone(&deletions)));
         Ok(deletions)
     }
 
@@ -238,50 +248,12 @@ impl Reader {
         if let Some(state) = self.view.state() {
             return Ok(state.heads.get(&bucket).cloned().unwrap_or_default());
         }
-        if let Some(head) = self.kept().heads.get(&bucket) {
-            return Ok(Arc::clone(head));
+        if let Some(head) = self.stored(bucket).head {
+            return Ok(head);
         }
         let head = Arc::new(self.index.head(bucket, &*self.deletions().await?).await?);
-        self.kept().heads.insert(bucket, Arc::clone(&head));
+        self.cache.stored.put(bucket, Stored { head: Some(Arc::clone(&head)), ..self.stored(bucket) });
         Ok(head)
-    }
-}
-
-#[async_trait]
-impl Storage for Reader {
-    async fn select(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Series>> {
-        let buckets = self.buckets_in(start_ms, end_ms).await?;
-        let parts: Vec<_> =
-            buckets.into_iter().map(|bucket| self.select_bucket(bucket, matchers, (start_ms, end_ms))).collect();
-        let mut parts = stream::iter(parts).buffered(BUCKETS_AT_ONCE);
-        let mut all: Vec<Series> = Vec::new();
-        let mut places: HashMap<Labels, usize> = HashMap::new();
-        while let Some(part) = parts.try_next().await? {
-            if all.is_empty() {
-                all = part;
-                continue;
-            }
-            if places.is_empty() {
-                places = all.iter().enumerate().map(|(place, series)| (series.labels.clone(), place)).collect();
-            }
-            // Buckets come in time order and do not overlap, so their samples follow one another.
-            for mut series in part {
-                match places.get(&series.labels).and_then(|place| all.get_mut(*place)) {
-                    Some(known) => {
-                        let offset = u32::try_from(known.timestamps.len()).unwrap_or(u32::MAX);
-                        let histograms = series.histograms.into_iter().map(|(at, one)| (offset + at, one));
-                        known.histograms.extend(histograms);
-                        known.timestamps.append(&mut series.timestamps);
-                        known.values.append(&mut series.values);
-                    }
-                    None => {
-                        places.insert(series.labels.clone(), all.len());
-                        all.push(series);
-                    }
-                }
-            }
-        }
-        Ok(all)
     }
 }
 

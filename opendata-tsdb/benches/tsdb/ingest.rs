@@ -145,7 +145,7 @@ fn ours(plan: &Plan) -> Option<Peer> {
         println!("the program did not start: {log}");
         return None;
     }
-    Some(Peer { name: "ours", address, prefix: "/v1/tsdb/metrics".to_owned(), dir: data, process })
+    Some(Peer { name: "ours", address, prefix: "/v1/tsdb/metrics".to_owned(), dir: data, _process: process })
 }
 
 fn program() -> Option<PathBuf> {

@@ -93,10 +93,6 @@ impl Process {
         command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Self(command.spawn().unwrap())
     }
-
-    pub(crate) fn id(&self) -> String {
-        self.0.id().to_string()
-    }
 }
 
 impl Drop for Process {
@@ -113,7 +109,8 @@ pub(crate) struct Peer {
     /// What stands before `/api/v1`.
     pub(crate) prefix: String,
     pub(crate) dir: PathBuf,
-    pub(crate) process: Process,
+    /// Ends the server when it is dropped.
+    pub(crate) _process: Process,
 }
 
 /// Starts the peers that are installed, empty.
@@ -145,7 +142,7 @@ fn prometheus(program: &Path, dir: &Path) -> Option<Peer> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let process = Process::start(program, &args, &dir.join("log"));
     let ready = http::wait_until_ready(&address, "/-/ready");
-    ready.then(|| Peer { name: "prometheus", address, prefix: String::new(), dir: dir.join("data"), process })
+    ready.then(|| Peer { name: "prometheus", address, prefix: String::new(), dir: dir.join("data"), _process: process })
 }
 
 fn victoria(program: &Path, dir: &Path) -> Option<Peer> {
@@ -163,22 +160,23 @@ fn victoria(program: &Path, dir: &Path) -> Option<Peer> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let process = Process::start(program, &args, &dir.join("log"));
     let ready = http::wait_until_ready(&address, "/health");
-    ready.then(|| Peer { name: "victoria", address, prefix: String::new(), dir: dir.join("data"), process })
+    ready.then(|| Peer { name: "victoria", address, prefix: String::new(), dir: dir.join("data"), _process: process })
 }
 
 impl Peer {
     /// Sends bodies of remote write over two connections, each in its order.
     pub(crate) fn send(&self, lanes: &[Vec<Vec<u8>>]) {
         let head = format!("POST {}/api/v1/write", self.prefix);
+        let send = |bodies: &[Vec<u8>]| {
+            let mut client = Client::connect(&self.address).unwrap();
+            for body in bodies {
+                let (status, answer) = client.send(&head, remote::HEADERS, body).unwrap();
+                assert_eq!(status / 100, 2, "{}: {status} {answer}", self.name);
+            }
+        };
         std::thread::scope(|scope| {
             for lane in lanes {
-                scope.spawn(|| {
-                    let mut client = Client::connect(&self.address).unwrap();
-                    for body in lane {
-                        let (status, answer) = client.send(&head, remote::HEADERS, body).unwrap();
-                        assert_eq!(status / 100, 2, "{}: {status} {answer}", self.name);
-                    }
-                });
+                scope.spawn(|| send(lane));
             }
         });
         if self.name == "victoria" {

@@ -1,37 +1,186 @@
-//! What an evaluation may cost: values computed, and values kept at one time.
+//! What a query may cost, what it has cost so far, and whether anyone still waits for it.
+//!
+//! Workers share one budget: it counts with atomics, and every count is also the place where a query that was given up
+//! or runs for too long ends.
 
-use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
-use opendata_core::{Error, Result};
+use opendata_core::{Error, ErrorKind, Result};
 
-/// Counts against two limits. Kept values are counted over the whole query and never given back: most queries keep rows in
+use super::EngineConfig;
+
+/// A limit of [`EngineConfig`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// [`max_samples`](EngineConfig::max_samples)
+    Samples,
+    /// [`max_computed`](EngineConfig::max_computed)
+    Computed,
+    /// [`max_held`](EngineConfig::max_held)
+    Held,
+    /// [`max_bytes`](EngineConfig::max_bytes)
+    Bytes,
+    /// [`max_points`](EngineConfig::max_points) or [`max_subquery_points`](EngineConfig::max_subquery_points)
+    Points,
+    /// [`timeout_ms`](EngineConfig::timeout_ms)
+    Time,
+}
+
+/// The source of the error of a query that exceeded a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    /// Which one.
+    pub limit: Limit,
+    /// How much is allowed; milliseconds for [`Limit::Time`].
+    pub allowed: u64,
+}
+
+impl Exceeded {
+    /// What an error says about a limit, if it is about one.
+    #[must_use]
+    pub fn of(error: &Error) -> Option<&Self> {
+        std::error::Error::source(error)?.downcast_ref()
+    }
+
+    /// The error of a query or subquery with too many steps.
+    pub(crate) fn points(what: String, allowed: usize) -> Error {
+        let allowed = u64::try_from(allowed).unwrap_or(u64::MAX);
+        Error::invalid(what).with_source(Self { limit: Limit::Points, allowed })
+    }
+
+    /// The error.
+    pub(crate) fn error(limit: Limit, allowed: usize) -> Error {
+        let allowed = u64::try_from(allowed).unwrap_or(u64::MAX);
+        let (kind, what) = match limit {
+            Limit::Samples => (ErrorKind::Invalid, "query reads too many samples"),
+            Limit::Computed => (ErrorKind::Invalid, "query computes too many values"),
+            Limit::Held => (ErrorKind::Invalid, "query keeps too many values in memory"),
+            Limit::Bytes => (ErrorKind::Invalid, "query needs too much memory"),
+            Limit::Points => (ErrorKind::Invalid, "query has too many steps"),
+            Limit::Time => (ErrorKind::Unavailable, "query takes too long"),
+        };
+        Error::new(kind, format!("{what}, limit={allowed}")).with_source(Self { limit, allowed })
+    }
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "limit exceeded, limit={:?}, allowed={}", self.limit, self.allowed)
+    }
+}
+
+impl std::error::Error for Exceeded {}
+
+/// Counts against the limits. Kept values are counted over the whole query and never given back: most queries keep rows in
 /// one place only, and the limit is there to stop those that would not fit.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    computed: Cell<usize>,
-    held: Cell<usize>,
-    max_computed: usize,
-    max_held: usize,
+    pub(crate) series: AtomicUsize,
+    pub(crate) read: AtomicUsize,
+    pub(crate) looked: AtomicUsize,
+    computed: AtomicUsize,
+    pub(crate) held: AtomicUsize,
+    /// The bytes of what was read and is not decoded.
+    stored: AtomicUsize,
+    limits: Limits,
+    deadline: Option<Instant>,
+    given_up: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    samples: usize,
+    computed: usize,
+    held: usize,
+    bytes: usize,
+    time_ms: u64,
 }
 
 impl Budget {
-    pub(crate) fn new(max_computed: usize, max_held: usize) -> Self {
-        Self { computed: Cell::new(0), held: Cell::new(0), max_computed, max_held }
+    pub(crate) fn new(config: &EngineConfig, deadline: Option<Instant>, given_up: Arc<AtomicBool>) -> Self {
+        let limits = Limits {
+            samples: config.max_samples,
+            computed: config.max_computed,
+            held: config.max_held,
+            bytes: config.max_bytes,
+            time_ms: config.timeout_ms.unwrap_or(u64::MAX),
+        };
+        let zero = || AtomicUsize::new(0);
+        let (series, read, looked, computed, held, stored) = (zero(), zero(), zero(), zero(), zero(), zero());
+        Self { series, read, looked, computed, held, stored, limits, deadline, given_up }
+    }
+
+    /// Counts the samples of a series that was decoded.
+    pub(crate) fn read(&self, samples: usize) -> Result<()> {
+        let series = self.series.fetch_add(1, Ordering::Relaxed);
+        // Looking at the clock for every series would cost more than some series do.
+        if series.is_multiple_of(64) {
+            self.check_time()?;
+        }
+        count(&self.read, samples, self.limits.samples, Limit::Samples)
+    }
+
+    /// Counts the bytes that were read and wait to be decoded.
+    pub(crate) fn store(&self, bytes: usize) -> Result<()> {
+        self.stored.fetch_add(bytes, Ordering::Relaxed);
+        self.check_bytes()
+    }
+
+    /// Counts samples as the reference counts them: those in each window of each step.
+    pub(crate) fn look(&self, samples: usize) {
+        self.looked.fetch_add(samples, Ordering::Relaxed);
     }
 
     /// Counts values that are computed, and samples that are looked at to compute them.
     pub(crate) fn compute(&self, values: usize) -> Result<()> {
-        count(&self.computed, values, self.max_computed, "query computes too many values")
+        let before = self.computed.load(Ordering::Relaxed);
+        // About once every 2^16 values.
+        if (before ^ before.saturating_add(values)) >> 16 != 0 {
+            self.check_time()?;
+        }
+        count(&self.computed, values, self.limits.computed, Limit::Computed)
     }
 
     /// Counts values that are kept in memory.
     pub(crate) fn hold(&self, values: usize) -> Result<()> {
-        count(&self.held, values, self.max_held, "query keeps too many values in memory")
+        if values == 0 {
+            return Ok(());
+        }
+        count(&self.held, values, self.limits.held, Limit::Held)?;
+        self.check_bytes()
+    }
+
+    fn check_bytes(&self) -> Result<()> {
+        let values = self.held.load(Ordering::Relaxed).saturating_mul(size_of::<f64>());
+        let bytes = self.stored.load(Ordering::Relaxed).saturating_add(values);
+        if bytes > self.limits.bytes { Err(Exceeded::error(Limit::Bytes, self.limits.bytes)) } else { Ok(()) }
+    }
+
+    /// Whether there is time left, and someone who waits.
+    pub(crate) fn check_time(&self) -> Result<()> {
+        if self.given_up.load(Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Closed, "nobody waits for the query any more"));
+        }
+        match self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            true => Err(Exceeded::error(Limit::Time, usize::try_from(self.limits.time_ms).unwrap_or(usize::MAX))),
+            false => Ok(()),
+        }
     }
 }
 
-fn count(counter: &Cell<usize>, values: usize, limit: usize, what: &str) -> Result<()> {
-    let total = counter.get().saturating_add(values);
-    counter.set(total);
-    if total > limit { Err(Error::invalid(format!("{what}, limit={limit}"))) } else { Ok(()) }
+#[cfg(test)]
+impl Budget {
+    /// For tests: so many values computed and held, and nothing else bounded.
+    pub(crate) fn of(max_computed: usize, max_held: usize) -> Self {
+        let config = EngineConfig { max_computed, max_held, ..EngineConfig::default() };
+        Self::new(&config, None, Arc::default())
+    }
+}
+
+fn count(counter: &AtomicUsize, values: usize, allowed: usize, limit: Limit) -> Result<()> {
+    let total = counter.fetch_add(values, Ordering::Relaxed).saturating_add(values);
+    if total > allowed { Err(Exceeded::error(limit, allowed)) } else { Ok(()) }
 }

@@ -1,19 +1,20 @@
 //! The engine: parse, plan, read, evaluate.
 
-use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use opendata_core::{Error, Result, Timestamp};
 
 use super::ast::{Expr, Type};
-use super::budget::Budget;
+use super::budget::{Budget, Exceeded};
 use super::column::{Cell, Grid, Row};
 use super::eval::{Eval, Merged};
 use super::parse::{Parsed, QueryTime, parse};
-use super::plan::plan;
-use super::storage::{Series, Storage};
-use super::value::{Annotations, Answer, Sample, Value};
+use super::plan::{Plan, plan};
+use super::storage::{Found, Series, Storage};
+use super::value::{Annotations, Answer, Sample, Statistics, Value};
 use crate::labels::Labels;
 
 /// What the engine is allowed, and its defaults. All limits refuse a query as `Invalid`.
@@ -34,8 +35,15 @@ pub struct EngineConfig {
     pub max_computed: usize,
     /// The most values that a query may keep in memory: series times steps of its result, of joins, of `topk`, of accumulators. 50 million.
     pub max_held: usize,
+    /// The most memory that a query may need, in bytes: for what it reads, which is decoded series by series, and for the values it
+    /// keeps. 4 GiB.
+    pub max_bytes: usize,
+    /// How long a query may take, in milliseconds; none for as long as it needs. Two minutes.
+    pub timeout_ms: Option<u64>,
     /// How many selectors are read at the same time. 8.
     pub concurrent_reads: usize,
+    /// How many threads a query may use. As many as the machine has processors.
+    pub workers: usize,
     /// Whether the metric's name stays with a computed value until the end of the query, where functions such as `label_replace` can
     /// still see it: the reference's feature `promql-delayed-name-removal`. Off.
     pub delayed_name_removal: bool,
@@ -51,7 +59,10 @@ impl Default for EngineConfig {
             max_samples: 50_000_000,
             max_computed: 10_000_000_000,
             max_held: 50_000_000,
+            max_bytes: 4 << 30,
+            timeout_ms: Some(120_000),
             concurrent_reads: 8,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
             delayed_name_removal: false,
         }
     }
@@ -87,7 +98,7 @@ impl Engine {
     pub async fn instant(&self, storage: &dyn Storage, query: &str, at: Timestamp) -> Result<Answer> {
         let parsed = parse(query, QueryTime::default())?;
         let grid = Grid { start_ms: at.0, step_ms: 1, count: 1 };
-        let (raw, annotations) = self.run(storage, query, &parsed, &grid).await?;
+        let Evaluated { raw, annotations, statistics } = self.run(storage, query, parsed, grid).await?;
         let value = match raw {
             Raw::Scalar(values) => Value::Scalar { at, value: values.first().copied().unwrap_or(f64::NAN) },
             Raw::Text(value) => Value::String { at, value },
@@ -97,7 +108,7 @@ impl Engine {
             }
             Raw::Rows(rows) => Value::Vector(rows.into_iter().filter_map(|row| to_sample(row, at)).collect()),
         };
-        Ok(Answer { value, annotations })
+        Ok(Answer { value, annotations, statistics })
     }
 
     /// The values of a query from `start` to `end`, both included, every `step_ms` milliseconds: a matrix.
@@ -119,7 +130,7 @@ impl Engine {
             let ty = parsed.expr.ty();
             return Err(Error::invalid(format!("a range query needs a scalar or an instant vector, found {ty}")));
         }
-        let (raw, annotations) = self.run(storage, query, &parsed, &grid).await?;
+        let Evaluated { raw, annotations, statistics } = self.run(storage, query, parsed, grid).await?;
         let series = match raw {
             Raw::Scalar(values) => {
                 let times = (0..grid.count).map(|step| grid.time(step)).collect();
@@ -128,7 +139,7 @@ impl Engine {
             Raw::Rows(rows) => rows.into_iter().map(|row| to_series(row, &grid)).collect(),
             Raw::Text(_) | Raw::Matrix(_) => Vec::new(),
         };
-        Ok(Answer { value: Value::Matrix(series), annotations })
+        Ok(Answer { value: Value::Matrix(series), annotations, statistics })
     }
 
     fn range_grid(&self, start: Timestamp, end: Timestamp, step_ms: i64) -> Result<Grid> {
@@ -141,51 +152,113 @@ impl Engine {
         let grid = Grid::new(start.0, end.0, step_ms);
         if grid.count > self.config.max_points || grid.count == 0 {
             let limit = self.config.max_points;
-            return Err(Error::invalid(format!("query has too many points, limit={limit}, points={}", grid.count)));
+            let what = format!("query has too many points, limit={limit}, points={}", grid.count);
+            return Err(Exceeded::points(what, limit));
         }
         Ok(grid)
     }
 
-    async fn run(
-        &self,
-        storage: &dyn Storage,
-        query: &str,
-        parsed: &Parsed,
-        grid: &Grid,
-    ) -> Result<(Raw, Annotations)> {
-        let plan = plan(&parsed.expr, parsed.selectors, grid, &self.config)?;
-        let mut read = Vec::with_capacity(plan.reads.len());
-        let reads: Vec<_> =
-            plan.reads.iter().map(|read| storage.select(&read.matchers, read.start_ms, read.end_ms)).collect();
-        let mut reads = stream::iter(reads).buffered(self.config.concurrent_reads.max(1));
-        let mut samples = 0_usize;
-        while let Some(mut series) = reads.try_next().await? {
-            samples = series.iter().fold(samples, |samples, one| samples.saturating_add(one.timestamps.len()));
-            if samples > self.config.max_samples {
-                let limit = self.config.max_samples;
-                return Err(Error::invalid(format!("query reads too many samples, limit={limit}")));
-            }
-            series.sort_by(|a, b| a.labels.cmp(&b.labels));
-            read.push(series);
+    async fn run(&self, storage: &dyn Storage, query: &str, parsed: Parsed, grid: Grid) -> Result<Evaluated> {
+        let begun = Instant::now();
+        let deadline = self.config.timeout_ms.and_then(|ms| begun.checked_add(Duration::from_millis(ms)));
+        // Dropped with this future: then the threads that evaluate stop soon.
+        let waiting = Waiting::default();
+        let budget = Budget::new(&self.config, deadline, Arc::clone(&waiting.0));
+        let plan = plan(&parsed.expr, parsed.selectors, &grid, &self.config)?;
+        let found = self.read(storage, &plan).await?;
+        budget.check_time()?;
+        let (mut chunk_rows, mut chunk_bytes) = (0, 0);
+        for (rows, bytes) in found.iter().map(Found::stored) {
+            chunk_rows += rows;
+            chunk_bytes += bytes;
         }
-        drop(reads);
-        let by_selector: Vec<&[Series]> = plan
-            .read_of
-            .iter()
-            .map(|at| at.and_then(|at| read.get(at)).map(Vec::as_slice).unwrap_or_default())
-            .collect();
-        let eval = Eval {
-            query,
-            config: &self.config,
-            start_ms: grid.start_ms,
-            end_ms: grid.end_ms(),
-            step_ms: parsed.time.step_ms,
-            series: &by_selector,
-            budget: Budget::new(self.config.max_computed, self.config.max_held),
-            annotations: RefCell::default(),
+        budget.store(chunk_bytes)?;
+        let read_time = begun.elapsed();
+        let series: usize = found.iter().map(Found::len).sum();
+        let work = Work { query: query.to_owned(), config: self.config.clone(), parsed, grid, plan, found, budget };
+        let is_small = series.saturating_mul(grid.count + FEW_SAMPLES) < WORTH_A_THREAD;
+        let mut evaluated = match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if !is_small => {
+                let evaluation = runtime.spawn_blocking(move || work.evaluate());
+                evaluation.await.map_err(|error| Error::unavailable("query was stopped").with_source(error))??
+            }
+            _ => work.evaluate()?,
         };
-        let raw = top(&eval, &parsed.expr, grid)?;
-        Ok((raw, eval.annotations.into_inner()))
+        let statistics = &mut evaluated.statistics;
+        (statistics.chunk_rows, statistics.chunk_bytes) = (chunk_rows as u64, chunk_bytes as u64);
+        statistics.read_time = read_time;
+        statistics.total_time = begun.elapsed();
+        Ok(evaluated)
+    }
+
+    async fn read(&self, storage: &dyn Storage, plan: &Plan) -> Result<Vec<Found>> {
+        let reads: Vec<_> =
+            plan.reads.iter().map(|read| storage.find(&read.matchers, read.start_ms, read.end_ms)).collect();
+        stream::iter(reads).buffered(self.config.concurrent_reads.max(1)).try_collect().await
+    }
+}
+
+/// Below so much work, series times steps and samples, a query is evaluated where it was asked.
+const WORTH_A_THREAD: usize = 50_000;
+/// A series has samples even where there is one step.
+const FEW_SAMPLES: usize = 32;
+
+/// Says when nobody waits any more.
+#[derive(Default)]
+struct Waiting(Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A query of which everything was read.
+struct Work {
+    query: String,
+    config: EngineConfig,
+    parsed: Parsed,
+    grid: Grid,
+    plan: Plan,
+    found: Vec<Found>,
+    budget: Budget,
+}
+
+struct Evaluated {
+    raw: Raw,
+    annotations: Annotations,
+    statistics: Statistics,
+}
+
+impl Work {
+    fn evaluate(self) -> Result<Evaluated> {
+        let begun = Instant::now();
+        let of = |at: &Option<usize>| at.and_then(|at| self.found.get(at));
+        let series: Vec<Option<&Found>> = self.plan.read_of.iter().map(of).collect();
+        let annotations = Mutex::default();
+        let eval = Eval {
+            query: &self.query,
+            config: &self.config,
+            start_ms: self.grid.start_ms,
+            end_ms: self.grid.end_ms(),
+            step_ms: self.parsed.time.step_ms,
+            series: &series,
+            only: None,
+            budget: &self.budget,
+            annotations: &annotations,
+        };
+        let raw = top(&eval, &self.parsed.expr, &self.grid)?;
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed) as u64;
+        let statistics = Statistics {
+            series: count(&self.budget.series),
+            samples_decoded: count(&self.budget.read),
+            samples_queried: count(&self.budget.looked),
+            values_held: count(&self.budget.held),
+            evaluation_time: begun.elapsed(),
+            ..Statistics::default()
+        };
+        let annotations = annotations.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Evaluated { raw, annotations, statistics })
     }
 }
 
@@ -203,7 +276,7 @@ fn top(eval: &Eval<'_>, expr: &Expr, grid: &Grid) -> Result<Raw> {
         Type::Text => Raw::Text(eval.text(expr)?.to_owned()),
         Type::Matrix => Raw::Matrix(eval.matrix(expr, grid)?),
         Type::Vector => {
-            let mut merged = Merged::new(&eval.budget);
+            let mut merged = Merged::new(eval.budget);
             eval.rows(expr, grid, &mut |row| merged.push(row.nameless()))?;
             let mut rows = merged.into_rows();
             if grid.count != 1 || !expr.is_ordered() {

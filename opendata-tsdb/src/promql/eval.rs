@@ -6,9 +6,9 @@
 //!
 //! All samples were fetched before ([`super::plan`]); nothing here waits.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use opendata_core::{Error, Result};
 
@@ -17,7 +17,7 @@ use super::budget::Budget;
 use super::column::{Cell, Column, Grid, Row};
 use super::duration::seconds;
 use super::kernel::{Extended, Looks, Notes, Samples, at, leading, points};
-use super::storage::{SampleValue, Series};
+use super::storage::{Found, SampleValue, Series};
 use super::value::Annotations;
 use super::{EngineConfig, is_stale};
 use crate::histogram::{CounterReset, Histogram};
@@ -33,6 +33,7 @@ mod labels;
 mod pick;
 mod remark;
 mod scalar;
+mod spread;
 
 use remark::Named;
 
@@ -49,9 +50,11 @@ pub(crate) struct Eval<'a> {
     /// The query's own step, for `step()`; zero for an instant query.
     pub(crate) step_ms: i64,
     /// The series of each selector.
-    pub(crate) series: &'a [&'a [Series]],
-    pub(crate) budget: Budget,
-    pub(crate) annotations: RefCell<Annotations>,
+    pub(crate) series: &'a [Option<&'a Found>],
+    /// In a worker: which of each selector's series.
+    pub(crate) only: Option<Range<usize>>,
+    pub(crate) budget: &'a Budget,
+    pub(crate) annotations: &'a Mutex<Annotations>,
 }
 
 /// The times at which a shifted selector or subquery looks.
@@ -79,6 +82,9 @@ pub(crate) fn subquery_grid(subquery: &Subquery, looks: &Looks, config: &EngineC
 impl Eval<'_> {
     /// Pushes the rows of an instant vector. Rows without any value are left out.
     pub(crate) fn rows(&self, expr: &Expr, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
+        if let Some(series) = self.spreads_over(expr, grid) {
+            return self.rows_by_workers(expr, grid, series, sink);
+        }
         match &expr.kind {
             Kind::Instant(selector) => self.instant(selector, grid, Instant::Value, sink),
             Kind::Negate(inner) => self.renamed(
@@ -134,7 +140,7 @@ impl Eval<'_> {
         if self.config.delayed_name_removal || inner.is_distinct_without_name() {
             return self.rows(inner, grid, &mut |row| pass(row, sink));
         }
-        let mut merged = Merged::new(&self.budget);
+        let mut merged = Merged::new(self.budget);
         self.rows(inner, grid, &mut |row| pass(row, &mut |row| merged.push(row.nameless())))?;
         merged.emit(sink)
     }
@@ -160,17 +166,13 @@ impl Eval<'_> {
         looks(shift, *grid, self.start_ms, self.end_ms)
     }
 
-    fn series_of(&self, selector: &Selector) -> &[Series] {
-        self.series.get(selector.id).copied().unwrap_or_default()
-    }
-
     /// Pushes, for each series, the newest sample that is not older than the lookback, or its time.
     fn instant(&self, selector: &Selector, grid: &Grid, what: Instant, sink: &mut Sink<'_>) -> Result<()> {
         if selector.bounds != Bounds::Samples {
             return self.instant_between(selector, grid, what, sink);
         }
         let looks = self.looks(selector.shift, grid);
-        for series in self.series_of(selector) {
+        self.each_series(selector, |series| {
             let mut column = Column::empty(grid.count);
             let histograms = if what == Instant::Value { series.histograms.as_slice() } else { &[] };
             let mut next = 0;
@@ -190,18 +192,18 @@ impl Eval<'_> {
                     None => column.set(step, seconds(*time)),
                 }
             }
-            self.emit(Row { drop_name: what == Instant::Time, ..Row::new(series.labels.clone(), column) }, sink)?;
-        }
-        Ok(())
+            self.budget.look(column.present.count());
+            self.emit(Row { drop_name: what == Instant::Time, ..Row::new(series.labels.clone(), column) }, sink)
+        })
     }
 
     /// The same for `anchored` and `smoothed`, which look at floats only, and at no stale markers.
     fn instant_between(&self, selector: &Selector, grid: &Grid, what: Instant, sink: &mut Sink<'_>) -> Result<()> {
         let looks = self.looks(selector.shift, grid);
-        for series in self.series_of(selector) {
+        self.each_series(selector, |series| {
             let live = without_stale(series);
             if !live.histograms.is_empty() {
-                continue;
+                return Ok(());
             }
             let mut column = Column::empty(grid.count);
             for step in 0..grid.count {
@@ -211,9 +213,8 @@ impl Eval<'_> {
                     column.set(step, if what == Instant::Time { seconds(at_ms) } else { value });
                 }
             }
-            self.emit(Row { drop_name: what == Instant::Time, ..Row::new(series.labels.clone(), column) }, sink)?;
-        }
-        Ok(())
+            self.emit(Row { drop_name: what == Instant::Time, ..Row::new(series.labels.clone(), column) }, sink)
+        })
     }
 
     /// Calls `f` with the samples of each series of a range vector, stale markers left out.
@@ -226,15 +227,14 @@ impl Eval<'_> {
         match &expr.kind {
             Kind::Range(selector, range_ms) => {
                 let looks = self.looks(selector.shift, grid);
-                for series in self.series_of(selector) {
+                self.each_series(selector, |series| {
                     if series.values.iter().any(|value| is_stale(*value)) {
                         let live = without_stale(series);
-                        f(Origin::of(&series.labels), Samples::of(&live), &looks, *range_ms)?;
+                        f(Origin::of(&series.labels), Samples::of(&live), &looks, *range_ms)
                     } else {
-                        f(Origin::of(&series.labels), Samples::of(series), &looks, *range_ms)?;
+                        f(Origin::of(&series.labels), Samples::of(series), &looks, *range_ms)
                     }
-                }
-                Ok(())
+                })
             }
             Kind::Subquery(subquery) => {
                 let looks = self.looks(subquery.shift, grid);
@@ -280,10 +280,14 @@ impl Eval<'_> {
         match &expr.kind {
             Kind::Range(Selector { bounds, .. }, _) if *bounds != Bounds::Samples => {
                 let lookback_ms = self.config.lookback_ms;
-                Some(Extended { bounds: *bounds, lookback_ms, budget: &self.budget })
+                Some(Extended { bounds: *bounds, lookback_ms, budget: self.budget })
             }
             _ => None,
         }
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Annotations> {
+        self.annotations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unexpected(&self, expr: &Expr, wanted: Type) -> Error {

@@ -252,7 +252,7 @@ impl Slide<'_> {
 
     fn each_window(&self, mut f: impl FnMut(usize, Window<'_>) -> Result<()>) -> Result<()> {
         let Samples { times, values, histograms: all, .. } = self.samples;
-        let (mut from, mut to) = (0, 0);
+        let (mut from, mut to, mut looked) = (0, 0, 0);
         for step in 0..self.looks.grid.count {
             let until_ms = self.looks.at(step);
             let after_ms = until_ms.saturating_sub(self.range_ms);
@@ -263,11 +263,13 @@ impl Slide<'_> {
             if times.is_empty() {
                 continue;
             }
+            looked += times.len();
             let histograms = if all.is_empty() { all } else { self.samples.cut(from, to).histograms };
             let window =
                 Window { from, times, values, histograms, after_ms, until_ms, step_ms: self.looks.grid.time(step) };
             f(step, window)?;
         }
+        self.budget.look(looked);
         Ok(())
     }
 }

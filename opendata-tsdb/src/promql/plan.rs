@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 
-use opendata_core::{Error, Result};
+use opendata_core::Result;
 
 use super::EngineConfig;
 use super::ast::{Bounds, Expr, Kind, Selector};
+use super::budget::Exceeded;
 use super::column::Grid;
 use super::eval::{looks, subquery_grid};
 use crate::matcher::Matcher;
@@ -66,7 +67,7 @@ impl Walk<'_> {
                 if inner.count > self.config.max_subquery_points {
                     let limit = self.config.max_subquery_points;
                     let what = format!("subquery has too many steps, limit={limit}, steps={}", inner.count);
-                    return Err(Error::invalid(what));
+                    return Err(Exceeded::points(what, limit));
                 }
                 self.expr(&subquery.expr, &inner, plan)
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use opendata_core::Result;
 
+use crate::chunk::Scratch;
 use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::matcher::Matcher;
@@ -13,7 +14,7 @@ use crate::matcher::Matcher;
 ///
 /// Stale markers (the NaN of [`STALE_NAN`](crate::promql::STALE_NAN)) are handed over as they were stored; the engine
 /// gives them their meaning. A sample is a float, or a native histogram: then its value is meaningless, and `histograms` has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Series {
     /// What identifies the series, the metric's name included.
@@ -72,6 +73,89 @@ pub enum SampleValue<'a> {
     Histogram(&'a Arc<Histogram>),
 }
 
+/// Series that were found, decoded or not.
+pub struct Found(Contents);
+
+enum Contents {
+    Ready(Vec<Series>),
+    Packed(Vec<Labels>, Arc<dyn Unpack>),
+}
+
+/// Decodes series, by their places.
+pub(crate) trait Unpack: Send + Sync {
+    /// Puts the samples of a series into the buffer.
+    fn unpack(&self, series: usize, buffer: &mut Buffer) -> Result<()>;
+
+    /// The rows that were read for all series, and their bytes.
+    fn stored(&self) -> (usize, usize);
+}
+
+/// What one worker decodes into, series after series.
+#[derive(Default)]
+pub(crate) struct Buffer {
+    pub(crate) series: Series,
+    pub(crate) scratch: Scratch,
+}
+
+impl Found {
+    pub(crate) fn packed(labels: Vec<Labels>, source: Arc<dyn Unpack>) -> Self {
+        Self(Contents::Packed(labels, source))
+    }
+
+    /// How many series there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Contents::Ready(series) => series.len(),
+            Contents::Packed(labels, _) => labels.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `f` with a series, decoded.
+    pub(crate) fn with<R>(
+        &self,
+        place: usize,
+        buffer: &mut Buffer,
+        f: impl FnOnce(&Series) -> Result<R>,
+    ) -> Result<Option<R>> {
+        match &self.0 {
+            Contents::Ready(series) => series.get(place).map(f).transpose(),
+            Contents::Packed(labels, source) => {
+                let Some(labels) = labels.get(place) else { return Ok(None) };
+                source.unpack(place, buffer)?;
+                buffer.series.labels = labels.clone();
+                f(&buffer.series).map(Some)
+            }
+        }
+    }
+
+    /// The rows of chunks that were read, and their bytes; none where the storage does not say.
+    pub(crate) fn stored(&self) -> (usize, usize) {
+        match &self.0 {
+            Contents::Ready(_) => (0, 0),
+            Contents::Packed(_, source) => source.stored(),
+        }
+    }
+}
+
+impl From<Vec<Series>> for Found {
+    fn from(series: Vec<Series>) -> Self {
+        Self(Contents::Ready(series))
+    }
+}
+
+impl std::fmt::Debug for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Found").field("series", &self.len()).finish_non_exhaustive()
+    }
+}
+
 /// Selects series. One storage is one instant: every call of one query sees the same data.
 #[async_trait]
 pub trait Storage: Send + Sync {
@@ -81,6 +165,15 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// Whatever reading fails with; the engine hands it on.
     async fn select(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Series>>;
+
+    /// The same series, maybe not decoded yet: what the engine calls. A storage that can decode one series at a time
+    /// saves the memory of all of them, and the engine's workers share the decoding.
+    ///
+    /// # Errors
+    /// Whatever reading fails with; the engine hands it on.
+    async fn find(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Found> {
+        Ok(Found::from(self.select(matchers, start_ms, end_ms).await?))
+    }
 }
 
 #[async_trait]
@@ -88,11 +181,19 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
     async fn select(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Series>> {
         (**self).select(matchers, start_ms, end_ms).await
     }
+
+    async fn find(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Found> {
+        (**self).find(matchers, start_ms, end_ms).await
+    }
 }
 
 #[async_trait]
 impl<S: Storage + ?Sized> Storage for &S {
     async fn select(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Series>> {
         (**self).select(matchers, start_ms, end_ms).await
+    }
+
+    async fn find(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Found> {
+        (**self).find(matchers, start_ms, end_ms).await
     }
 }

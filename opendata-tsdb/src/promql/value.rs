@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use opendata_core::Timestamp;
 
@@ -16,6 +17,31 @@ pub struct Answer {
     pub value: Value,
     /// What the asker should know about it.
     pub annotations: Annotations,
+    /// What it cost.
+    pub statistics: Statistics,
+}
+
+/// What a query has cost.
+#[derive(Clone, Debug, Default)]
+pub struct Statistics {
+    /// Series that were decoded; a series that two selectors read in different ways counts twice.
+    pub series: u64,
+    /// Samples that were decoded for them.
+    pub samples_decoded: u64,
+    /// Samples in each window of each step, added up, as the reference counts `totalQueryableSamples`.
+    pub samples_queried: u64,
+    /// Values that were kept in memory, over the whole query.
+    pub values_held: u64,
+    /// Rows of chunks that were read, from the store or from memory.
+    pub chunk_rows: u64,
+    /// Their bytes.
+    pub chunk_bytes: u64,
+    /// How long reading took.
+    pub read_time: Duration,
+    /// How long evaluating took, decoding included.
+    pub evaluation_time: Duration,
+    /// How long everything took.
+    pub total_time: Duration,
 }
 
 /// A result, of one of the language's four types.

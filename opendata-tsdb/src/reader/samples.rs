@@ -1,119 +1,162 @@
-//! The samples of chosen series of one bucket.
+//! The samples of chosen series: their chunks are read and kept as they are stored, and decoded series by series when
+//! the evaluator comes to it, in whichever thread that is.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use opendata_core::Result;
 use opendata_core::key::SegmentId;
 use opendata_core::slate::Access;
 
+use super::cache::{Selection, Version, Window};
 use super::{Reader, corrupt_row};
 use crate::chunk::{self, Scratch};
 use crate::columns::Columns;
+use crate::head::Head;
 use crate::key::Key;
 use crate::matcher::Matcher;
-use crate::promql::Series;
-use crate::record::deletion;
-use crate::record::forward::Entry;
+use crate::record::deletion::{self, Deletion};
 
 /// From so many series of a metric on, a window is scanned; below, each series is read by its key.
 const SCAN_FROM: usize = 8;
 /// A scan may read over so many series for each one that is asked for.
 const SCAN_OVER: usize = 16;
-const WINDOWS_AT_ONCE: usize = 8;
+const WINDOWS_AT_ONCE: usize = 16;
 const ROWS_AT_ONCE: usize = 16;
 
-impl Reader {
-    /// The series of a bucket that satisfy every matcher, with their samples in a range of times; those without are
-    /// left out.
-    pub(super) async fn select_bucket(
-        &self,
-        bucket: SegmentId,
-        matchers: &[Matcher],
-        range: (i64, i64),
-    ) -> Result<Vec<Series>> {
-        let ids = self.ids(bucket, matchers).await?;
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let entries = self.entries(bucket, &ids).await?;
-        let mut samples = vec![Columns::default(); entries.len()];
-        self.read_chunks(bucket, &entries, range, &mut samples).await?;
-        let head = self.head(bucket).await?;
-        let deletions = self.deletions().await?.get(&bucket).cloned().unwrap_or_default();
-        let mut series = Vec::with_capacity(entries.len());
-        for ((id, entry), mut samples) in entries.into_iter().zip(samples) {
-            deletion::apply(&deletions, id, &mut samples);
-            let sealed = samples.len();
-            head.collect(id, range, &mut samples);
-            if samples.len() > sealed {
-                // What is not sealed is newer than what is, so it stands behind and wins.
-                samples.settle();
-            }
-            if !samples.is_empty() {
-                series.push(Series::mixed(entry.labels, samples.times, samples.values, samples.histograms));
-            }
-        }
-        Ok(series)
-    }
+/// The chosen series of one bucket, with what their samples in a range of times are decoded from.
+pub(super) struct Part {
+    pub(super) bucket: SegmentId,
+    pub(super) selection: Arc<Selection>,
+    /// By metric, in order: its windows, in the order of their times.
+    windows: Vec<(u32, Vec<Arc<Window>>)>,
+    head: Arc<Head>,
+    deletions: Arc<Vec<Deletion>>,
+    range: (i64, i64),
+}
 
-    /// Reads the chunks of a range of times: window by window, so that each series' samples come in order.
-    async fn read_chunks(
-        &self,
-        bucket: SegmentId,
-        entries: &[(u32, Entry)],
-        (start_ms, end_ms): (i64, i64),
-        samples: &mut [Columns],
-    ) -> Result<()> {
-        let metrics = by_metric(entries);
-        let windows = self.calendar.windows(bucket, start_ms, end_ms);
-        let mut reads = Vec::new();
-        for window in windows {
-            reads.extend(metrics.iter().map(|(metric, ids)| self.read_window(bucket, *metric, window, ids)));
-        }
-        let mut reads = stream::iter(reads).buffered(WINDOWS_AT_ONCE);
-        let mut scratch = Scratch::default();
-        while let Some(rows) = reads.try_next().await? {
-            for (id, row) in rows {
-                let place = entries.binary_search_by_key(&id, |(id, _)| *id);
-                if let Some(samples) = place.ok().and_then(|place| samples.get_mut(place)) {
-                    let read = chunk::decode_range(&row, (start_ms, end_ms), &mut scratch, samples);
-                    read.map_err(|error| error.context(format_args!("series {id} in bucket {}", bucket.0)))?;
-                }
+impl Part {
+    /// Puts the samples of a series, by its place in the selection, into `out`, which must be empty.
+    ///
+    /// # Errors
+    /// `Corrupt` if a chunk cannot be read.
+    pub(super) fn read(&self, place: usize, scratch: &mut Scratch, out: &mut Columns) -> Result<()> {
+        let Some((id, entry)) = self.selection.series.get(place) else { return Ok(()) };
+        if let Ok(metric) = self.windows.binary_search_by_key(&entry.metric, |(metric, _)| *metric)
+            && let Some((_, windows)) = self.windows.get(metric)
+        {
+            for row in windows.iter().filter_map(|window| window.get(*id)) {
+                chunk::decode_range(row, self.range, scratch, out)
+                    .map_err(|error| error.context(format_args!("series {id} in bucket {}", self.bucket.0)))?;
             }
+        }
+        // The head was freed of what is deleted when it was.
+        deletion::apply(&self.deletions, *id, out);
+        let sealed = out.len();
+        self.head.collect(*id, self.range, out);
+        if out.len() > sealed {
+            // What is not sealed is newer than what is, so it stands behind and wins.
+            out.settle();
         }
         Ok(())
     }
 
-    /// The rows of some series of one metric in one window.
-    async fn read_window(&self, bucket: SegmentId, metric: u32, window: u8, ids: &[u32]) -> Result<Vec<(u32, Bytes)>> {
-        let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(Vec::new()) };
-        let span = (last - first) as usize + 1;
-        let mut found = Vec::new();
-        if ids.len() >= SCAN_FROM && span <= SCAN_OVER * ids.len() {
-            let range = self.index.keys.data_range(bucket, metric, window, *first, *last);
-            let mut rows = self.index.rows(range, Access::Bulk).await?;
-            while let Some(row) = rows.next().await? {
-                let Key::Data { series, .. } = Key::decode(&row.key).map_err(corrupt_row(&row.key))? else { break };
-                if ids.len() == span || ids.binary_search(&series).is_ok() {
-                    found.push((series, row.value));
-                }
+    /// How many rows of chunks were taken from the store or the cache, and their bytes.
+    pub(super) fn chunk_rows(&self) -> (usize, usize) {
+        let windows = self.windows.iter().flat_map(|(_, windows)| windows);
+        windows.fold((0, 0), |(rows, bytes), window| (rows + window.row_count(), bytes + window.stored_bytes()))
+    }
+}
+
+impl Reader {
+    /// The series of a bucket that satisfy every matcher, ready to be decoded.
+    pub(super) async fn part(&self, bucket: SegmentId, matchers: &[Matcher], range: (i64, i64)) -> Result<Part> {
+        let (selection, head) = futures::try_join!(self.selection(bucket, matchers), self.head(bucket))?;
+        let deletions = self.deletions().await?.get(&bucket).cloned().unwrap_or_default();
+        let windows = self.read_windows(bucket, &selection, range).await?;
+        Ok(Part { bucket, selection, windows, head, deletions, range })
+    }
+
+    /// The chunks of a selection in a range of times.
+    async fn read_windows(
+        &self,
+        bucket: SegmentId,
+        selection: &Selection,
+        (start_ms, end_ms): (i64, i64),
+    ) -> Result<Vec<(u32, Vec<Arc<Window>>)>> {
+        let mut reads = Vec::new();
+        for window in self.calendar.windows(bucket, start_ms, end_ms) {
+            for (place, (metric, ids)) in selection.metrics.iter().enumerate() {
+                let window = self.window(bucket, *metric, window, ids);
+                reads.push(async move { window.await.map(|window| (place, window)) });
             }
-            return Ok(found);
         }
+        let mut read: Vec<(u32, Vec<Arc<Window>>)> =
+            selection.metrics.iter().map(|(metric, _)| (*metric, Vec::new())).collect();
+        let mut reads = stream::iter(reads).buffered(WINDOWS_AT_ONCE);
+        while let Some((place, window)) = reads.try_next().await? {
+            if let Some((_, windows)) = read.get_mut(place) {
+                windows.push(window);
+            }
+        }
+        Ok(read)
+    }
+
+    fn chunk_version(&self, bucket: SegmentId) -> Version {
+        match self.view.state() {
+            Some(state) => Version::Written(state.edits.get(&bucket).copied().unwrap_or(0)),
+            None => Version::At(self.position()),
+        }
+    }
+
+    /// The rows of some series of one metric in one window.
+    async fn window(&self, bucket: SegmentId, metric: u32, window: u8, ids: &[u32]) -> Result<Arc<Window>> {
+        let version = self.chunk_version(bucket);
+        let (Some(first), Some(last)) = (ids.first().copied(), ids.last().copied()) else {
+            return Ok(Arc::new(Window::new(version, 0, 0)));
+        };
+        let key = (bucket, metric, window);
+        let known = self.cache.windows.get(&key).filter(|known| known.version == version);
+        if let Some(known) = &known
+            && known.covers(version, first, last)
+        {
+            return Ok(Arc::clone(known));
+        }
+        let span = (last - first) as usize + 1;
+        if ids.len() < SCAN_FROM || span > SCAN_OVER * ids.len() {
+            return self.rows_by_key(bucket, metric, window, ids).await;
+        }
+        let mut found = Window::new(version, first, last);
+        let range = self.index.keys.data_range(bucket, metric, window, first, last);
+        let mut rows = self.index.rows(range, Access::Warm).await?;
+        while let Some(row) = rows.next().await? {
+            let Key::Data { series, .. } = Key::decode(&row.key).map_err(corrupt_row(&row.key))? else { break };
+            if !found.has_room() {
+                return Err(opendata_core::Error::unsupported(
+                    "one metric has more than 2 GiB of chunks in one window",
+                ));
+            }
+            found.push(series, &row.value);
+        }
+        let found = Arc::new(found);
+        // The larger range stays.
+        if known.is_none_or(|known| known.last - known.first <= last - first) {
+            self.cache.windows.put(key, Arc::clone(&found));
+        }
+        Ok(found)
+    }
+
+    async fn rows_by_key(&self, bucket: SegmentId, metric: u32, window: u8, ids: &[u32]) -> Result<Arc<Window>> {
+        let ends = (ids.first().copied().unwrap_or(0), ids.last().copied().unwrap_or(0));
+        let mut found = Window::new(self.chunk_version(bucket), ends.0, ends.1);
         let reads: Vec<_> = ids.iter().map(|id| self.index.chunks(bucket, metric, window, *id)).collect();
         let mut reads = stream::iter(reads).buffered(ROWS_AT_ONCE);
         let mut asked = ids.iter();
         while let (Some(id), Some(row)) = (asked.next(), reads.try_next().await?) {
-            found.extend(row.map(|row| (*id, row)));
+            if let Some(row) = row {
+                found.push(*id, &row);
+            }
         }
-        Ok(found)
+        Ok(Arc::new(found))
     }
-}
-
-/// The ids of each metric, in order.
-fn by_metric(entries: &[(u32, Entry)]) -> Vec<(u32, Vec<u32>)> {
-    let mut pairs: Vec<(u32, u32)> = entries.iter().map(|(id, entry)| (entry.metric, *id)).collect();
-    pairs.sort_unstable();
-    let metrics = pairs.chunk_by(|a, b| a.0 == b.0);
-    metrics.filter_map(|of_one| Some((of_one.first()?.0, of_one.iter().map(|(_, id)| *id).collect()))).collect()
 }

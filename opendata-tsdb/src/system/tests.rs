@@ -14,6 +14,7 @@ use crate::promql::{STALE_NAN, SampleValue, Storage};
 use crate::{SeriesList, labels};
 
 mod beside;
+mod cache;
 mod conformance;
 mod counters;
 mod deletions;

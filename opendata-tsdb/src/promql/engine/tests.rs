@@ -10,6 +10,7 @@ use crate::promql::SampleValue;
 use crate::promql::queries::vector;
 use crate::promql::{STALE_NAN, is_stale};
 
+mod limits;
 mod native;
 mod stored;
 

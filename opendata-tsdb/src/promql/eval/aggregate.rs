@@ -2,13 +2,14 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use opendata_core::Result;
 
 use super::{Eval, Sink};
 use crate::histogram::Total;
-use crate::labels::{Labels, METADATA};
+use crate::labels::{Label, Labels, METADATA};
 use crate::promql::ast::{Aggregate, AggregateOp, LabelSet};
 use crate::promql::column::{Bits, Column, Grid, Row};
 use crate::promql::kernel::Step;
@@ -34,6 +35,14 @@ impl<'a> Key<'a> {
 
     pub(super) fn of(&self, labels: &Labels) -> Labels {
         if self.keep { labels.keep(&self.names) } else { labels.without(&self.names) }
+    }
+
+    /// The labels of a row that it is grouped by, without making a label set of them. A name that was dropped is none.
+    fn kept<'r>(&'r self, row: &'r Row, sees_dropped: bool) -> impl Iterator<Item = &'r Label> {
+        let drops = row.drop_name && !sees_dropped;
+        row.labels.iter().filter(move |label| {
+            self.names.contains(&label.name()) == self.keep && !(drops && METADATA.contains(&label.name()))
+        })
     }
 }
 
@@ -77,6 +86,47 @@ impl<T> Groups<T> {
     }
 }
 
+/// Groups of rows, found without making a label set for every row.
+struct ByRow<T> {
+    /// By the hash of the labels the first group with it; the next one follows from there.
+    first: HashMap<u64, usize>,
+    groups: Vec<Group<T>>,
+}
+
+struct Group<T> {
+    labels: Labels,
+    next: Option<usize>,
+    what: T,
+}
+
+impl<T> ByRow<T> {
+    fn new() -> Self {
+        Self { first: HashMap::new(), groups: Vec::new() }
+    }
+
+    /// The group of a row, which is made if it is new.
+    fn of(&mut self, key: &Key<'_>, row: &Row, sees_dropped: bool, new: impl FnOnce() -> T) -> Option<&mut T> {
+        let mut hasher = DefaultHasher::new();
+        for label in key.kept(row, sees_dropped) {
+            label.name().hash(&mut hasher);
+            label.value().hash(&mut hasher);
+        }
+        let hash = hasher.finish();
+        let first = self.first.get(&hash).copied();
+        let mut at = first;
+        while let Some((place, group)) = at.and_then(|place| Some((place, self.groups.get(place)?))) {
+            if group.labels.iter().eq(key.kept(row, sees_dropped)) {
+                return self.groups.get_mut(place).map(|group| &mut group.what);
+            }
+            at = group.next;
+        }
+        let labels = Labels::last_wins(key.kept(row, sees_dropped).map(|label| (label.name(), label.value())));
+        self.first.insert(hash, self.groups.len());
+        self.groups.push(Group { labels, next: first, what: new() });
+        self.groups.last_mut().map(|group| &mut group.what)
+    }
+}
+
 impl Eval<'_> {
     pub(super) fn aggregate(&self, aggregate: &Aggregate, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
         if aggregate.op.parameter().is_some() {
@@ -84,18 +134,25 @@ impl Eval<'_> {
         }
         let key = Key::new(&aggregate.by);
         let span = aggregate.expr.span;
-        let mut groups: Groups<Fold> = Groups::new();
-        self.rows(&aggregate.expr, grid, &mut |row| {
-            let mut row = self.settled(row);
+        let mut groups: ByRow<Fold> = ByRow::new();
+        let sees_dropped = self.config.delayed_name_removal;
+        self.rows(&aggregate.expr, grid, &mut |mut row| {
             if !aggregate.op.takes_histograms() {
                 self.only_floats(&mut row.column, aggregate.op, span);
             }
-            let before = groups.len();
+            let before = groups.groups.len();
             let new = || Fold::new(aggregate.op, grid.count);
-            groups.update(key.of(&row.labels), new, |fold| fold.add(self, &row, span));
-            self.budget.hold((groups.len() - before) * grid.count)
+            if let Some(fold) = groups.of(&key, &row, sees_dropped, new) {
+                if !row.column.is_float() {
+                    row = self.settled(row);
+                }
+                // A group's labels have no dropped name any more, unless all wait for the end with it.
+                row.drop_name &= sees_dropped;
+                fold.add(self, &row, span);
+            }
+            self.budget.hold((groups.groups.len() - before) * grid.count)
         })?;
-        groups.into_iter().try_for_each(|(labels, fold)| {
+        groups.groups.into_iter().try_for_each(|Group { labels, what: fold, .. }| {
             let drop_name = fold.drop_name;
             let column = fold.finish(self, span);
             self.emit(Row { labels, column, drop_name }, sink)

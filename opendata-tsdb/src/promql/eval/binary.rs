@@ -131,7 +131,7 @@ impl Eval<'_> {
             Ok::<_, Error>(groups)
         };
         if binary.op == BinaryOp::Or {
-            let mut merged = Merged::new(&self.budget);
+            let mut merged = Merged::new(self.budget);
             let left = presence(&binary.left, &mut |row| merged.push(row))?;
             self.rows(&binary.right, grid, &mut |row| {
                 let mut row = self.settled(row);

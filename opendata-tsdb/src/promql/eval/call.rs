@@ -113,12 +113,12 @@ impl Eval<'_> {
         let args = Arguments { first: scalar(0), second: scalar(1) };
         self.check_over(over, args, scalars.first().map(|(_, span)| *span), grid)?;
         let merge = !over.keeps_name() && !self.config.delayed_name_removal && !matrix.is_distinct_without_name();
-        let mut merged = merge.then(|| Merged::new(&self.budget));
+        let mut merged = merge.then(|| Merged::new(self.budget));
         self.windows(matrix, grid, |origin, samples, looks, range_ms| {
             let mut notes = Notes::new();
             let column = match self.extended(matrix) {
                 Some(bounds) => extended(over, bounds, samples, looks, range_ms, &mut notes)?,
-                None => slide(over, samples, looks, range_ms, args, &self.budget, &mut notes)?,
+                None => slide(over, samples, looks, range_ms, args, self.budget, &mut notes)?,
             };
             self.report(notes, origin.labels, matrix.span);
             self.check_counter(over, &column, origin.labels, matrix.span);
@@ -215,7 +215,7 @@ impl Eval<'_> {
         self.windows(expr, grid, |_, samples, looks, range_ms| {
             let args = Arguments { first: &none, second: &none };
             let mut notes = Notes::new();
-            there.or(&slide(Over::Present, samples, looks, range_ms, args, &self.budget, &mut notes)?.present);
+            there.or(&slide(Over::Present, samples, looks, range_ms, args, self.budget, &mut notes)?.present);
             Ok(())
         })?;
         self.emit_absent(expr, &there, grid, sink)
@@ -243,7 +243,7 @@ impl Eval<'_> {
         if self.config.delayed_name_removal || expr.is_distinct_without_name() {
             return self.instant(selector, grid, Instant::Time, sink);
         }
-        let mut merged = Merged::new(&self.budget);
+        let mut merged = Merged::new(self.budget);
         self.instant(selector, grid, Instant::Time, &mut |row| merged.push(row.nameless()))?;
         merged.emit(sink)
     }

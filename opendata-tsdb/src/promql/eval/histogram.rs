@@ -77,7 +77,7 @@ impl Eval<'_> {
         let phi = self.phi(call.arg(0)?, grid)?;
         let vector = call.arg(1)?;
         let groups = self.histograms(vector, grid)?;
-        let mut merged = Merged::new(&self.budget);
+        let mut merged = Merged::new(self.budget);
         for (labels, group) in groups {
             let row = self.estimate(labels, &group, What::Quantile(&phi), vector.span, grid);
             self.emit(row, &mut |row| merged.push(row))?;
@@ -92,7 +92,7 @@ impl Eval<'_> {
             return Err(Error::invalid("the label of `histogram_quantiles` is empty"));
         }
         let groups = self.histograms(vector, grid)?;
-        let mut merged = Merged::new(&self.budget);
+        let mut merged = Merged::new(self.budget);
         for arg in call.args.iter().skip(2) {
             let phi = self.phi(arg, grid)?;
             for (labels, group) in &groups {
@@ -116,7 +116,7 @@ impl Eval<'_> {
         let (lower, upper) = (self.scalar(call.arg(0)?, grid)?, self.scalar(call.arg(1)?, grid)?);
         let vector = call.arg(2)?;
         let groups = self.histograms(vector, grid)?;
-        let mut merged = Merged::new(&self.budget);
+        let mut merged = Merged::new(self.budget);
         for (labels, group) in groups {
             let row = self.estimate(labels, &group, What::Fraction(&lower, &upper), vector.span, grid);
             self.emit(row, &mut |row| merged.push(row))?;

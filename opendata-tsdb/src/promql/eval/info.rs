@@ -109,7 +109,7 @@ impl Eval<'_> {
             }
             Ok(())
         })?;
-        let mut merged = Merged::new(&self.budget);
+        let mut merged = Merged::new(self.budget);
         self.rows(call.arg(0)?, grid, &mut |row| {
             let row = self.settled(row);
             if infos.is_info(&row.labels) {

@@ -58,7 +58,7 @@ impl Eval<'_> {
         change: &dyn Fn(&Labels) -> Result<Labels>,
         sink: &mut Sink<'_>,
     ) -> Result<()> {
-        let mut merged = Merged::new(&self.budget);
+        let mut merged = Merged::new(self.budget);
         self.rows(call.arg(0)?, grid, &mut |row| {
             let mut row = self.settled(row);
             let labels = change(&row.labels)?;

@@ -115,8 +115,16 @@ impl Eval<'_> {
                 let value = |place: usize| rows.get(place).and_then(|row| row.column.get(step)).unwrap_or(f64::NAN);
                 let there = members.iter().filter(|place| present(place));
                 let mut values: Vec<(f64, usize)> = there.map(|place| (value(*place), *place)).collect();
-                values.sort_by(|(a, _), (b, _)| order(a, b));
-                values.truncate(index(k.at(step)));
+                // Of equal values the first by labels: they do not come in that order.
+                let by_labels =
+                    |a: usize, b: usize| rows.get(a).map(|row| &row.labels).cmp(&rows.get(b).map(|row| &row.labels));
+                let ranks = |(a, x): &(f64, usize), (b, y): &(f64, usize)| order(a, b).then_with(|| by_labels(*x, *y));
+                let wanted = index(k.at(step));
+                if wanted < values.len() {
+                    values.select_nth_unstable_by(wanted, ranks);
+                    values.truncate(wanted);
+                }
+                values.sort_unstable_by(ranks);
                 for (_, place) in values {
                     chosen.get_mut(place).into_iter().for_each(|bits| bits.set(step));
                     ranked.push(place);

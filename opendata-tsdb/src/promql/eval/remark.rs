@@ -17,7 +17,7 @@ impl std::fmt::Display for Named<'_> {
 impl Eval<'_> {
     /// A warning at a place of the query.
     pub(crate) fn warn(&self, span: Span, what: impl std::fmt::Display) {
-        self.annotations.borrow_mut().warn(format!("PromQL warning: {what} ({})", span.place(self.query)));
+        self.notes().warn(format!("PromQL warning: {what} ({})", span.place(self.query)));
     }
 
     /// Exponential and custom buckets do not mix.
@@ -39,6 +39,6 @@ impl Eval<'_> {
 
     /// A hint at a place of the query.
     pub(crate) fn inform(&self, span: Span, what: impl std::fmt::Display) {
-        self.annotations.borrow_mut().inform(format!("PromQL info: {what} ({})", span.place(self.query)));
+        self.notes().inform(format!("PromQL info: {what} ({})", span.place(self.query)));
     }
 }

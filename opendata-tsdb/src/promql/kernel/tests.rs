@@ -6,7 +6,7 @@ fn run(over: Over, samples: &[(i64, f64)], looks: Looks, range_ms: i64) -> Vec<O
     let none = Scalar::Constant(0.0);
     let args = Arguments { first: &none, second: &none };
     let column =
-        slide(over, Samples::of(&series), &looks, range_ms, args, &Budget::new(1_000, 1_000), &mut Notes::new())
+        slide(over, Samples::of(&series), &looks, range_ms, args, &Budget::of(1_000, 1_000), &mut Notes::new())
             .unwrap();
     (0..looks.grid.count).map(|step| column.get(step)).collect()
 }
@@ -58,7 +58,7 @@ fn windows_that_are_looked_through_count() {
     let series = Series::floats(Labels::empty(), samples, values);
     let samples = Samples::of(&series);
     let run =
-        |over| slide(over, samples, &every(1, 100), 50, args, &Budget::new(1_000, 0), &mut Notes::new()).map(|_| ());
+        |over| slide(over, samples, &every(1, 100), 50, args, &Budget::of(1_000, 0), &mut Notes::new()).map(|_| ());
     assert!(run(Over::Last).is_ok() && run(Over::Max).is_ok() && run(Over::Increase).is_ok());
     for over in [Over::Sum, Over::Quantile, Over::Mad, Over::Deriv] {
         assert_eq!(run(over).unwrap_err().message(), "query computes too many values, limit=1000");

@@ -1,0 +1,236 @@
+//! What queries have read before, decoded or as it was stored: kept between the views of one opening of a slate.
+//!
+//! Nothing is ever invalidated. Each thing says for what it is right, and is read again where that does not fit:
+//! - Series are only ever added to a bucket and their ids are dense, so an index that was read when there were n series is
+//!   right for any view with at most n of them, once the ids from the view's own number on are left out. A choice of
+//!   series is right for exactly the number it was made with.
+//! - Chunks are right for the [`Version`] they were read at.
+//!
+//! All of it is bounded by weight, which is about its bytes.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use opendata_core::Position;
+use opendata_core::key::SegmentId;
+use quick_cache::sync::{Cache as Inner, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use roaring::RoaringBitmap;
+
+use crate::head::Head;
+use crate::matcher::Matcher;
+use crate::record::deletion::Deletions;
+use crate::record::forward::Entry;
+
+/// The values of a label in order, with the series that have them.
+pub(super) type Values = Vec<(Arc<str>, RoaringBitmap)>;
+
+const MIB: u64 = 1 << 20;
+
+/// What one instance remembers.
+pub(crate) struct Cache {
+    /// Posting lists by bucket, name and value.
+    pub(super) postings: Weighted<(SegmentId, Arc<str>, Arc<str>), Stamped<RoaringBitmap>>,
+    /// All values of a label, by bucket and name.
+    pub(super) values: Weighted<(SegmentId, Arc<str>), Stamped<Values>>,
+    /// The series that satisfy a list of matchers, by bucket.
+    pub(super) selections: Weighted<(SegmentId, Arc<[Matcher]>), Stamped<Selection>>,
+    /// Chunks by bucket, metric and window.
+    pub(super) windows: Weighted<(SegmentId, u32, u8), Arc<Window>>,
+    /// What only a view without the writer's memory has to read, by bucket.
+    pub(super) stored: Weighted<SegmentId, Stored>,
+    /// All buckets, for such views.
+    pub(super) buckets: Weighted<(), (Position, Arc<Vec<SegmentId>>)>,
+    /// All deletions that are not carried out, for such views.
+    pub(super) deletions: Weighted<(), (Position, Arc<Deletions>)>,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            postings: Weighted::of(32 * MIB),
+            values: Weighted::of(64 * MIB),
+            selections: Weighted::of(64 * MIB),
+            windows: Weighted::of(192 * MIB),
+            stored: Weighted::of(128 * MIB),
+            buckets: Weighted::of(MIB),
+            deletions: Weighted::of(16 * MIB),
+        }
+    }
+}
+
+/// A cache that holds so many bytes.
+pub(super) struct Weighted<K, V>(Inner<K, V, ByWeight>);
+
+impl<K: Eq + Hash + Clone, V: Clone + Weigh> Weighted<K, V> {
+    fn of(bytes: u64) -> Self {
+        // One shard: a cache in shards refuses what is larger than a shard.
+        let options = OptionsBuilder::new().shards(1).weight_capacity(bytes).estimated_items_capacity(1024).build();
+        let hasher = DefaultHashBuilder::default();
+        Self(match options {
+            Ok(options) => Inner::with_options(options, ByWeight, hasher, DefaultLifecycle::default()),
+            Err(_) => Inner::with_weighter(1024, bytes, ByWeight),
+        })
+    }
+
+    pub(super) fn get(&self, key: &K) -> Option<V> {
+        self.0.get(key)
+    }
+
+    pub(super) fn put(&self, key: K, value: V) {
+        self.0.insert(key, value);
+    }
+}
+
+#[derive(Clone)]
+struct ByWeight;
+
+impl<K, V: Weigh> Weighter<K, V> for ByWeight {
+    fn weight(&self, _: &K, value: &V) -> u64 {
+        64 + value.bytes()
+    }
+}
+
+/// About how many bytes a thing holds.
+pub(super) trait Weigh {
+    fn bytes(&self) -> u64;
+}
+
+/// Something that was read when a bucket had so many series.
+pub(super) struct Stamped<T> {
+    pub(super) series: u32,
+    pub(super) bytes: u64,
+    pub(super) what: Arc<T>,
+}
+
+impl<T> Clone for Stamped<T> {
+    fn clone(&self) -> Self {
+        Self { series: self.series, bytes: self.bytes, what: Arc::clone(&self.what) }
+    }
+}
+
+impl<T> Weigh for Stamped<T> {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// What a bucket holds at a position, as far as it was asked for.
+#[derive(Clone)]
+pub(super) struct Stored {
+    pub(super) position: Position,
+    pub(super) series: Option<u32>,
+    pub(super) head: Option<Arc<Head>>,
+}
+
+impl Weigh for Stored {
+    fn bytes(&self) -> u64 {
+        self.head.as_ref().map_or(0, |head| 24 * head.samples)
+    }
+}
+
+impl Weigh for (Position, Arc<Vec<SegmentId>>) {
+    fn bytes(&self) -> u64 {
+        4 * self.1.len() as u64
+    }
+}
+
+impl Weigh for (Position, Arc<Deletions>) {
+    fn bytes(&self) -> u64 {
+        self.1.values().flat_map(|of_bucket| of_bucket.iter()).map(|one| 64 + one.ids.serialized_size() as u64).sum()
+    }
+}
+
+/// The series of a bucket that satisfy a list of matchers.
+#[derive(Default)]
+pub(super) struct Selection {
+    /// In the order of their ids.
+    pub(super) series: Vec<(u32, Entry)>,
+    /// The ids of each metric, in order.
+    pub(super) metrics: Vec<(u32, Vec<u32>)>,
+}
+
+impl Selection {
+    pub(super) fn of(series: Vec<(u32, Entry)>) -> Self {
+        let mut pairs: Vec<(u32, u32)> = series.iter().map(|(id, entry)| (entry.metric, *id)).collect();
+        pairs.sort_unstable();
+        let metrics = pairs.chunk_by(|a, b| a.0 == b.0);
+        let metrics = metrics
+            .filter_map(|of_one| Some((of_one.first()?.0, of_one.iter().map(|(_, id)| *id).collect())))
+            .collect();
+        Self { series, metrics }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        36 * self.series.len() as u64
+    }
+}
+
+/// For which views chunks are right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// For those that the writer published when it had changed the bucket's chunks so often.
+    Written(u64),
+    /// For those of another process at this position.
+    At(Position),
+}
+
+/// The chunks of some series of one metric in one window: all there are from series `first` to `last`.
+pub(super) struct Window {
+    pub(super) version: Version,
+    pub(super) first: u32,
+    pub(super) last: u32,
+    ids: Vec<u32>,
+    ends: Vec<u32>,
+    rows: Vec<u8>,
+}
+
+impl Window {
+    pub(super) fn new(version: Version, first: u32, last: u32) -> Self {
+        Self { version, first, last, ids: Vec::new(), ends: Vec::new(), rows: Vec::new() }
+    }
+
+    /// Whether it answers for these series at this version.
+    pub(super) fn covers(&self, version: Version, first: u32, last: u32) -> bool {
+        self.version == version && self.first <= first && last <= self.last
+    }
+
+    /// Adds the row of the next series. It is copied: what the store hands out is a slice of a whole block.
+    pub(super) fn push(&mut self, id: u32, row: &[u8]) {
+        self.ids.push(id);
+        self.rows.extend_from_slice(row);
+        self.ends.push(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
+    }
+
+    pub(super) fn get(&self, id: u32) -> Option<&[u8]> {
+        let first = *self.ids.first()?;
+        // Mostly every series of the range has a row: then the place follows from the id.
+        let guess = id.checked_sub(first)? as usize;
+        let place = match self.ids.get(guess) == Some(&id) {
+            true => guess,
+            false => self.ids.binary_search(&id).ok()?,
+        };
+        let end = *self.ends.get(place)? as usize;
+        let start = place.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize);
+        self.rows.get(start..end)
+    }
+
+    /// Whether another row may be added: offsets are 32 bits wide.
+    pub(super) fn has_room(&self) -> bool {
+        self.rows.len() < 1 << 31
+    }
+
+    pub(super) fn row_count(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(super) fn stored_bytes(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+impl Weigh for Arc<Window> {
+    fn bytes(&self) -> u64 {
+        (self.rows.len() + 8 * self.ids.len()) as u64
+    }
+}

@@ -1,0 +1,111 @@
+//! What the query engine reads: series of all buckets a range touches, decoded when the engine comes to them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt, stream};
+use opendata_core::Result;
+
+use super::Reader;
+use super::samples::Part;
+use crate::columns::Columns;
+use crate::labels::Labels;
+use crate::matcher::Matcher;
+use crate::promql::storage::{Buffer, Unpack};
+use crate::promql::{Found, Series, Storage};
+
+/// How many buckets of one query are read at a time.
+const BUCKETS_AT_ONCE: usize = 8;
+
+/// Series of one or several buckets.
+struct Packed {
+    /// In the order of their times, which do not overlap.
+    parts: Vec<Part>,
+    /// Where there are several parts: by part and series, its place in the part's selection and one.
+    places: Vec<Vec<u32>>,
+}
+
+impl Unpack for Packed {
+    fn unpack(&self, series: usize, buffer: &mut Buffer) -> Result<()> {
+        let into = &mut buffer.series;
+        let mut columns = Columns {
+            times: std::mem::take(&mut into.timestamps),
+            values: std::mem::take(&mut into.values),
+            histograms: std::mem::take(&mut into.histograms),
+        };
+        columns.clear();
+        if let ([part], []) = (self.parts.as_slice(), self.places.as_slice()) {
+            part.read(series, &mut buffer.scratch, &mut columns)?;
+        }
+        for (part, places) in self.parts.iter().zip(&self.places) {
+            let place = places.get(series).copied().unwrap_or(0);
+            if let Some(place) = place.checked_sub(1) {
+                let mut of_part = Columns::default();
+                part.read(place as usize, &mut buffer.scratch, &mut of_part)?;
+                columns.append(of_part);
+            }
+        }
+        (into.timestamps, into.values, into.histograms) = (columns.times, columns.values, columns.histograms);
+        Ok(())
+    }
+
+    fn stored(&self) -> (usize, usize) {
+        let of_parts = self.parts.iter().map(Part::chunk_rows);
+        of_parts.fold((0, 0), |(rows, bytes), (more_rows, more_bytes)| (rows + more_rows, bytes + more_bytes))
+    }
+}
+
+impl Packed {
+    fn of(parts: Vec<Part>) -> (Vec<Labels>, Self) {
+        if let [part] = parts.as_slice() {
+            let labels = part.selection.series.iter().map(|(_, entry)| entry.labels.clone()).collect();
+            return (labels, Self { parts, places: Vec::new() });
+        }
+        let mut labels: Vec<Labels> = Vec::new();
+        let mut known: HashMap<Labels, usize> = HashMap::new();
+        let mut places = Vec::with_capacity(parts.len());
+        for part in &parts {
+            let mut of_part = vec![0; labels.len()];
+            for ((_, entry), place) in part.selection.series.iter().zip(1..) {
+                let next = labels.len();
+                let series = *known.entry(entry.labels.clone()).or_insert(next);
+                if series == next {
+                    labels.push(entry.labels.clone());
+                    of_part.push(0);
+                }
+                if let Some(slot) = of_part.get_mut(series) {
+                    *slot = place;
+                }
+            }
+            places.push(of_part);
+        }
+        (labels, Self { parts, places })
+    }
+}
+
+#[async_trait]
+impl Storage for Reader {
+    async fn select(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Series>> {
+        let found = self.find(matchers, start_ms, end_ms).await?;
+        let mut buffer = Buffer::default();
+        let mut all = Vec::with_capacity(found.len());
+        for series in 0..found.len() {
+            found.with(series, &mut buffer, |series| {
+                if !series.timestamps.is_empty() {
+                    all.push(series.clone());
+                }
+                Ok(())
+            })?;
+        }
+        Ok(all)
+    }
+
+    async fn find(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Found> {
+        let buckets = self.buckets_in(start_ms, end_ms).await?;
+        let parts: Vec<_> = buckets.into_iter().map(|bucket| self.part(bucket, matchers, (start_ms, end_ms))).collect();
+        let parts: Vec<Part> = stream::iter(parts).buffered(BUCKETS_AT_ONCE).try_collect().await?;
+        let (labels, packed) = Packed::of(parts);
+        Ok(Found::packed(labels, Arc::new(packed)))
+    }
+}
