@@ -57,6 +57,7 @@ struct Shared {
     /// The most bytes that a request may have.
     body_limit: usize,
     prometheus: prometheus::Settings,
+    receivers: prometheus::Receivers,
     /// Becomes true when the server begins to end: what would go on for ever ends then.
     ending: watch::Receiver<bool>,
 }
@@ -81,6 +82,10 @@ impl Server {
 
     fn prometheus(&self) -> &prometheus::Settings {
         &self.0.prometheus
+    }
+
+    fn receivers(&self) -> &prometheus::Receivers {
+        &self.0.receivers
     }
 
     fn ending(&self) -> watch::Receiver<bool> {

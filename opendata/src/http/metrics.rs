@@ -42,6 +42,7 @@ pub(super) async fn metrics(State(server): State<Server>) -> Answer<Response> {
     }
     logs(&server, &mut text)?;
     server.intake().metrics(&mut text);
+    server.receivers().metrics(&mut text);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 

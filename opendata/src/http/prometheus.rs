@@ -10,6 +10,8 @@
 //! | `GET /api/v1/status/{buildinfo,config,flags,runtimeinfo,tsdb,walreplay}`, `features` | |
 //! | `GET /api/v1/targets`, `targets/metadata`, `scrape_pools`, `rules`, `alerts`, `alertmanagers` | |
 //! | `POST`, `PUT /api/v1/admin/tsdb/{snapshot,delete_series,clean_tombstones}` | |
+//! | `POST /api/v1/write`, `/api/v1/read` | remote write 1.0 and 2.0 ([`write`]), remote read ([`read`]) |
+//! | `GET /federate` | |
 //! | `GET /-/healthy`, `/-/ready` | |
 //!
 //! Shapes, status codes and names of errors are those of Prometheus 3
@@ -18,11 +20,15 @@
 mod admin;
 mod ask;
 mod discovery;
+mod federate;
 mod monitoring;
+mod proto;
 mod query;
+mod read;
 mod refused;
 mod status;
 mod text;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +40,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use self::refused::Refused;
+pub(super) use self::write::Receivers;
 use super::{Server, metrics};
 use crate::api::prometheus::monitor::Monitors;
 
@@ -67,8 +74,19 @@ pub(super) fn routes() -> Router<Server> {
         .route(&format!("{PREFIX}/-/healthy"), get(metrics::healthy))
         .route(&format!("{PREFIX}/-/ready"), get(metrics::ready))
         .layer(CompressionLayer::new().gzip(true))
-        // What is compressed otherwise, as remote write is, is left to its handler.
         .layer(RequestDecompressionLayer::new().gzip(true).pass_through_unaccepted(true))
+        .merge(protocols())
+}
+
+/// Remote write and remote read, which compress in their own way.
+fn protocols() -> Router<Server> {
+    let mut router = Router::new();
+    for prefix in [PREFIX, ""] {
+        router = router
+            .route(&format!("{prefix}/api/v1/write"), post(write::write))
+            .route(&format!("{prefix}/api/v1/read"), post(read::read));
+    }
+    router
 }
 
 fn api() -> Vec<(&'static str, MethodRouter<Server>)> {
@@ -95,6 +113,7 @@ fn api() -> Vec<(&'static str, MethodRouter<Server>)> {
         ("/api/v1/alertmanagers", get(monitoring::alertmanagers)),
     ];
     all.push(("/api/v1/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot)));
+    all.push(("/federate", get(federate::federate)));
     all.push(("/api/v1/{*rest}", any(unknown)));
     all
 }

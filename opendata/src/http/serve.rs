@@ -64,6 +64,7 @@ impl Serve {
             composite: composite.clone(),
             intake: Arc::clone(&intake),
             prometheus,
+            receivers: prometheus::Receivers::default(),
             body_limit,
             ending: ending.clone(),
         };
