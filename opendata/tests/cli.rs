@@ -3,8 +3,10 @@
 #[cfg(test)]
 mod cli {
     mod commands;
+    mod debian;
     mod files;
     mod harness;
+    mod prometheus;
     mod server;
     mod vector;
 }

@@ -100,7 +100,7 @@ pub(crate) struct HistogramOut {
 
 impl Seconds {
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of this age are far below 2^53")]
-    fn of(time: Timestamp) -> Self {
+    pub(crate) fn of(time: Timestamp) -> Self {
         Self(time.0 as f64 / 1000.0)
     }
 

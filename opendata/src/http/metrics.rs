@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use opendata_compose::Log;
+use opendata_compose::{Log, Tsdb};
 use opendata_core::{DataSystem, Error};
+use opendata_tsdb::WriteCounters;
 
 use super::Server;
 use super::answer::Answer;
@@ -43,6 +44,7 @@ pub(super) async fn metrics(State(server): State<Server>) -> Answer<Response> {
     logs(&server, &mut text)?;
     server.intake().metrics(&mut text);
     server.receivers().metrics(&mut text);
+    tsdbs(&server, &mut text)?;
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
@@ -65,6 +67,37 @@ fn logs(server: &Server, text: &mut String) -> Answer<()> {
         metric(text, "counter", &format!("opendata_log_{name}_total"));
         for (instance, value) in samples {
             let _ = writeln!(text, "opendata_log_{name}_total{{instance={instance:?}}} {value}");
+        }
+    }
+    Ok(())
+}
+
+/// What was written to all time series, and what was refused.
+fn tsdbs(server: &Server, text: &mut String) -> Answer<()> {
+    let view = server.composite().view();
+    let mut counted = Vec::new();
+    for instance in view.instances().filter(|instance| instance.system == Tsdb::ID) {
+        if let Some(counters) = view.get_reader::<Tsdb>(&instance.name)?.write_counters() {
+            counted.push((instance.name.to_string(), counters));
+        }
+    }
+    type Read = fn(&WriteCounters) -> u64;
+    let counters: [(&str, Read); 4] = [
+        ("samples", |counters| counters.samples),
+        ("histograms", |counters| counters.histograms),
+        ("exemplars", |counters| counters.exemplars),
+        ("new_series", |counters| counters.new_series),
+    ];
+    for (name, read) in counters {
+        metric(text, "counter", &format!("opendata_tsdb_{name}_total"));
+        for (instance, counters) in &counted {
+            let _ = writeln!(text, "opendata_tsdb_{name}_total{{instance={instance:?}}} {}", read(counters));
+        }
+    }
+    metric(text, "counter", "opendata_tsdb_refused_total");
+    for (instance, counters) in &counted {
+        for (reason, value) in &counters.refused {
+            let _ = writeln!(text, "opendata_tsdb_refused_total{{instance={instance:?},reason=\"{reason}\"}} {value}");
         }
     }
     Ok(())

@@ -113,6 +113,12 @@ fn api() -> Vec<(&'static str, MethodRouter<Server>)> {
         ("/api/v1/alertmanagers", get(monitoring::alertmanagers)),
     ];
     all.push(("/api/v1/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot)));
+    for (path, handler) in [
+        ("/api/v1/admin/tsdb/delete_series", post(admin::delete_series).put(admin::delete_series)),
+        ("/api/v1/admin/tsdb/clean_tombstones", post(admin::clean_tombstones).put(admin::clean_tombstones)),
+    ] {
+        all.push((path, handler));
+    }
     all.push(("/federate", get(federate::federate)));
     all.push(("/api/v1/{*rest}", any(unknown)));
     all

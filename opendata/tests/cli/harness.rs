@@ -110,44 +110,59 @@ impl Place {
             child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
             panic!("the server does not serve: {err}")
         });
-        Server { child, url: said["listening"].as_str().unwrap().to_owned() }
+        Server { child: Some(child), url: said["listening"].as_str().unwrap().to_owned() }
     }
 }
 
 /// A running server. It is killed if the test forgets it.
 pub(super) struct Server {
-    child: Child,
+    /// None: somebody else started it.
+    child: Option<Child>,
     pub(super) url: String,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
 impl Server {
+    /// Another program's server on this machine.
+    pub(super) fn elsewhere(port: u16) -> Self {
+        Self { child: None, url: format!("http://127.0.0.1:{port}") }
+    }
+
     /// Ends it without warning, as `kill -9` does.
     pub(super) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let child = self.child.as_mut().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// Tells it to end, and returns its exit code.
     pub(super) fn terminate(self) -> i32 {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let told =
+            Command::new("kill").args(["-TERM", &self.child.as_ref().unwrap().id().to_string()]).status().unwrap();
         assert!(told.success());
         self.wait()
     }
 
     /// Waits for its end, and returns its exit code.
     pub(super) fn wait(mut self) -> i32 {
-        self.child.wait().unwrap().code().unwrap_or(-1)
+        self.child.as_mut().unwrap().wait().unwrap().code().unwrap_or(-1)
+    }
+
+    /// Whether somebody listens.
+    pub(super) fn try_connect(&self) -> std::io::Result<TcpStream> {
+        TcpStream::connect(self.url.strip_prefix("http://").unwrap())
     }
 
     pub(super) fn connect(&self) -> TcpStream {
-        let connection = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
+        let connection = self.try_connect().unwrap();
         connection.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
         connection
     }
@@ -155,6 +170,13 @@ impl Server {
     /// Sends a request and reads the whole answer: its status and its body.
     #[track_caller]
     pub(super) fn request(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
+        let (status, _, body) = self.exchange(method, path, headers, body);
+        (status, String::from_utf8(body).unwrap())
+    }
+
+    /// Sends a request and reads the whole answer: its status, its head in lower case, and its body as it comes.
+    #[track_caller]
+    pub(super) fn exchange(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
         let mut connection = self.connect();
         let length = body.len();
         let host = self.url.strip_prefix("http://").unwrap();
@@ -166,9 +188,9 @@ impl Server {
         let _ = connection.write_all(body);
         let mut answer = Vec::new();
         let _ = connection.read_to_end(&mut answer);
-        let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_lowercase();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), head, answer[end + 4..].to_vec())
     }
 
     /// A request that must succeed and answers JSON.

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use opendata_core::Result;
+use opendata_tsdb::{Metadata, promql};
 use serde::Serialize;
 
 use super::ask::Asked;
 use super::refused::Refused;
 use super::text;
-use crate::api::prometheus::{Response, encode, metric};
+use crate::api::prometheus::{Response, Seconds, encode, metric, value_text};
 use crate::http::answer::Json;
 
 /// A list, cut off at the limit.
@@ -66,17 +67,22 @@ pub(super) async fn label_values(asked: Asked) -> Listed<String> {
 
 /// What is known about a metric.
 #[derive(Serialize)]
-pub(super) struct Metadata {
+pub(super) struct Known {
     #[serde(rename = "type")]
-    metric_type: String,
+    kind: &'static str,
     help: String,
     unit: String,
 }
 
-pub(super) async fn metadata(asked: Asked) -> Result<Json<Response<BTreeMap<String, Vec<Metadata>>>>, Refused> {
-    let (_, _) = (asked.limit("limit")?, asked.limit("limit_per_metric")?);
-    asked.reader()?;
-    Ok(Json(Response::success(BTreeMap::new())))
+/// One for each metric: of two that were written, the last one holds.
+pub(super) async fn metadata(asked: Asked) -> Result<Json<Response<BTreeMap<String, Vec<Known>>>>, Refused> {
+    let (limit, _) = (asked.limit("limit")?.unwrap_or(usize::MAX), asked.limit("limit_per_metric")?);
+    let found = asked.reader()?.metadata(asked.get("metric")).await?;
+    let known = found
+        .into_iter()
+        .take(limit)
+        .map(|(metric, Metadata { kind, unit, help })| (metric, vec![Known { kind: kind.name(), help, unit }]));
+    Ok(Json(Response::success(known.collect())))
 }
 
 /// Exemplars of a series.
@@ -84,13 +90,34 @@ pub(super) async fn metadata(asked: Asked) -> Result<Json<Response<BTreeMap<Stri
 #[serde(rename_all = "camelCase")]
 pub(super) struct SeriesExemplars {
     series_labels: BTreeMap<String, String>,
-    exemplars: Vec<()>,
+    exemplars: Vec<ExemplarOut>,
 }
 
+/// A single observation.
+#[derive(Serialize)]
+struct ExemplarOut {
+    labels: BTreeMap<String, String>,
+    value: String,
+    timestamp: Seconds,
+}
+
+/// Those of all series that the selectors of a query find, whatever the query does with them.
 pub(super) async fn exemplars(asked: Asked) -> Listed<SeriesExemplars> {
-    asked.range()?;
+    let (start, end) = asked.range()?;
     let query = asked.get("query").unwrap_or_default();
-    opendata_tsdb::promql::selectors(query).map_err(|error| Refused::parameter("query", error.message()))?;
-    asked.reader()?;
-    Ok(limited(Vec::new(), None))
+    let selectors = promql::selectors(query).map_err(|error| Refused::parameter("query", error.message()))?;
+    let reader = asked.reader()?;
+    let mut found = BTreeMap::new();
+    for matchers in &selectors {
+        found.extend(reader.exemplars(matchers, start, end).await?);
+    }
+    let series = found.into_iter().map(|(labels, exemplars)| {
+        let exemplars = exemplars.into_iter().map(|one| ExemplarOut {
+            labels: metric(&one.labels),
+            value: value_text(one.value),
+            timestamp: Seconds::of(one.at),
+        });
+        SeriesExemplars { series_labels: metric(&labels), exemplars: exemplars.collect() }
+    });
+    Ok(limited(series, None))
 }

@@ -8,7 +8,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use opendata_core::Result;
 use opendata_tsdb::promql::{EngineConfig, SampleValue, Storage, is_stale};
-use opendata_tsdb::{Labels, METRIC_NAME, is_legacy_label_name, is_legacy_metric_name};
+use opendata_tsdb::{Labels, METRIC_NAME, Metadata, MetricKind, is_legacy_label_name, is_legacy_metric_name};
 
 use super::ask::Asked;
 use super::refused::Refused;
@@ -49,25 +49,29 @@ pub(super) async fn federate(headers: HeaderMap, asked: Asked) -> Result<Respons
         true => (Format::OpenMetrics, OPEN_METRICS),
         false => (Format::Plain, PLAIN),
     };
+    let known = reader.metadata(None).await?;
     let samples: Vec<_> = newest.iter().map(|(labels, (at, value))| (labels, *at, *value)).collect();
-    Ok(([(CONTENT_TYPE, content_type)], exposition(&samples, format)).into_response())
+    Ok(([(CONTENT_TYPE, content_type)], exposition(&samples, &known, format)).into_response())
 }
 
 /// Samples by metric, which stand together below one heading.
-fn exposition(samples: &[(&Labels, i64, f64)], format: Format) -> String {
+fn exposition(samples: &[(&Labels, i64, f64)], known: &BTreeMap<String, Metadata>, format: Format) -> String {
     let mut by_metric: BTreeMap<&str, Vec<&(&Labels, i64, f64)>> = BTreeMap::new();
     for sample in samples {
         by_metric.entry(sample.0.metric_name().unwrap_or_default()).or_default().push(sample);
     }
     let mut out = String::new();
     for (metric, samples) in by_metric {
-        // Writing to a string cannot fail; so below.
-        let _ = match (is_legacy_metric_name(metric), format) {
-            (true, Format::Plain) => writeln!(out, "# TYPE {metric} untyped"),
-            (true, Format::OpenMetrics) => writeln!(out, "# TYPE {metric} unknown"),
-            (false, Format::Plain) => writeln!(out, "# TYPE {} untyped", quoted(metric)),
-            (false, Format::OpenMetrics) => writeln!(out, "# TYPE {} unknown", quoted(metric)),
+        // A single sample of a distribution is none, and OpenMetrics wants counters to be named as such.
+        let kind = match (format, known.get(metric).map(|known| known.kind)) {
+            (_, Some(MetricKind::Gauge)) => "gauge",
+            (Format::Plain, Some(MetricKind::Counter)) => "counter",
+            (Format::Plain, _) => "untyped",
+            (Format::OpenMetrics, _) => "unknown",
         };
+        let name = if is_legacy_metric_name(metric) { metric.to_owned() } else { quoted(metric) };
+        // Writing to a string cannot fail; so below.
+        let _ = writeln!(out, "# TYPE {name} {kind}");
         for (labels, at, value) in samples {
             series(&mut out, labels);
             out.push(' ');

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use chrono::{DateTime, SecondsFormat};
 use opendata_core::{Result, Timestamp};
-use serde::Serialize;
+use opendata_tsdb::Top;
 use serde_json::{Value, json};
 
 use super::ask::Asked;
@@ -65,36 +65,24 @@ pub(super) async fn runtimeinfo(asked: Asked) -> Result<Told, Refused> {
     })))
 }
 
-/// Statistics as the reference names them.
-#[derive(Serialize)]
-struct Named {
-    name: String,
-    value: u64,
-}
-
 pub(super) async fn tsdb(asked: Asked) -> Result<Told, Refused> {
     let limit = asked.limit("limit")?.unwrap_or(10).min(10_000);
-    let reader = asked.reader()?;
-    let buckets = reader.buckets().await?;
-    let newest = buckets.last();
-    let (start, end) = newest.map_or((0, 0), |bucket| (bucket.start_ms, bucket.last_ms));
-    let mut by_name: Vec<Named> =
-        reader.label_cardinality(start, end).await?.into_iter().map(|(name, value)| Named { name, value }).collect();
-    let pairs: u64 = by_name.iter().map(|named| named.value).sum();
-    by_name.sort_by(|a, b| b.value.cmp(&a.value).then_with(|| a.name.cmp(&b.name)));
-    by_name.truncate(limit);
+    let held = asked.reader()?.statistics(limit).await?;
+    let list = |top: Vec<Top>| {
+        top.into_iter().map(|Top { name, value }| json!({"name": name, "value": value})).collect::<Vec<_>>()
+    };
     Ok(told(json!({
         "headStats": {
-            "numSeries": newest.map_or(0, |bucket| bucket.series),
-            "numLabelPairs": pairs,
-            "chunkCount": newest.map_or(0, |bucket| bucket.unsealed_slabs),
-            "minTime": start,
-            "maxTime": end,
+            "numSeries": held.series,
+            "numLabelPairs": held.label_pairs,
+            "chunkCount": held.unsealed_samples,
+            "minTime": held.min_time_ms,
+            "maxTime": held.max_time_ms,
         },
-        "seriesCountByMetricName": [],
-        "labelValueCountByLabelName": by_name,
-        "memoryInBytesByLabelName": [],
-        "seriesCountByLabelValuePair": [],
+        "seriesCountByMetricName": list(held.series_by_metric),
+        "labelValueCountByLabelName": list(held.values_by_label),
+        "memoryInBytesByLabelName": list(held.bytes_by_label),
+        "seriesCountByLabelValuePair": list(held.series_by_pair),
     })))
 }
 

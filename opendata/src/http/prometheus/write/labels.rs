@@ -85,11 +85,27 @@ impl Part {
     }
 }
 
-/// Takes the fields apart and checks them.
-fn decode(fields: &[u8], mut shared: impl FnMut(&str) -> Arc<str>) -> Result<Labels, String> {
+/// The label set of an exemplar, which need not name a metric.
+pub(super) fn of_exemplar(fields: &[u8]) -> Result<Labels, String> {
+    Labels::new(pairs(fields, |text| Arc::from(text))?).map_err(|error| error.message().to_owned())
+}
+
+/// The label set of a series: what a sender may not leave out or repeat is checked.
+fn decode(fields: &[u8], shared: impl FnMut(&str) -> Arc<str>) -> Result<Labels, String> {
+    let labels = Labels::new(pairs(fields, shared)?).map_err(|error| error.message().to_owned())?;
+    match labels.get(METRIC_NAME) {
+        Some(_) => Ok(labels),
+        None => Err(format!("a series has no metric name, series={labels}")),
+    }
+}
+
+type Pairs = Vec<(Arc<str>, Arc<str>)>;
+
+/// Takes the fields apart.
+fn pairs(fields: &[u8], mut shared: impl FnMut(&str) -> Arc<str>) -> Result<Pairs, String> {
     let malformed = |error: Malformed| error.0.to_owned();
     let mut message = Message::new(fields);
-    let mut pairs: Vec<(Arc<str>, Arc<str>)> = Vec::with_capacity(16);
+    let mut pairs = Pairs::with_capacity(16);
     while let Some((_, label)) = message.next().map_err(malformed)? {
         let mut label = Message::new(label.bytes().map_err(malformed)?);
         let (mut name, mut value) = ("", "");
@@ -102,16 +118,7 @@ fn decode(fields: &[u8], mut shared: impl FnMut(&str) -> Arc<str>) -> Result<Lab
         }
         pairs.push((shared(name), shared(value)));
     }
-    series(pairs)
-}
-
-/// The labels of a series: what a sender may not leave out or repeat is checked.
-pub(super) fn series(pairs: Vec<(Arc<str>, Arc<str>)>) -> Result<Labels, String> {
-    let labels = Labels::new(pairs).map_err(|error| error.message().to_owned())?;
-    match labels.get(METRIC_NAME) {
-        Some(_) => Ok(labels),
-        None => Err(format!("a series has no metric name, series={labels}")),
-    }
+    Ok(pairs)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use opendata_compose::{InternalComposite, Tsdb};
 use opendata_core::slate::{Handle, Transaction};
 use opendata_core::{Error, Result, Timestamp};
-use opendata_tsdb::{Histogram, Labels, promql};
+use opendata_tsdb::{Exemplar, Histogram, Labels, Metadata, MetricKind, Op, promql};
 
 use super::labels::LabelCache;
 use crate::http::Server;
@@ -17,6 +17,8 @@ use crate::http::prometheus::proto::Malformed;
 
 /// What the label sets of all senders of an instance may take.
 const CACHE_BYTES: usize = 256 << 20;
+/// Who writes, for limits by source.
+const SOURCE: &str = "remote_write";
 /// So many of the reasons for leaving something out are told.
 const MOST_REASONS: usize = 4;
 
@@ -109,7 +111,8 @@ pub(super) struct Partial {
 pub(super) struct Batch<'a> {
     receiver: &'a Receiver,
     transaction: Transaction,
-    written: Written,
+    /// Markers of a series' end that came as histograms; they are written as samples.
+    stale_histograms: u64,
     refused: u64,
     reasons: Vec<String>,
 }
@@ -123,16 +126,31 @@ impl Receiver {
         let mut batch = Batch {
             receiver: self,
             transaction: self.composite.begin(),
-            written: Written::default(),
+            stale_histograms: 0,
             refused: 0,
             reasons: Vec::new(),
         };
+        batch.op().partial().source(SOURCE);
         decode(&mut batch).map_err(|Malformed(why)| Error::invalid(format!("the body is no such message: {why}")))?;
-        let Batch { transaction, mut written, refused, reasons, .. } = batch;
-        transaction.commit().await.map_err(Error::from)?;
+        let Batch { transaction, stale_histograms, mut refused, mut reasons, .. } = batch;
+        let commit = transaction.commit().await.map_err(Error::from)?;
+        let mut written = Written::default();
+        let mut status = StatusCode::BAD_REQUEST;
+        if let Some(receipt) = commit.receipt(&self.handle) {
+            written.samples = receipt.samples.saturating_sub(stale_histograms);
+            written.histograms = receipt.histograms + stale_histograms;
+            written.exemplars = receipt.exemplars;
+            refused += receipt.refused.total();
+            reasons.extend(receipt.refused.first.iter().map(ToString::to_string));
+            // The sender tries all of it again, which does no harm to what is written, until only what is wrong is left.
+            if receipt.refused.iter().any(|(reason, _)| reason.is_limit()) {
+                status = StatusCode::TOO_MANY_REQUESTS;
+            }
+        }
         if refused > 0 {
+            reasons.truncate(MOST_REASONS);
             let why = format!("partial write: the rest is written, refused={refused}, first: {}", reasons.join("; "));
-            written.refused = Some(Partial { status: StatusCode::BAD_REQUEST, count: refused, why });
+            written.refused = Some(Partial { status, count: refused, why });
         }
         Ok(written)
     }
@@ -173,24 +191,53 @@ impl Batch<'_> {
         }
     }
 
+    fn op(&mut self) -> &mut Op {
+        self.transaction.on(&self.receiver.handle)
+    }
+
     /// Writes samples of a series.
     pub(super) fn samples(&mut self, labels: Labels, samples: &[(Timestamp, f64)]) {
-        self.written.samples += samples.len() as u64;
-        self.transaction.on(&self.receiver.handle).samples(labels, samples);
+        self.op().samples(labels, samples);
     }
 
     /// Writes a histogram, or the marker of a series' end that looks like one.
     pub(super) fn histogram(&mut self, labels: &Labels, at: Timestamp, histogram: Histogram) {
         if histogram.is_stale() {
-            self.written.histograms += 1;
-            self.transaction.on(&self.receiver.handle).sample(labels.clone(), at, promql::STALE_NAN);
-            return;
+            self.stale_histograms += 1;
+            self.op().sample(labels.clone(), at, promql::STALE_NAN);
+        } else {
+            self.op().histogram(labels.clone(), at, histogram);
         }
-        let why = match histogram.validate() {
-            Ok(()) => format!("native histograms cannot be stored yet, series={labels}"),
-            Err(error) => format!("{}, series={labels}", error.message()),
-        };
-        self.refuse(1);
-        self.reason(why);
+    }
+
+    /// Writes an exemplar, of which the label set is known or wrong.
+    pub(super) fn exemplar(&mut self, series: &Labels, labels: Result<Labels, String>, at: Timestamp, value: f64) {
+        match labels {
+            Ok(labels) => {
+                self.op().exemplar(series.clone(), Exemplar { labels, value, at });
+            }
+            Err(why) => {
+                self.refuse(1);
+                self.reason(why);
+            }
+        }
+    }
+
+    /// Says what a metric is.
+    pub(super) fn metadata(&mut self, metric: &str, kind: u64, unit: &str, help: &str) {
+        let kind = usize::try_from(kind).ok().and_then(|kind| KINDS.get(kind)).copied().unwrap_or_default();
+        self.op().metadata(metric, Metadata { kind, unit: unit.to_owned(), help: help.to_owned() });
     }
 }
+
+/// By their numbers, which are the same in both versions.
+const KINDS: [MetricKind; 8] = [
+    MetricKind::Unknown,
+    MetricKind::Counter,
+    MetricKind::Gauge,
+    MetricKind::Histogram,
+    MetricKind::GaugeHistogram,
+    MetricKind::Summary,
+    MetricKind::Info,
+    MetricKind::StateSet,
+];

@@ -4,12 +4,14 @@
 //! WriteRequest { repeated TimeSeries 1, repeated MetricMetadata 3 }
 //! TimeSeries { repeated Label 1, repeated Sample 2, repeated Exemplar 3, repeated Histogram 4 }
 //! Sample { double value 1, int64 timestamp 2 }
+//! Exemplar { repeated Label 1, double value 2, int64 timestamp 3 }
+//! MetricMetadata { type 1, string metric 2, string help 4, string unit 5 }
 //! ```
 
 use opendata_core::Timestamp;
 
-use super::distribution;
 use super::receiver::Batch;
+use super::{distribution, labels};
 use crate::http::prometheus::proto::{Malformed, Message, Value, put_bytes};
 
 /// What is gathered of a series, kept from one to the next for its memory.
@@ -18,7 +20,7 @@ struct Scratch<'a> {
     labels: Vec<u8>,
     samples: Vec<(Timestamp, f64)>,
     histograms: Vec<&'a [u8]>,
-    exemplars: u64,
+    exemplars: Vec<&'a [u8]>,
 }
 
 /// Reads a message into a batch.
@@ -26,8 +28,10 @@ pub(super) fn decode(bytes: &[u8], batch: &mut Batch<'_>) -> Result<(), Malforme
     let mut message = Message::new(bytes);
     let mut scratch = Scratch::default();
     while let Some((number, value)) = message.next()? {
-        if number == 1 {
-            series(value.bytes()?, &mut scratch, batch)?;
+        match number {
+            1 => series(value.bytes()?, &mut scratch, batch)?,
+            3 => metadata(value.bytes()?, batch)?,
+            _ => {}
         }
     }
     Ok(())
@@ -37,28 +41,62 @@ fn series<'a>(bytes: &'a [u8], scratch: &mut Scratch<'a>, batch: &mut Batch<'_>)
     scratch.labels.clear();
     scratch.samples.clear();
     scratch.histograms.clear();
-    scratch.exemplars = 0;
+    scratch.exemplars.clear();
     let mut message = Message::new(bytes);
     while let Some((number, value)) = message.next()? {
         match number {
             1 => put_bytes(&mut scratch.labels, 1, value.bytes()?),
             2 => scratch.samples.push(sample(value)?),
-            3 => scratch.exemplars += 1,
+            3 => scratch.exemplars.push(value.bytes()?),
             4 => scratch.histograms.push(value.bytes()?),
             _ => {}
         }
     }
-    let Some(labels) = batch.labels(&scratch.labels) else {
-        batch.refuse((scratch.samples.len() + scratch.histograms.len()) as u64 + scratch.exemplars);
+    let Some(series) = batch.labels(&scratch.labels) else {
+        batch.refuse((scratch.samples.len() + scratch.histograms.len() + scratch.exemplars.len()) as u64);
         return Ok(());
     };
     for bytes in &scratch.histograms {
         let (at, histogram) = distribution::decode(bytes)?;
-        batch.histogram(&labels, Timestamp(at), histogram);
+        batch.histogram(&series, Timestamp(at), histogram);
+    }
+    for bytes in &scratch.exemplars {
+        let (exemplar, at, value) = exemplar(bytes)?;
+        batch.exemplar(&series, labels::of_exemplar(&exemplar), at, value);
     }
     if !scratch.samples.is_empty() {
-        batch.samples(labels, &scratch.samples);
+        batch.samples(series, &scratch.samples);
     }
+    Ok(())
+}
+
+fn exemplar(bytes: &[u8]) -> Result<(Vec<u8>, Timestamp, f64), Malformed> {
+    let mut message = Message::new(bytes);
+    let (mut labels, mut at, mut number) = (Vec::new(), 0, 0.0);
+    while let Some((field, value)) = message.next()? {
+        match field {
+            1 => put_bytes(&mut labels, 1, value.bytes()?),
+            2 => number = value.double()?,
+            3 => at = value.signed()?,
+            _ => {}
+        }
+    }
+    Ok((labels, Timestamp(at), number))
+}
+
+fn metadata(bytes: &[u8], batch: &mut Batch<'_>) -> Result<(), Malformed> {
+    let mut message = Message::new(bytes);
+    let (mut kind, mut metric, mut help, mut unit) = (0, "", "", "");
+    while let Some((field, value)) = message.next()? {
+        match field {
+            1 => kind = value.unsigned()?,
+            2 => metric = value.text()?,
+            4 => help = value.text()?,
+            5 => unit = value.text()?,
+            _ => {}
+        }
+    }
+    batch.metadata(metric, kind, unit, help);
     Ok(())
 }
 

@@ -3,13 +3,15 @@
 //! ```text
 //! Request { repeated string symbols 4, repeated TimeSeries 5 }
 //! TimeSeries { repeated uint32 labels_refs 1, repeated Sample 2, repeated Histogram 3, repeated Exemplar 4, Metadata 5 }
+//! Exemplar { repeated uint32 labels_refs 1, double value 2, int64 timestamp 3 }
 //! Metadata { type 1, uint32 help_ref 3, uint32 unit_ref 4 }
 //! ```
 
 use opendata_core::Timestamp;
+use opendata_tsdb::Labels;
 
 use super::receiver::Batch;
-use super::{distribution, v1};
+use super::{distribution, labels, v1};
 use crate::http::prometheus::proto::{Malformed, Message, put_label, repeated};
 
 #[derive(Default)]
@@ -18,7 +20,8 @@ struct Scratch<'a> {
     labels: Vec<u8>,
     samples: Vec<(Timestamp, f64)>,
     histograms: Vec<&'a [u8]>,
-    exemplars: u64,
+    exemplars: Vec<&'a [u8]>,
+    metadata: Option<&'a [u8]>,
 }
 
 /// Reads a message into a batch.
@@ -50,57 +53,106 @@ fn series<'a>(
     scratch.refs.clear();
     scratch.samples.clear();
     scratch.histograms.clear();
-    scratch.exemplars = 0;
+    scratch.exemplars.clear();
+    scratch.metadata = None;
     let mut message = Message::new(bytes);
     while let Some((number, value)) = message.next()? {
         match number {
             1 => repeated(value, |symbol| scratch.refs.push(symbol))?,
             2 => scratch.samples.push(v1::sample(value)?),
             3 => scratch.histograms.push(value.bytes()?),
-            4 => scratch.exemplars += 1,
+            4 => scratch.exemplars.push(value.bytes()?),
+            5 => scratch.metadata = Some(value.bytes()?),
             _ => {}
         }
     }
     let samples = (scratch.samples.len() + scratch.histograms.len()) as u64;
-    let labels = match label_fields(&scratch.refs, symbols, &mut scratch.labels) {
+    let found = match label_fields(&scratch.refs, symbols, &mut scratch.labels) {
         Ok(()) => batch.labels(&scratch.labels),
         Err(why) => {
             batch.reason(why.to_owned());
             None
         }
     };
-    let Some(labels) = labels else {
-        batch.refuse((samples + scratch.exemplars).max(1));
+    let Some(series) = found else {
+        batch.refuse((samples + scratch.exemplars.len() as u64).max(1));
         return Ok(());
     };
     if samples == 0 {
-        batch.refuse(scratch.exemplars.max(1));
-        batch.reason(format!("a series has neither samples nor histograms, series={labels}"));
+        batch.refuse(1.max(scratch.exemplars.len() as u64));
+        batch.reason(format!("a series has neither samples nor histograms, series={series}"));
         return Ok(());
     }
     for bytes in &scratch.histograms {
         let (at, histogram) = distribution::decode(bytes)?;
-        batch.histogram(&labels, Timestamp(at), histogram);
+        batch.histogram(&series, Timestamp(at), histogram);
+    }
+    for bytes in &scratch.exemplars {
+        exemplar(bytes, symbols, &series, batch)?;
+    }
+    if let Some(bytes) = scratch.metadata {
+        metadata(bytes, symbols, &series, batch)?;
     }
     if !scratch.samples.is_empty() {
-        batch.samples(labels, &scratch.samples);
+        batch.samples(series, &scratch.samples);
     }
     Ok(())
+}
+
+fn exemplar(bytes: &[u8], symbols: &[&str], series: &Labels, batch: &mut Batch<'_>) -> Result<(), Malformed> {
+    let mut message = Message::new(bytes);
+    let (mut refs, mut at, mut number) = (Vec::new(), 0, 0.0);
+    while let Some((field, value)) = message.next()? {
+        match field {
+            1 => repeated(value, |symbol| refs.push(symbol))?,
+            2 => number = value.double()?,
+            3 => at = value.signed()?,
+            _ => {}
+        }
+    }
+    let mut fields = Vec::new();
+    let found = label_fields(&refs, symbols, &mut fields).map_err(str::to_owned);
+    batch.exemplar(series, found.and_then(|()| labels::of_exemplar(&fields)), Timestamp(at), number);
+    Ok(())
+}
+
+fn metadata(bytes: &[u8], symbols: &[&str], series: &Labels, batch: &mut Batch<'_>) -> Result<(), Malformed> {
+    let mut message = Message::new(bytes);
+    let (mut kind, mut help, mut unit) = (0, 0, 0);
+    while let Some((field, value)) = message.next()? {
+        match field {
+            1 => kind = value.unsigned()?,
+            3 => help = value.unsigned()?,
+            4 => unit = value.unsigned()?,
+            _ => {}
+        }
+    }
+    match (series.metric_name(), text(symbols, unit), text(symbols, help)) {
+        // A sender that knows nothing about a metric says this of it.
+        (_, Ok(""), Ok("")) if kind == 0 => {}
+        (Some(metric), Ok(unit), Ok(help)) => batch.metadata(metric, kind, unit, help),
+        _ => {
+            batch.refuse(1);
+            batch.reason(format!("metadata refers to a symbol that is not there, series={series}"));
+        }
+    }
+    Ok(())
+}
+
+fn text<'a>(symbols: &[&'a str], symbol: u64) -> Result<&'a str, &'static str> {
+    let text = usize::try_from(symbol).ok().and_then(|symbol| symbols.get(symbol));
+    text.copied().ok_or("a label refers to a symbol that is not there")
 }
 
 /// The labels as version 1.0 has them, by which they are known.
 fn label_fields(refs: &[u64], symbols: &[&str], out: &mut Vec<u8>) -> Result<(), &'static str> {
     out.clear();
-    let text = |symbol: u64| {
-        let text = usize::try_from(symbol).ok().and_then(|symbol| symbols.get(symbol));
-        text.copied().ok_or("a label refers to a symbol that is not there")
-    };
     let (pairs, odd) = refs.as_chunks::<2>();
     if !odd.is_empty() {
         return Err("a label has a name and no value");
     }
     for [name, value] in pairs {
-        put_label(out, 1, text(*name)?, text(*value)?);
+        put_label(out, 1, text(symbols, *name)?, text(symbols, *value)?);
     }
     Ok(())
 }
