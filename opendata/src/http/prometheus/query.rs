@@ -84,6 +84,9 @@ async fn within(asked: &Asked, answer: impl Future<Output = Result<Answer>>) -> 
     let most = asked.server().prometheus().query_timeout;
     let wanted = asked.duration_ms("timeout")?.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
     let patience = wanted.map_or(most, |wanted| wanted.min(most));
+    if patience.is_zero() {
+        return Err(Refused::timeout());
+    }
     match tokio::time::timeout(patience, answer).await {
         Ok(answer) => answer.map_err(Refused::execution),
         Err(_) => Err(Refused::timeout()),

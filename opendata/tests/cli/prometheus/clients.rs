@@ -99,12 +99,16 @@ fn prometheus_writes_what_it_scrapes_from_the_node_exporter() {
         if !wanted {
             continue;
         }
-        for query in
-            ["up", "node_cpu_seconds_total", "count_over_time({job=\"node\"}[1m])", "sum_over_time(node_load1[1m])"]
-        {
+        for query in [
+            "up",
+            "node_cpu_seconds_total",
+            "count({job=\"node\"})",
+            "count_over_time(node_cpu_seconds_total[1m])",
+            "sum_over_time(node_load1[1m])",
+        ] {
             let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("query", query).finish();
             let path = format!("/api/v1/query?{query}&time={at:.3}");
-            let theirs = result(&ask(port, &path).unwrap());
+            let theirs = result(&ask(port, &path).unwrap_or_else(|| panic!("{query}\n{}", running.log())));
             until(&format!("{instance}: the same answer to {query}"), &running, || {
                 let ours = server.json("GET", &format!("/v1/tsdb/{instance}{path}"), "");
                 (result(&ours) == theirs).then_some(())
