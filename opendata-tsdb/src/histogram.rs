@@ -118,9 +118,9 @@ impl Histogram {
     /// The bucket of positive values with an index.
     fn bucket(&self, index: i32, count: f64) -> Bucket {
         let (lower, upper) = if self.has_custom_bounds() {
-            (bounds::custom(index - 1, &self.custom_bounds), bounds::custom(index, &self.custom_bounds))
+            (bounds::custom(index.saturating_sub(1), &self.custom_bounds), bounds::custom(index, &self.custom_bounds))
         } else {
-            (bounds::exponential(index - 1, self.schema), bounds::exponential(index, self.schema))
+            (bounds::exponential(index.saturating_sub(1), self.schema), bounds::exponential(index, self.schema))
         };
         Bucket { lower, upper, lower_included: false, upper_included: true, count }
     }

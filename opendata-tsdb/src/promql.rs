@@ -3,6 +3,11 @@
 //! An [`Engine`] answers a query over any [`Storage`]: it parses the text into a typed tree, reads every selector's series
 //! once, and evaluates series by series over dense columns of steps. An instant query is a range query of one step.
 //!
+//! It has all of the language: [native histograms](crate::Histogram) among floats in every operator and function, `info`, durations that
+//! are computed, `anchored` and `smoothed` selectors, `fill`, `limitk` and `limit_ratio`, names in UTF-8, and what else the reference
+//! keeps behind feature flags. All of that is on; only when a metric's name goes is a choice
+//! ([`EngineConfig::delayed_name_removal`]). Warnings and hints have the reference's words.
+//!
 //! Windows are open on the left: a range of 5 minutes at 12:00 holds samples after 11:55 up to 12:00, both for range
 //! selectors and for the lookback of instant ones.
 //!

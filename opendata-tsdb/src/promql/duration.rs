@@ -35,13 +35,18 @@ pub(crate) fn parse(text: &str) -> Result<i64, &'static str> {
     if text.is_empty() { Err("a duration is empty") } else { Ok(total) }
 }
 
-/// A decimal number, or `None` where the text is something else.
+/// A decimal number, or `None` where the text is something else. With a zero in front, whole numbers are octal where they can be, as
+/// in Go: `017` is 15, `018` is 18.
 pub(crate) fn parse_number(text: &str) -> Option<f64> {
     let allowed = |c: char| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-' | '_');
     if !text.chars().all(allowed) || text.contains("__") || text.ends_with('_') {
         return None;
     }
-    text.replace('_', "").parse().ok()
+    let digits = text.replace('_', "");
+    if let Some(octal) = digits.strip_prefix('0').and_then(|digits| u32::from_str_radix(digits, 8).ok()) {
+        return Some(f64::from(octal));
+    }
+    digits.parse().ok()
 }
 
 /// The milliseconds of a number of seconds, if they can be said.

@@ -60,6 +60,9 @@ pub(crate) fn vector() -> impl Strategy<Value = String> {
             inner.clone().prop_map(|inner| format!("({inner})")),
             inner.clone().prop_map(|inner| format!("-{inner}")),
             inner.clone().prop_map(|inner| format!("abs({inner})")),
+            inner.clone().prop_map(|inner| format!("histogram_quantile(0.9, {inner})")),
+            inner.clone().prop_map(|inner| format!("histogram_count({inner})")),
+            inner.clone().prop_map(|inner| format!("avg_over_time({inner}[1m:10s])")),
             (inner, shift()).prop_map(|(inner, shift)| format!("max_over_time(({inner})[5m:30s]{shift})")),
             (selector(), shift()).prop_map(|(selector, shift)| format!("rate({selector}[5m]{shift})")),
         ]

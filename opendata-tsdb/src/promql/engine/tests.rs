@@ -242,9 +242,12 @@ proptest! {
             labels! { "__name__" => "a:b", "a" => "1" }, labels! { "__name__" => "sum", "a" => "1", "b" => "x" },
             labels! { "__name__" => "offset", "a" => "2" }, labels! { "__name__" => "by" },
         ];
-        let series = labels.into_iter().zip(&columns).map(|(labels, samples)| {
-            let (times, values) = samples.iter().copied().unzip();
-            Series::floats(labels, times, values)
+        let series = labels.into_iter().zip(&columns).enumerate().map(|(which, (labels, samples))| {
+            let (times, values): (Vec<i64>, Vec<f64>) = samples.iter().copied().unzip();
+            // Every other series holds histograms too.
+            let native = values.iter().enumerate().filter(|(_, value)| which % 2 == 1 && **value % 3.0 == 0.0);
+            let histograms = native.map(|(at, value)| (u32::try_from(at).unwrap(), Arc::new(native::small(*value))));
+            Series::mixed(labels, times, values.clone(), histograms.collect())
         });
         let storage = Memory(series.collect());
         let engine = Engine::new(EngineConfig { lookback_ms: 20_000, ..EngineConfig::default() });
@@ -262,16 +265,50 @@ proptest! {
             let Value::Vector(vector) = answer.map_err(|e| TestCaseError::fail(format!("{query}: only a step fails: {e}")))?.value else {
                 panic!("no vector")
             };
-            let mut instant: Vec<(String, u64)> = vector.iter().map(|s| bits(&s.labels, s.value)).collect();
+            let mut instant: Vec<(String, u64)> = vector.iter().map(|s| match &s.histogram {
+                Some(histogram) => (format!("{} {histogram}", s.labels), 0),
+                None => bits(&s.labels, s.value),
+            }).collect();
             let mut at_step: Vec<(String, u64)> = matrix.iter().filter_map(|series| {
-                let place = series.timestamps.iter().position(|time| *time == at)?;
-                Some(bits(&series.labels, series.values[place]))
+                let (_, value) = series.samples().find(|(time, _)| *time == at)?;
+                Some(match value {
+                    SampleValue::Histogram(histogram) => (format!("{} {histogram}", series.labels), 0),
+                    SampleValue::Float(value) => bits(&series.labels, value),
+                })
             }).collect();
             instant.sort();
             at_step.sort();
             prop_assert_eq!(instant, at_step, "{} at {}", query, at);
         }
     }
+}
+
+/// By default a name goes where a value is computed; with delayed removal it goes from the result.
+#[test]
+fn names_go_at_once_or_at_the_end() {
+    let series =
+        |name: &str| Series::floats(labels! { "__name__" => name, "g" => "1" }, vec![0, 10_000], vec![0.0, 10.0]);
+    let storage = Memory(vec![series("a_total"), series("b_total")]);
+    let ask = |query: &str, delayed_name_removal: bool| {
+        let engine = Engine::new(EngineConfig { delayed_name_removal, ..EngineConfig::default() });
+        let answer = block_on(engine.instant(&storage, query, Timestamp(10_000)));
+        answer.map(|answer| {
+            let Value::Vector(vector) = answer.value else { panic!("no vector") };
+            vector.into_iter().map(|sample| sample.labels.to_string()).collect::<Vec<_>>()
+        })
+    };
+    let one = r#"label_replace(increase(a_total[20s]), "was", "$1", "__name__", "(.*)")"#;
+    assert_eq!(ask(one, false).unwrap(), [r#"{g="1"}"#]);
+    assert_eq!(ask(one, true).unwrap(), [r#"{g="1", was="a_total"}"#]);
+    let both = r#"sum by (__name__) (increase({g="1"}[20s]))"#;
+    assert!(ask(both, false).unwrap_err().message().contains("same labelset"));
+    assert!(ask(both, true).unwrap_err().message().contains("same labelset"));
+    let sum = r#"sum(increase({g="1"}[20s]))"#;
+    assert!(ask(sum, false).unwrap_err().message().contains("same labelset"));
+    assert_eq!(ask(sum, true).unwrap(), ["{}"]);
+    assert_eq!(ask(r#"{g="1"} > 5"#, false).unwrap(), [r#"a_total{g="1"}"#, r#"b_total{g="1"}"#]);
+    assert_eq!(ask("a_total + on(g) b_total", true).unwrap(), [r#"{g="1"}"#]);
+    assert_eq!(ask("-a_total or b_total", false).unwrap(), [r#"{g="1"}"#,]);
 }
 
 #[test]

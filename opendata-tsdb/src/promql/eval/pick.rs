@@ -44,6 +44,7 @@ impl Eval<'_> {
         }
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "the nearest float is as good a limit")]
     fn check_argument(&self, op: AggregateOp, expr: &Expr, argument: &Scalar, grid: &Grid) -> Result<()> {
         let values = (0..grid.count).map(|step| argument.at(step));
         match op {
@@ -55,6 +56,11 @@ impl Eval<'_> {
             _ if values.clone().any(f64::is_nan) => {
                 let what = if op == AggregateOp::LimitRatio { "Ratio" } else { "Parameter" };
                 return Err(Error::invalid(format!("{what} value is NaN")));
+            }
+            AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK => {
+                if let Some(k) = values.into_iter().find(|k| k.abs() > i64::MAX as f64) {
+                    return Err(Error::invalid(format!("Scalar value {} overflows int64", Short(k))));
+                }
             }
             AggregateOp::LimitRatio => {
                 if let Some(ratio) = values.into_iter().find(|ratio| !(-1.0..=1.0).contains(ratio)) {

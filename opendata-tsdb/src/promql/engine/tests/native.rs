@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::histogram::{Buckets, Histogram};
+use crate::histogram::{Buckets, CounterReset, Histogram};
 use crate::promql::SampleValue;
 
 /// Count, sum, and the buckets with index 0 to 3.
@@ -20,6 +20,14 @@ pub(super) fn histogram(numbers: Numbers) -> Histogram {
     let [count, sum, buckets @ ..] = numbers;
     let populated = (0..).zip(buckets).filter(|(_, count)| *count != 0.0);
     Histogram { count, sum, positive: Buckets::from_indexed(populated), ..Histogram::default() }
+}
+
+/// A histogram that follows from a number; some are gauges, and their schemas differ.
+pub(super) fn small(value: f64) -> Histogram {
+    let count = value.abs();
+    let schema = if value % 2.0 == 0.0 { 0 } else { 1 };
+    let counter_reset = if value < 0.0 { CounterReset::Gauge } else { CounterReset::Unknown };
+    Histogram { schema, counter_reset, ..histogram([count * 3.0, value, count, 0.0, count * 2.0, 0.0]) }
 }
 
 fn numbers(histogram: &Histogram) -> Numbers {
