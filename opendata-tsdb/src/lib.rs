@@ -78,7 +78,7 @@ pub use labels::{
     FingerprintHasher, Label, Labels, METRIC_NAME, METRIC_TYPE, METRIC_UNIT, is_legacy_label_name,
     is_legacy_metric_name,
 };
-pub use matcher::{MatchOp, Matcher};
+pub use matcher::{MatchOp, Matcher, whole_value_regex};
 pub use metadata::{Metadata, MetricKind};
 pub use op::{Op, Receipt, SeriesList};
 pub use reader::{BucketStats, Reader, Statistics, Top};

@@ -188,7 +188,7 @@ impl Test {
 ///
 /// # Errors
 /// `Invalid` when it does not parse or is too large.
-pub(crate) fn whole_value_regex(source: &str) -> Result<Regex> {
+pub fn whole_value_regex(source: &str) -> Result<Regex> {
     let (translated, _) = parse(source)?;
     compile(source, &translated)
 }

@@ -7,6 +7,7 @@ mod init;
 mod inspect;
 mod lines;
 mod log;
+mod rules;
 mod run;
 mod stats;
 mod tsdb;
@@ -107,6 +108,8 @@ enum Command {
     #[command(subcommand)]
     Vector(vector::Vector),
     #[command(subcommand)]
+    Rules(rules::Rules),
+    #[command(subcommand)]
     Checkpoint(checkpoint::Checkpoint),
     Fork(fork::Fork),
     Inspect(inspect::Inspect),
@@ -147,6 +150,7 @@ fn execute(global: Global, command: Command, format: Format) -> Result<(), Failu
             Command::Log(log) => log.execute(&mut cx).await,
             Command::Tsdb(tsdb) => tsdb.execute(&mut cx).await,
             Command::Vector(vector) => vector.execute(&mut cx).await,
+            Command::Rules(rules) => rules.execute(&mut cx),
             Command::Checkpoint(checkpoint) => checkpoint.execute(&mut cx).await,
             Command::Fork(fork) => fork.execute(&mut cx).await,
             Command::Inspect(inspect) => inspect.execute(&mut cx).await,

@@ -9,7 +9,7 @@
 //!     settings: {}            # of the slate, see `opendata_core::slate::Settings`
 //!     instances:
 //!       events: log           # or {system: log, config: {..}}
-//!       usage: tsdb
+//!       usage: tsdb             # beside its config: otlp, scrape, rules, see `crate::intake`
 //! server:
 //!   listen: 127.0.0.1:8080
 //!   default_tsdb: usage       # answers Prometheus's paths at the root, if there are several
@@ -35,7 +35,7 @@ use serde_saphyr::{Location, Spanned};
 
 use self::instance::{InstanceIn, SYSTEMS};
 pub(crate) use self::instance::{InstanceSpec, SystemConfig};
-use self::located::Source;
+pub(crate) use self::located::Source;
 pub(crate) use self::open::{Creation, OpenNode};
 pub(crate) use self::store::StoreSpec;
 
@@ -181,7 +181,7 @@ fn node_of(source: &Source<'_>, name: &str, node: Spanned<NodeSpec>) -> Result<N
     let instances = instances.into_iter().map(|(name, instance)| {
         let at = &instance.referenced;
         let spec = match instance.value {
-            InstanceIn::Known(spec) => spec,
+            InstanceIn::Known(spec) => *spec,
             InstanceIn::Unknown(system) => return Err(source.wrong(at, &located::unknown("system", &system, SYSTEMS))),
         };
         let why = |error: Error| source.wrong(at, &format!("instance {name}: {}", error.message()));

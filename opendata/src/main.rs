@@ -13,6 +13,8 @@ mod http;
 mod intake;
 mod otlp;
 mod output;
+mod rules;
+mod scrape;
 mod times;
 
 use std::process::ExitCode;

@@ -15,6 +15,7 @@
 
 mod attributes;
 mod config;
+mod exemplar;
 mod exponential;
 pub(crate) mod grpc;
 mod json;

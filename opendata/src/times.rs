@@ -3,11 +3,15 @@
 //! A time is RFC 3339 (`2026-01-31T12:00:00Z`), a date (`2026-01-31`, midnight UTC), `now`, a duration that lies so long ago
 //! (`90m`, `7d`), or `@` and Unix seconds (`@1700000000.5`).
 
+mod span;
+
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat};
 use opendata_core::env::{Clock, SystemClock};
 use opendata_core::{Error, Result, Timestamp};
+
+pub(crate) use self::span::Span;
 
 /// Now, by the machine's clock.
 pub(crate) fn now() -> Timestamp {
@@ -71,6 +75,24 @@ pub(crate) fn show(time: Timestamp) -> String {
         Some(time) => time.to_rfc3339_opts(SecondsFormat::Millis, true),
         None => format!("{}ms", time.0),
     }
+}
+
+/// A time as Go prints it, in UTC.
+pub(crate) fn show_go(ms: i64) -> String {
+    match DateTime::from_timestamp_millis(ms) {
+        Some(time) => {
+            let text = time.format("%Y-%m-%d %H:%M:%S%.3f").to_string();
+            let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+            format!("{text} +0000 UTC")
+        }
+        None => format!("{ms}ms"),
+    }
+}
+
+/// The first time from `now` on that lies `offset` behind the beginning of an interval.
+pub(crate) fn next_tick(now: i64, interval: i64, offset: i64) -> i64 {
+    let since = (now - offset).rem_euclid(interval);
+    if since == 0 { now } else { now + interval - since }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod cli {
     mod debian;
     mod files;
     mod harness;
+    mod intake;
     mod prometheus;
     mod server;
     mod vector;

@@ -52,6 +52,7 @@ impl Run {
         let composition = cx.composition()?;
         let listen = self.listen.or(composition.server.listen.clone()).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
         let node = cx.node()?;
+        let settings = node.intake()?;
         // First the address: a second server on it must not fence the first.
         let serve = Serve::listen(&listen).await?;
         let otlp_grpc = match &composition.server.otlp_grpc {
@@ -89,8 +90,7 @@ impl Run {
                 _ = terminate.recv() => {}
             }
         };
-        let specs = node.node.instances.iter().map(|(name, spec)| (name.clone(), spec.intake.clone())).collect();
-        let intake = Arc::new(Intake::new(&composite, composition.server.default_tsdb.clone(), specs));
+        let intake = Arc::new(Intake::new(&composite, composition.server.default_tsdb.clone(), settings));
         serve.run(composite, intake, otlp_grpc, node.node.settings.transaction_bytes, prometheus, stop).await
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct InstanceSpec {
 /// An instance as the file has it. A short form that names no system is told by whoever knows its place.
 #[derive(Clone, Debug)]
 pub(super) enum InstanceIn {
-    Known(InstanceSpec),
+    Known(Box<InstanceSpec>),
     Unknown(String),
 }
 
@@ -56,6 +56,8 @@ enum Field {
     System,
     Config,
     Otlp,
+    Scrape,
+    Rules,
 }
 
 impl InstanceSpec {
@@ -122,13 +124,13 @@ impl<'de> Deserialize<'de> for InstanceIn {
 
             fn visit_str<E: de::Error>(self, system: &str) -> Result<InstanceIn, E> {
                 Ok(match System::deserialize(system.into_deserializer()) {
-                    Ok(known) => InstanceIn::Known(InstanceSpec::new(known)),
+                    Ok(known) => InstanceIn::Known(Box::new(InstanceSpec::new(known))),
                     Err(de::value::Error { .. }) => InstanceIn::Unknown(system.to_owned()),
                 })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<InstanceIn, A::Error> {
-                full(map).map(InstanceIn::Known)
+                full(map).map(|spec| InstanceIn::Known(Box::new(spec)))
             }
         }
 
@@ -146,6 +148,8 @@ fn full<'de, A: MapAccess<'de>>(mut map: A) -> Result<InstanceSpec, A::Error> {
             (Field::Config, Some(instance)) => map.next_value_seed(instance)?,
             (Field::Config, None) => early = Some(map.next_value()?),
             (Field::Otlp, _) => intake.otlp = Some(map.next_value()?),
+            (Field::Rules, _) => intake.rules = Some(map.next_value()?),
+            (Field::Scrape, _) => intake.scrape = Some(map.next_value()?),
         }
     }
     let mut instance = instance.ok_or_else(|| de::Error::missing_field("system"))?;

@@ -10,14 +10,14 @@ use serde_saphyr::{Error as Yaml, Location};
 const SIMILAR: f64 = 0.75;
 
 /// The text of a file, and what to call it.
-pub(super) struct Source<'a> {
-    pub(super) name: &'a str,
-    pub(super) text: &'a str,
+pub(crate) struct Source<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) text: &'a str,
 }
 
 impl Source<'_> {
     /// Reads the whole file.
-    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         serde_saphyr::from_str(self.text).map_err(|error| {
             let error = error.without_snippet();
             let at = error.location();
@@ -26,7 +26,7 @@ impl Source<'_> {
     }
 
     /// An error at a place of the file.
-    pub(super) fn wrong(&self, at: &Location, why: &str) -> Error {
+    pub(crate) fn wrong(&self, at: &Location, why: &str) -> Error {
         let (line, column) = (at.line(), at.column());
         if line == 0 {
             return Error::invalid(format!("{}: {why}", self.name));

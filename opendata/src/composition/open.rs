@@ -1,11 +1,15 @@
 //! Opening a node: as its writer, or for reading only.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use opendata_compose::{InternalComposite, Log, Tsdb, Vector};
 use opendata_core::Result;
 use opendata_core::slate::{At, SlateReader};
 use opendata_core::store::Store;
 
 use super::{Composition, Node, SystemConfig};
+use crate::intake::IntakeSettings;
 
 /// Whether a slate that is not there is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub(crate) enum Creation {
 pub(crate) struct OpenNode {
     pub(crate) store: Store,
     pub(crate) node: Node,
+    /// Where relative paths of the composition file begin.
+    folder: PathBuf,
     /// Whether the path was given by hand. What lies there need not hold all instances of the composition, and is left as it is.
     elsewhere: bool,
 }
@@ -35,11 +41,17 @@ impl Composition {
             Some(url) => self.store.at(url).open(std::path::Path::new("."))?,
             None => self.store.open(&self.folder)?,
         };
-        Ok(OpenNode { store, node, elsewhere: path.is_some() })
+        Ok(OpenNode { store, node, folder: self.folder.clone(), elsewhere: path.is_some() })
     }
 }
 
 impl OpenNode {
+    /// What flows into its instances by itself. Into a fork nothing does: what is scraped belongs to the original.
+    pub(crate) fn intake(&self) -> Result<BTreeMap<String, IntakeSettings>> {
+        let specs = self.node.instances.iter().filter(|_| !self.elsewhere);
+        specs.map(|(name, spec)| Ok((name.clone(), spec.intake.load(name, &self.folder)?))).collect()
+    }
+
     /// Opens the node as its writer and fences any other.
     pub(crate) async fn write(&self, creation: Creation) -> Result<InternalComposite> {
         let builder = InternalComposite::builder(&self.store, &self.node.path).settings(self.node.settings.clone());

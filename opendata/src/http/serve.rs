@@ -60,6 +60,7 @@ impl Serve {
         stop: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
         let (end, ending) = watch::channel(false);
+        let monitors = Arc::clone(&prometheus.monitors);
         let shared = Shared {
             composite: composite.clone(),
             intake: Arc::clone(&intake),
@@ -69,6 +70,7 @@ impl Serve {
             ending: ending.clone(),
         };
         let server = Server(Arc::new(shared));
+        let flowing = intake.start(&monitors, &ending)?;
         let grpc = otlp_grpc.map(|listener| {
             let ended = until(ending.clone());
             tokio::spawn(grpc::serve(listener, intake, body_limit, ended))
@@ -93,6 +95,10 @@ impl Serve {
         if !serving.is_finished() && tokio::time::timeout(GRACE, &mut serving).await.is_err() {
             tracing::warn!("requests were still under way and are given up");
             serving.abort();
+        }
+        for task in flowing {
+            // What flows in ends at once when it is told to; a task that panicked has said so.
+            let _ = tokio::time::timeout(GRACE, task).await;
         }
         let closed = composite.close().await;
         match failure {

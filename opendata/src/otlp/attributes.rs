@@ -16,7 +16,7 @@ const SERVICE_NAME: &str = "service.name";
 const SERVICE_NAMESPACE: &str = "service.namespace";
 const SERVICE_INSTANCE: &str = "service.instance.id";
 
-type Pair = (Arc<str>, Arc<str>);
+pub(super) type Pair = (Arc<str>, Arc<str>);
 
 /// The labels that all points of a resource and scope have.
 #[derive(Clone, Debug)]

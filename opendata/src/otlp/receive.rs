@@ -7,19 +7,19 @@
 //! got no answer sends its request again. A delta stream has one writer, and its points follow one another; so a point
 //! at the time of its series' newest sample was counted before and is passed over (and counted as a duplicate), and
 //! an earlier one is rejected. The newest time is remembered; what is not remembered is read from the instance, so this
-//! holds over restarts too. Requests with deltas are written one after another, for there is nothing between the look
+//! holds over restarts too. Histograms of deltas are added up here, from the newest one of their series. Requests with deltas are written one after another, for there is nothing between the look
 //! and the write then.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use opendata_compose::{InternalComposite, Tsdb};
 use opendata_core::slate::Handle;
-use opendata_core::{Error, ErrorKind, Result, Timestamp};
+use opendata_core::{Error, ErrorKind, Operation as _, Result, Timestamp};
 use opendata_tsdb::promql::Storage;
-use opendata_tsdb::{Labels, Matcher, Op};
-use tokio::sync::{Mutex, MutexGuard};
+use opendata_tsdb::{Histogram, Labels, Matcher, Metadata, Op, Receipt};
+use tokio::sync::Mutex;
 
 use super::config::Config;
 use super::message::{ExportRequest, ExportResponse, PartialSuccess};
@@ -36,12 +36,29 @@ pub(crate) struct Receiver {
     deltas: Mutex<Deltas>,
     /// When the counting of each cumulative series started, in milliseconds: what has a zero there already.
     starts: std::sync::Mutex<HashMap<Labels, i64>>,
+    /// What was written of each metric: it is written again only when it changes.
+    described: std::sync::Mutex<HashMap<Arc<str>, Metadata>>,
     counters: Counters,
 }
 
-/// The newest time of each series of deltas, in milliseconds.
+/// How far back the newest histogram of a series is looked for, in milliseconds, one after the other: an hour, a day, a month.
+const LOOKS_BACK: &[i64] = &[3_600_000, 86_400_000, 30 * 86_400_000];
+
+/// What is known of series of deltas.
 #[derive(Default)]
-struct Deltas(HashMap<Labels, i64>);
+struct Deltas {
+    /// The newest time of each, in milliseconds.
+    newest: HashMap<Labels, i64>,
+    /// What those that are histograms have come to.
+    histograms: HashMap<Labels, Histogram>,
+}
+
+/// What will be known of them, once it is written.
+#[derive(Default)]
+struct Settled {
+    newest: HashMap<Labels, i64>,
+    histograms: HashMap<Labels, Histogram>,
+}
 
 /// What came, and what became of it.
 #[derive(Debug, Default)]
@@ -54,8 +71,15 @@ struct Counters {
 
 impl Receiver {
     pub(crate) fn new(composite: &InternalComposite, handle: Handle<Tsdb>, config: Config) -> Self {
-        let (composite, deltas, starts) = (composite.clone(), Mutex::default(), std::sync::Mutex::default());
-        Self { composite, handle, config, deltas, starts, counters: Counters::default() }
+        Self {
+            composite: composite.clone(),
+            handle,
+            config,
+            deltas: Mutex::default(),
+            starts: std::sync::Mutex::default(),
+            described: std::sync::Mutex::default(),
+            counters: Counters::default(),
+        }
     }
 
     /// Names and values of the counters.
@@ -70,10 +94,11 @@ impl Receiver {
     /// # Errors
     /// Those of a commit. `Backpressure` and `Unavailable` are worth another try.
     pub(crate) async fn export(&self, request: &ExportRequest) -> Result<ExportResponse> {
-        let Translated { samples, metadata: _, mut rejected, points } = translate(request, &self.config);
+        let mut translated = translate(request, &self.config);
         self.counters.requests.fetch_add(1, Ordering::Relaxed);
-        self.counters.points.fetch_add(points, Ordering::Relaxed);
-        self.write(samples, &mut rejected).await?;
+        self.counters.points.fetch_add(translated.points, Ordering::Relaxed);
+        self.write(&mut translated).await?;
+        let rejected = translated.rejected;
         self.counters.rejected.fetch_add(rejected.points, Ordering::Relaxed);
         let partial_success = (rejected.points > 0).then(|| PartialSuccess {
             rejected_data_points: i64::try_from(rejected.points).unwrap_or(i64::MAX),
@@ -82,34 +107,61 @@ impl Receiver {
         Ok(ExportResponse { partial_success })
     }
 
-    async fn write(&self, mut samples: Vec<Sample>, rejected: &mut Rejected) -> Result<()> {
-        let has_deltas = samples.iter().any(|sample| matches!(sample.value, Measured::Delta(_)));
-        let mut deltas = match has_deltas {
+    async fn write(&self, translated: &mut Translated) -> Result<()> {
+        let mut deltas = match translated.samples.iter().any(|sample| sample.value.is_delta()) {
             true => Some(self.deltas.lock().await),
             false => None,
         };
-        let newest = match &mut deltas {
-            Some(deltas) => self.settle(deltas, &mut samples, rejected).await?,
-            None => Vec::new(),
+        let settled = match &mut deltas {
+            Some(deltas) => self.settle(deltas, translated).await?,
+            None => Settled::default(),
         };
+        let described = self.undescribed(std::mem::take(&mut translated.metadata));
         let mut transaction = self.composite.begin();
         let op = transaction.on(&self.handle);
-        for (labels, start) in self.fresh_starts(&samples) {
+        op.partial().source("otlp");
+        for (metric, metadata) in &described {
+            op.metadata(Arc::clone(metric), metadata.clone());
+        }
+        for (labels, start) in self.fresh_starts(&translated.samples) {
             op.sample(labels, start, 0.0);
         }
-        for sample in samples {
-            put(op, sample, rejected);
+        for sample in std::mem::take(&mut translated.samples) {
+            put(op, sample);
+        }
+        for (series, exemplar) in std::mem::take(&mut translated.exemplars) {
+            op.exemplar(series, exemplar);
+        }
+        if op.is_empty() {
+            return Ok(());
         }
         let done = transaction.commit().await.map_err(Error::from);
         if let Some(mut deltas) = deltas {
             match &done {
-                Ok(_) => deltas.0.extend(newest),
+                Ok(_) => {
+                    deltas.newest.extend(settled.newest);
+                    deltas.histograms.extend(settled.histograms);
+                }
                 // Nobody knows whether it was counted: the instance does.
-                Err(error) if error.kind() == ErrorKind::OutcomeUnknown => deltas.0.clear(),
+                Err(error) if error.kind() == ErrorKind::OutcomeUnknown => *deltas = Deltas::default(),
                 Err(_) => {}
             }
         }
-        done.map(|_| ())
+        let commit = done?;
+        locked(&self.described).extend(described);
+        match commit.receipt(&self.handle) {
+            Some(receipt) => refused(receipt, &mut translated.rejected),
+            None => Ok(()),
+        }
+    }
+
+    /// The metadata that is new.
+    fn undescribed(&self, metadata: Vec<(Arc<str>, Metadata)>) -> Vec<(Arc<str>, Metadata)> {
+        let mut known = locked(&self.described);
+        if known.len() > REMEMBERED {
+            known.clear();
+        }
+        metadata.into_iter().filter(|(metric, metadata)| known.get(metric) != Some(metadata)).collect()
     }
 
     /// The series that began to count anew, if that is worth a sample of zero. To forget one is harmless: the same zero
@@ -118,7 +170,7 @@ impl Receiver {
         if !self.config.zero_at_start {
             return Vec::new();
         }
-        let mut known = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = locked(&self.starts);
         if known.len() > REMEMBERED {
             known.clear();
         }
@@ -130,22 +182,19 @@ impl Receiver {
         fresh.map(|sample| (sample.labels.clone(), sample.start)).collect()
     }
 
-    /// Takes the deltas out that were counted before, and says what the newest times will be.
-    async fn settle(
-        &self,
-        deltas: &mut MutexGuard<'_, Deltas>,
-        samples: &mut Vec<Sample>,
-        rejected: &mut Rejected,
-    ) -> Result<Vec<(Labels, i64)>> {
+    /// Takes the deltas out that were counted before, makes totals of those that are histograms, and says what will be
+    /// known then.
+    async fn settle(&self, deltas: &mut Deltas, translated: &mut Translated) -> Result<Settled> {
+        let Translated { samples, rejected, .. } = translated;
         self.remember(deltas, samples).await?;
-        let mut newest: HashMap<Labels, i64> = HashMap::new();
+        let mut settled = Settled::default();
         samples.sort_by_key(|sample| sample.at);
         let mut duplicates = 0;
-        samples.retain(|sample| {
-            if !matches!(sample.value, Measured::Delta(_)) {
+        samples.retain_mut(|sample| {
+            if !sample.value.is_delta() {
                 return true;
             }
-            let known = newest.get(&sample.labels).or_else(|| deltas.0.get(&sample.labels)).copied();
+            let known = settled.newest.get(&sample.labels).or_else(|| deltas.newest.get(&sample.labels)).copied();
             if known == Some(sample.at.0) {
                 duplicates += 1;
                 return false;
@@ -154,33 +203,57 @@ impl Receiver {
                 rejected.add(1, format!("a delta ends before one that was counted, series={}", sample.labels));
                 return false;
             }
-            newest.insert(sample.labels.clone(), sample.at.0);
+            if let Measured::DeltaHistogram(delta) = &sample.value {
+                let known = settled.histograms.get(&sample.labels).or_else(|| deltas.histograms.get(&sample.labels));
+                let mut total = (**delta).clone();
+                if let Some(known) = known
+                    && total.add(known).is_err()
+                {
+                    rejected.add(1, format!("a histogram cannot be added to the one before, series={}", sample.labels));
+                    return false;
+                }
+                settled.histograms.insert(sample.labels.clone(), total.clone());
+                sample.value = Measured::Histogram(Box::new(total));
+            }
+            settled.newest.insert(sample.labels.clone(), sample.at.0);
             true
         });
         self.counters.duplicates.fetch_add(duplicates, Ordering::Relaxed);
-        Ok(newest.into_iter().collect())
+        Ok(settled)
     }
 
-    /// Reads the newest times of series that are not remembered, a metric at a time. Only what is not older than the
-    /// points that came matters.
-    async fn remember(&self, deltas: &mut MutexGuard<'_, Deltas>, samples: &[Sample]) -> Result<()> {
-        if deltas.0.len() > REMEMBERED {
-            deltas.0.clear();
+    /// Reads what is not remembered, a metric at a time. Of numbers only what is not older than the points that came
+    /// matters, of histograms the newest.
+    async fn remember(&self, deltas: &mut Deltas, samples: &[Sample]) -> Result<()> {
+        if deltas.newest.len() > REMEMBERED {
+            *deltas = Deltas::default();
         }
-        let mut unknown: HashMap<&str, i64> = HashMap::new();
-        let is_delta = |sample: &&Sample| matches!(sample.value, Measured::Delta(_));
-        for sample in samples.iter().filter(is_delta).filter(|sample| !deltas.0.contains_key(&sample.labels)) {
-            let oldest = unknown.entry(sample.labels.metric_name().unwrap_or_default()).or_insert(i64::MAX);
+        let mut unknown: HashMap<(&str, bool), i64> = HashMap::new();
+        let is_new = |sample: &&Sample| sample.value.is_delta() && !deltas.newest.contains_key(&sample.labels);
+        for sample in samples.iter().filter(is_new) {
+            let is_histogram = matches!(sample.value, Measured::DeltaHistogram(_));
+            let metric = sample.labels.metric_name().unwrap_or_default();
+            let oldest = unknown.entry((metric, is_histogram)).or_insert(i64::MAX);
             *oldest = (*oldest).min(sample.at.0);
         }
         if unknown.is_empty() {
             return Ok(());
         }
         let reader = self.composite.view().on(&self.handle)?;
-        for (metric, oldest) in unknown {
-            for series in reader.select(&[Matcher::metric(metric)], oldest, i64::MAX).await? {
-                if let Some(newest) = series.timestamps.last() {
-                    deltas.0.entry(series.labels).or_insert(*newest);
+        for ((metric, is_histogram), oldest) in unknown {
+            for back in if is_histogram { LOOKS_BACK } else { &[0] } {
+                let mut found = false;
+                for series in reader.select(&[Matcher::metric(metric)], oldest.saturating_sub(*back), i64::MAX).await? {
+                    if let Some((_, histogram)) = series.histograms.last().filter(|(_, last)| !last.is_stale()) {
+                        deltas.histograms.entry(series.labels.clone()).or_insert_with(|| (**histogram).clone());
+                    }
+                    if let Some(newest) = series.timestamps.last() {
+                        deltas.newest.entry(series.labels).or_insert(*newest);
+                        found = true;
+                    }
+                }
+                if found {
+                    break;
                 }
             }
         }
@@ -188,14 +261,32 @@ impl Receiver {
     }
 }
 
-fn put(op: &mut Op, sample: Sample, rejected: &mut Rejected) {
+fn put(op: &mut Op, sample: Sample) {
     match sample.value {
-        Measured::Number(value) => {
-            op.sample(sample.labels, sample.at, value);
+        Measured::Number(value) => op.sample(sample.labels, sample.at, value),
+        Measured::Delta(value) => op.add(sample.labels, sample.at, value),
+        Measured::Histogram(histogram) | Measured::DeltaHistogram(histogram) => {
+            op.histogram(sample.labels, sample.at, *histogram)
         }
-        Measured::Delta(value) => {
-            op.add(sample.labels, sample.at, value);
-        }
-        Measured::Native(_) => rejected.add(1, "native histograms cannot be stored by this version"),
+    };
+}
+
+/// Tells what was left out. A request of which nothing was taken because of limits may come again.
+fn refused(receipt: &Receipt, rejected: &mut Rejected) -> Result<()> {
+    let taken = receipt.samples + receipt.histograms;
+    if let Some(first) = receipt.refused.first.first()
+        && taken == 0
+        && first.reason.is_limit()
+    {
+        return Err(first.clone().into());
     }
+    for refusal in &receipt.refused.first {
+        rejected.add(0, refusal.to_string());
+    }
+    rejected.points += receipt.refused.total();
+    Ok(())
+}
+
+fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -28,7 +28,9 @@ fn shown(translated: &Translated) -> Vec<String> {
         Measured::Number(value) if is_stale(*value) => "stale".to_owned(),
         Measured::Number(value) => value.to_string(),
         Measured::Delta(value) => format!("+{value}"),
-        Measured::Native(native) => format!("{:?} {:?}", native.schema, native.positive),
+        Measured::Histogram(native) | Measured::DeltaHistogram(native) => {
+            format!("{} {:?}", native.schema, native.positive.indexed().collect::<Vec<_>>())
+        }
     };
     translated.samples.iter().map(|sample| format!("{} {}", sample.labels, show(&sample.value))).collect()
 }
@@ -258,5 +260,59 @@ async fn deltas_are_counted_once_however_often_they_are_sent_and_over_restarts()
         receiver.export(&delta(at, value)).await.unwrap();
     }
     assert_eq!(total(&composite, 3000).await, 9.0);
+    composite.close().await.unwrap();
+}
+
+fn delta_histogram(at: u64, bounds: [f64; 2], counts: [u64; 3]) -> ExportRequest {
+    with_metrics(json!([
+        {"name": "h", "histogram": {"aggregationTemporality": 1, "dataPoints": [
+            {"timeUnixNano": T + at * 1_000_000, "count": counts.iter().sum::<u64>(), "sum": 1.5, "bucketCounts": counts,
+             "explicitBounds": bounds}]}},
+        {"name": "e", "exponentialHistogram": {"aggregationTemporality": 1, "dataPoints": [
+            {"timeUnixNano": T + at * 1_000_000, "count": 3, "sum": 2.5, "scale": 0, "positive": {"bucketCounts": [1, 2]}}]}},
+    ]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn histograms_of_deltas_add_up_over_restarts_with_what_they_are_and_their_exemplars() {
+    let store = Store::from_url("memory:").unwrap();
+    let open = async || {
+        let builder = InternalComposite::builder(&store, "x").system::<Tsdb>("usage", Default::default());
+        let composite = builder.open().await.unwrap();
+        let handle = composite.get::<Tsdb>("usage").unwrap();
+        let config = Config { convert_histograms_to_nhcb: true, ..Config::default() };
+        let receiver = Receiver::new(&composite, handle.clone(), config);
+        (composite, handle, receiver)
+    };
+    let (composite, _, receiver) = open().await;
+    for at in [1000, 1000, 2000] {
+        receiver.export(&delta_histogram(at, [1.0, 2.0], [1, 0, 2])).await.unwrap();
+    }
+    composite.close().await.unwrap();
+    let (composite, handle, receiver) = open().await;
+    for at in [2000, 3000] {
+        receiver.export(&delta_histogram(at, [1.0, 2.0], [1, 0, 2])).await.unwrap();
+    }
+    let exemplars = with_metrics(json!([{"name": "g", "description": "a gauge", "unit": "s", "gauge": {"dataPoints": [
+        {"timeUnixNano": T, "asInt": 1, "exemplars": [{"timeUnixNano": T, "asDouble": 0.5, "traceId": "0aff", "spanId": "01"}]}]}}]));
+    receiver.export(&exemplars).await.unwrap();
+    let reader = composite.view().on(&handle).unwrap();
+    let at = Timestamp(i64::try_from(T / 1_000_000 + 3000).unwrap());
+    for (query, expected) in [
+        ("histogram_count(h)", 9.0),
+        ("histogram_sum(h)", 4.5),
+        ("histogram_fraction(-Inf, 1, h)", 1.0 / 3.0),
+        ("histogram_count(e)", 9.0),
+        ("histogram_sum(e)", 7.5),
+    ] {
+        match reader.query(query, at).await.unwrap().value {
+            Value::Vector(samples) => assert_eq!(samples[0].value, expected, "{query}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let metadata = reader.metadata(None).await.unwrap();
+    assert_eq!((metadata["g_seconds"].help.as_str(), metadata["h"].kind.name()), ("a gauge", "histogram"));
+    let stored = reader.exemplars(&[opendata_tsdb::Matcher::metric("g_seconds")], 0, i64::MAX).await.unwrap();
+    assert_eq!(stored[0].1[0].labels.to_string(), r#"{span_id="01", trace_id="0aff"}"#);
     composite.close().await.unwrap();
 }

@@ -5,16 +5,16 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use opendata_core::Timestamp;
-use opendata_tsdb::Labels;
 use opendata_tsdb::promql::STALE_NAN;
+use opendata_tsdb::{Exemplar, Histogram, Labels, Metadata, MetricKind};
 
 use super::attributes::{self, Base, PointLabels};
 use super::config::Config;
 use super::message::{
-    ExponentialPoint, ExportRequest, HistogramPoint, KeyValue, Metric, NumberPoint, SummaryPoint, Temporality,
+    self, ExponentialPoint, ExportRequest, HistogramPoint, KeyValue, Metric, NumberPoint, SummaryPoint, Temporality,
 };
 use super::name::{self, Kind};
-use super::{exponential, number_text};
+use super::{exemplar, exponential, number_text};
 
 /// The flag of a point that says that there is no value any more.
 const NO_RECORDED_VALUE: u32 = 1;
@@ -25,7 +25,8 @@ const TARGET_INFO_MS: i64 = 150_000;
 #[derive(Debug, Default)]
 pub(super) struct Translated {
     pub(super) samples: Vec<Sample>,
-    pub(super) metadata: Vec<Metadata>,
+    pub(super) metadata: Vec<(Arc<str>, Metadata)>,
+    pub(super) exemplars: Vec<(Labels, Exemplar)>,
     pub(super) rejected: Rejected,
     /// Points of the request, also those that are rejected.
     pub(super) points: u64,
@@ -47,17 +48,16 @@ pub(super) enum Measured {
     Number(f64),
     /// An amount since the sample before.
     Delta(f64),
-    #[cfg_attr(not(test), expect(dead_code, reason = "read as soon as histograms can be stored"))]
-    Native(Box<exponential::Native>),
+    Histogram(Box<Histogram>),
+    /// A histogram since the sample before.
+    DeltaHistogram(Box<Histogram>),
 }
 
-/// What a metric is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Metadata {
-    pub(super) metric: Arc<str>,
-    pub(super) kind: &'static str,
-    pub(super) help: String,
-    pub(super) unit: String,
+impl Measured {
+    /// Whether it counts from the sample before.
+    pub(super) fn is_delta(&self) -> bool {
+        matches!(self, Self::Delta(_) | Self::DeltaHistogram(_))
+    }
 }
 
 /// Points that were not taken: how many, and the first few reasons.
@@ -72,9 +72,6 @@ const REASONS: usize = 5;
 
 impl Rejected {
     pub(super) fn add(&mut self, points: u64, reason: impl Into<String>) {
-        if points == 0 {
-            return;
-        }
         self.points += points;
         let reason = reason.into();
         if self.reasons.len() < REASONS && !self.reasons.contains(&reason) {
@@ -153,50 +150,49 @@ impl Translation<'_> {
         if metric.name.is_empty() {
             let points = count(metric);
             self.all.points += points;
-            return self.all.rejected.add(points, "a metric has no name");
+            return if points > 0 {
+                self.all.rejected.add(points, "a metric has no name")
+            };
         }
         if let Some(gauge) = &metric.gauge {
-            self.named(Kind::Gauge, "gauge");
+            self.named(Kind::Gauge, MetricKind::Gauge);
             self.numbers(&gauge.data_points, false, false);
         } else if let Some(sum) = &metric.sum {
-            let (kind, word) = if sum.is_monotonic { (Kind::Counter, "counter") } else { (Kind::Gauge, "gauge") };
             // The unit `1` makes a ratio of a gauge only.
-            let kind = if kind == Kind::Gauge { Kind::Other } else { kind };
-            self.named(kind, word);
+            match sum.is_monotonic {
+                true => self.named(Kind::Counter, MetricKind::Counter),
+                false => self.named(Kind::Other, MetricKind::Gauge),
+            }
             if let Some(is_delta) = self.temporality(sum.aggregation_temporality, sum.data_points.len()) {
                 self.numbers(&sum.data_points, is_delta, sum.is_monotonic);
             }
         } else if let Some(histogram) = &metric.histogram {
-            self.named(Kind::Other, "histogram");
+            self.named(Kind::Other, MetricKind::Histogram);
             if let Some(is_delta) = self.temporality(histogram.aggregation_temporality, histogram.data_points.len()) {
                 for point in &histogram.data_points {
                     self.histogram(point, is_delta);
                 }
             }
         } else if let Some(histogram) = &metric.exponential_histogram {
-            self.named(Kind::Other, "histogram");
+            self.named(Kind::Other, MetricKind::Histogram);
             if let Some(is_delta) = self.temporality(histogram.aggregation_temporality, histogram.data_points.len()) {
                 for point in &histogram.data_points {
                     self.exponential(point, is_delta);
                 }
             }
         } else if let Some(summary) = &metric.summary {
-            self.named(Kind::Other, "summary");
+            self.named(Kind::Other, MetricKind::Summary);
             for point in &summary.data_points {
                 self.summary(point);
             }
         }
     }
 
-    fn named(&mut self, kind: Kind, word: &'static str) {
+    fn named(&mut self, kind: Kind, described: MetricKind) {
         let Metric { name, unit, description, .. } = self.metric;
         self.name = name::metric(name, unit, kind, self.config.translation_strategy).into();
-        self.all.metadata.push(Metadata {
-            metric: Arc::clone(&self.name),
-            kind: word,
-            help: description.clone(),
-            unit: unit.clone(),
-        });
+        let metadata = Metadata { kind: described, help: description.clone(), unit: unit.clone() };
+        self.all.metadata.push((Arc::clone(&self.name), metadata));
     }
 
     /// Whether points are deltas; none, with all of them rejected, if it is not said.
@@ -207,7 +203,9 @@ impl Translation<'_> {
             Ok(Temporality::Unspecified) | Err(_) => {
                 self.all.points += points as u64;
                 let name = &self.metric.name;
-                self.all.rejected.add(points as u64, format!("temporality is unspecified, metric={name}"));
+                if points > 0 {
+                    self.all.rejected.add(points as u64, format!("temporality is unspecified, metric={name}"));
+                }
                 None
             }
         }
@@ -248,6 +246,9 @@ impl Translation<'_> {
                 continue;
             }
             let labels = labels.series(&self.name, None);
+            for one in point.exemplars.iter().filter_map(|one| exemplar::exemplar(one, self.config.label_names())) {
+                self.all.exemplars.push((labels.clone(), one));
+            }
             self.push(labels, &when, value, is_delta && !gone);
         }
     }
@@ -266,8 +267,11 @@ impl Translation<'_> {
             return self.reject("the bounds of a histogram do not ascend");
         }
         if self.config.convert_histograms_to_nhcb {
-            return match exponential::custom(point, gone, is_delta) {
-                Ok(native) => self.native(&labels, &when, native),
+            if gone {
+                return self.gone(&labels, &when);
+            }
+            return match exponential::custom(point) {
+                Ok(histogram) => self.native(&labels, &when, histogram, is_delta, &point.exemplars),
                 Err(reason) => self.reject(&reason),
             };
         }
@@ -275,6 +279,10 @@ impl Translation<'_> {
         let is_delta = is_delta && !gone;
         let part = |suffix: &str| -> Arc<str> { format!("{}{suffix}", self.name).into() };
         let (bucket, sum_name, count_name) = (part("_bucket"), part("_sum"), part("_count"));
+        for one in point.exemplars.iter().filter_map(|one| exemplar::exemplar(one, self.config.label_names())) {
+            let bound = bounds.iter().copied().find(|bound| one.value <= *bound).unwrap_or(f64::INFINITY);
+            self.all.exemplars.push((labels.series(&bucket, Some(("le", &number_text(bound)))), one));
+        }
         let mut total = 0_u64;
         for (bound, count) in bounds.iter().zip(counts.iter().copied().chain(std::iter::repeat(0))) {
             total = total.saturating_add(count);
@@ -299,15 +307,36 @@ impl Translation<'_> {
     fn exponential(&mut self, point: &ExponentialPoint, is_delta: bool) {
         let labels = self.point(&point.attributes);
         let when = when(point.time_unix_nano, point.start_time_unix_nano);
-        match exponential::native(point, point.flags & NO_RECORDED_VALUE != 0, is_delta) {
-            Ok(native) => self.native(&labels, &when, native),
+        if point.flags & NO_RECORDED_VALUE != 0 {
+            return self.gone(&labels, &when);
+        }
+        match exponential::native(point) {
+            Ok(histogram) => self.native(&labels, &when, histogram, is_delta, &point.exemplars),
             Err(reason) => self.reject(&reason),
         }
     }
 
-    fn native(&mut self, labels: &PointLabels, when: &When, native: exponential::Native) {
+    /// The series of a native histogram has ended.
+    fn gone(&mut self, labels: &PointLabels, when: &When) {
         let labels = labels.series(&self.name, None);
-        let value = Measured::Native(Box::new(native));
+        self.push(labels, when, STALE_NAN, false);
+    }
+
+    fn native(
+        &mut self,
+        labels: &PointLabels,
+        when: &When,
+        histogram: Histogram,
+        is_delta: bool,
+        of: &[message::Exemplar],
+    ) {
+        let labels = labels.series(&self.name, None);
+        let exemplars = of.iter().filter_map(|one| exemplar::exemplar(one, self.config.label_names()));
+        self.all.exemplars.extend(exemplars.map(|exemplar| (labels.clone(), exemplar)));
+        let value = match is_delta {
+            true => Measured::DeltaHistogram(Box::new(histogram)),
+            false => Measured::Histogram(Box::new(histogram)),
+        };
         self.all.samples.push(Sample { labels, at: when.at, value, start: when.start });
     }
 

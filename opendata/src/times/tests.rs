@@ -31,3 +31,13 @@ fn a_time_is_shown_as_it_can_be_read() {
     }
     assert_eq!(show(Timestamp(i64::MAX)), "9223372036854775807ms");
 }
+
+#[test]
+fn ticks_are_an_interval_apart_wherever_one_begins() {
+    for now in [0_i64, 1, 999, 1000, 12_345, -7] {
+        let first = next_tick(now, 1000, 250);
+        assert!(first >= now && first - now < 1000);
+        assert_eq!(first.rem_euclid(1000), 250);
+        assert_eq!(next_tick(first + 1, 1000, 250), first + 1000);
+    }
+}
