@@ -65,6 +65,13 @@ impl Config {
         self
     }
 
+    /// Adds a field of sparse vectors.
+    #[must_use]
+    pub fn sparse(mut self, name: &str) -> Self {
+        self.schema = self.schema.sparse(name);
+        self
+    }
+
     /// Adds an attribute.
     #[must_use]
     pub fn attribute(mut self, name: &str, of: AttributeType) -> Self {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use opendata_core::Timestamp;
 
 use crate::schema::AttributeType;
+use crate::sparse::SparseVector;
 
 /// Longest id of a document, in bytes.
 pub const ID_LIMIT_BYTES: usize = 1024;
@@ -118,6 +119,8 @@ pub struct Document {
     pub id: Bytes,
     /// Vectors by field.
     pub vectors: BTreeMap<String, Vec<f32>>,
+    /// Sparse vectors by field.
+    pub sparse: BTreeMap<String, SparseVector>,
     /// Attributes by name.
     pub attributes: BTreeMap<String, Value>,
     /// Texts by field.
@@ -135,6 +138,13 @@ impl Document {
     #[must_use]
     pub fn vector(mut self, field: &str, vector: impl Into<Vec<f32>>) -> Self {
         self.vectors.insert(field.to_owned(), vector.into());
+        self
+    }
+
+    /// With a sparse vector.
+    #[must_use]
+    pub fn sparse(mut self, field: &str, vector: SparseVector) -> Self {
+        self.sparse.insert(field.to_owned(), vector);
         self
     }
 
@@ -156,7 +166,8 @@ impl Document {
         let vectors: usize = self.vectors.iter().map(|(name, vector)| name.len() + vector.len() * 4).sum();
         let attributes: usize = self.attributes.iter().map(|(name, value)| name.len() + value.size_bytes()).sum();
         let texts: usize = self.texts.iter().map(|(name, text)| name.len() + text.len()).sum();
-        self.id.len() + vectors + attributes + texts + 64
+        let sparse: usize = self.sparse.iter().map(|(name, vector)| name.len() + vector.indices.len() * 8).sum();
+        self.id.len() + vectors + sparse + attributes + texts + 64
     }
 }
 
@@ -164,6 +175,7 @@ impl Document {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Patch {
     pub(crate) vectors: BTreeMap<String, Option<Vec<f32>>>,
+    pub(crate) sparse: BTreeMap<String, Option<SparseVector>>,
     pub(crate) attributes: BTreeMap<String, Option<Value>>,
     pub(crate) texts: BTreeMap<String, Option<String>>,
 }
@@ -179,6 +191,13 @@ impl Patch {
     #[must_use]
     pub fn vector(mut self, field: &str, vector: Option<Vec<f32>>) -> Self {
         self.vectors.insert(field.to_owned(), vector);
+        self
+    }
+
+    /// Replaces a sparse vector; `None` removes it.
+    #[must_use]
+    pub fn sparse(mut self, field: &str, vector: Option<SparseVector>) -> Self {
+        self.sparse.insert(field.to_owned(), vector);
         self
     }
 
@@ -214,6 +233,7 @@ impl Patch {
             }
         }
         change(&mut document.vectors, self.vectors);
+        change(&mut document.sparse, self.sparse);
         change(&mut document.attributes, self.attributes);
         change(&mut document.texts, self.texts);
     }

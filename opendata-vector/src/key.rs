@@ -18,6 +18,7 @@
 //! 0x33 HAS      attribute, terminated | chunk u48          ids of documents that have the attribute
 //! 0x34 TERM     text field, terminated | term, terminated | chunk u48   postings
 //! 0x35 NUM      attribute, terminated | chunk u48          numbers of the attribute with ids of documents
+//! 0x36 SPARSE   sparse field, terminated | dimension u32 | chunk u48   postings
 //! value: 0x01 u8 | 0x02 i64 | 0x03 f64 | 0x04 string, terminated
 //! ```
 //!
@@ -50,6 +51,7 @@ const ATTR: Tag = Tag(0x32);
 const HAS: Tag = Tag(0x33);
 const TERM: Tag = Tag(0x34);
 const NUM: Tag = Tag(0x35);
+const SPARSE: Tag = Tag(0x36);
 
 /// The keys of one instance.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +74,7 @@ pub(crate) enum Key {
     Has { name: String, chunk: u64 },
     Term { field: String, term: String, chunk: u64 },
     Num { name: String, chunk: u64 },
+    Sparse { field: String, dimension: u32, chunk: u64 },
 }
 
 impl Key {
@@ -104,6 +107,9 @@ impl Key {
             (INDEXES, TERM) => {
                 let (field, term) = (text(key, &mut fields)?, text(key, &mut fields)?);
                 Self::Term { field, term, chunk: chunk(&mut fields)? }
+            }
+            (INDEXES, SPARSE) => {
+                Self::Sparse { field: text(key, &mut fields)?, dimension: fields.u32()?, chunk: chunk(&mut fields)? }
             }
             _ => return Err(Error::corrupt_at(key, "unknown tag of a vector instance")),
         };
@@ -256,11 +262,19 @@ impl Keys {
         self.index(TERM).terminated(field.as_bytes()).terminated(term.as_bytes()).range()
     }
 
-    /// Everything that holds ids by chunk, from a key on: attributes, terms and numbers.
+    pub(crate) fn sparse(self, field: &str, dimension: u32, chunk: u64) -> Bytes {
+        self.index(SPARSE).terminated(field.as_bytes()).u32(dimension).chunk(chunk).build()
+    }
+
+    pub(crate) fn sparse_chunks(self, field: &str, dimension: u32) -> KeyRange {
+        self.index(SPARSE).terminated(field.as_bytes()).u32(dimension).range()
+    }
+
+    /// Everything that holds ids by chunk, from a key on: attributes, terms, numbers and sparse vectors.
     pub(crate) fn swept(self, from: Option<&[u8]>) -> KeyRange {
         let first = self.index(ATTR).build();
         let from = from.map_or(first, Bytes::copy_from_slice);
-        let end = self.index(Tag(NUM.0 + 1)).build();
+        let end = self.index(Tag(SPARSE.0 + 1)).build();
         KeyRange::between(from, end)
     }
 }

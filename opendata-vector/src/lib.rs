@@ -51,6 +51,7 @@ mod reader;
 mod record;
 mod schema;
 mod search;
+mod sparse;
 mod state;
 mod system;
 mod text;
@@ -62,9 +63,11 @@ pub use filter::{Comparison, FILTER_DEPTH_LIMIT, Filter};
 pub use op::{DELETE_LIMIT, Op, Receipt, Refused, Version};
 pub use reader::{FieldStats, Found, Reader, Select, Stats};
 pub use schema::{
-    AttributeType, DIMENSIONS_LIMIT, FIELD_NAME_LIMIT_BYTES, Metric, Schema, Stemming, Storage, TextField, VectorField,
+    AttributeType, DIMENSIONS_LIMIT, FIELD_NAME_LIMIT_BYTES, Metric, Schema, SparseField, Stemming, Storage, TextField,
+    VectorField,
 };
-pub use search::{Effort, Explain, Fusion, Hit, LegExplain, Query, RESULT_LIMIT, Results};
+pub use search::{Cursor, Effort, Explain, Fusion, Hit, LegExplain, Query, RESULT_LIMIT, Results};
+pub use sparse::{SPARSE_LIMIT, SparseVector};
 pub use state::State;
 pub use system::Vector;
 pub use writer::{Plan, Writer};

@@ -257,6 +257,7 @@ pub(crate) async fn fetch(snapshot: Snapshot<'_>, id: u64, select: &Select) -> R
     let mut stored = Arc::unwrap_or_clone(snapshot.stored(id).await?);
     stored.attributes.retain(|name, _| select.wants(name));
     stored.texts.retain(|name, _| select.wants(name));
+    stored.sparse.retain(|name, _| select.wants_vector(name));
     let document = snapshot.document(stored, id, |name| select.wants_vector(name)).await?;
     Ok(Found { document, version: Version(id) })
 }

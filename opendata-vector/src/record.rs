@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! ID        layout 1 | internal id varint
-//! DOC       layout 1 | external id bytes
+//! DOC       layout 2 | external id bytes
 //!           vectors: count varint, for each: field bytes
 //!           attributes: count varint, for each: name bytes | value
 //!           texts: count varint, for each: field bytes | words varint | text bytes
+//!           sparse vectors: count varint, for each: field bytes | weights varint, for each: index u32 | weight f32
 //! value     type u8 | bool u8, i64 signed, f64, string bytes, timestamp signed; an array: count varint, then each
 //! COUNTERS  layout 1 | next internal id varint | live documents varint
 //!           vectors: count varint, for each field: name bytes | live vectors varint
@@ -24,16 +25,28 @@ use opendata_core::{Error, Result, Timestamp};
 use roaring::RoaringBitmap;
 
 use crate::document::{Document, Value};
+use crate::sparse;
 
 pub(crate) mod column;
 pub(crate) mod vector;
 
 const LAYOUT: u8 = 1;
+/// Of documents, since they have sparse vectors.
+const DOC_LAYOUT: u8 = 2;
 
 fn read<'a, T>(key: &[u8], value: &'a [u8], fields: impl FnOnce(&mut Decoder<'a>) -> Result<T>) -> Result<T> {
+    read_layout(LAYOUT, key, value, fields)
+}
+
+fn read_layout<'a, T>(
+    layout: u8,
+    key: &[u8],
+    value: &'a [u8],
+    fields: impl FnOnce(&mut Decoder<'a>) -> Result<T>,
+) -> Result<T> {
     let mut decoder = Decoder::new(value);
     let parse = |decoder: &mut Decoder<'a>| {
-        decoder.layout(LAYOUT)?;
+        decoder.layout(layout)?;
         fields(decoder)
     };
     let decoded = parse(&mut decoder).and_then(|decoded| decoder.finish().map(|()| decoded));
@@ -63,11 +76,13 @@ pub(crate) struct Stored {
     pub(crate) attributes: BTreeMap<String, Value>,
     /// The number of words that were indexed, and the text.
     pub(crate) texts: BTreeMap<String, (u64, String)>,
+    /// Weights in the order of the dimensions.
+    pub(crate) sparse: BTreeMap<String, Vec<(u32, f32)>>,
 }
 
 impl Stored {
     pub(crate) fn encode(&self) -> Bytes {
-        let mut value = Encoder::new(LAYOUT);
+        let mut value = Encoder::new(DOC_LAYOUT);
         value.bytes(&self.external).varint(self.vectors.len() as u64);
         for field in &self.vectors {
             value.bytes(field.as_bytes());
@@ -81,11 +96,19 @@ impl Stored {
         for (field, (words, text)) in &self.texts {
             value.bytes(field.as_bytes()).varint(*words).bytes(text.as_bytes());
         }
+        value.varint(self.sparse.len() as u64);
+        for (field, entries) in &self.sparse {
+            value.bytes(field.as_bytes()).varint(entries.len() as u64);
+            for (index, weight) in entries {
+                value.u32(*index);
+                sparse::write(*weight, &mut value);
+            }
+        }
         value.finish()
     }
 
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Self> {
-        read(key, value, |fields| {
+        read_layout(DOC_LAYOUT, key, value, |fields| {
             let mut stored = Self { external: Bytes::copy_from_slice(fields.bytes()?), ..Self::default() };
             for _ in 0..fields.count()? {
                 stored.vectors.push(text(fields)?);
@@ -95,6 +118,11 @@ impl Stored {
             }
             for _ in 0..fields.count()? {
                 stored.texts.insert(text(fields)?, (fields.varint()?, text(fields)?));
+            }
+            for _ in 0..fields.count()? {
+                let field = text(fields)?;
+                let entries = (0..fields.count()?).map(|_| Ok((fields.u32()?, sparse::read(fields)?)));
+                stored.sparse.insert(field, entries.collect::<Result<_>>()?);
             }
             Ok(stored)
         })
@@ -109,7 +137,8 @@ impl Stored {
     /// The document, with no vectors yet.
     pub(crate) fn document(self) -> Document {
         let texts = self.texts.into_iter().map(|(field, (_, text))| (field, text)).collect();
-        Document { id: self.external, vectors: BTreeMap::new(), attributes: self.attributes, texts }
+        let sparse = self.sparse.into_iter().map(|(field, entries)| (field, entries.into_iter().collect())).collect();
+        Document { id: self.external, vectors: BTreeMap::new(), sparse, attributes: self.attributes, texts }
     }
 }
 

@@ -147,12 +147,19 @@ pub struct TextField {
     pub stop_words: Vec<String>,
 }
 
+/// A field of sparse vectors, compared by their inner product.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SparseField {}
+
 /// The named fields of an instance.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Schema {
     /// Fields of dense vectors.
     pub vectors: BTreeMap<String, VectorField>,
+    /// Fields of sparse vectors.
+    pub sparse: BTreeMap<String, SparseField>,
     /// Attributes to filter and group by.
     pub attributes: BTreeMap<String, AttributeType>,
     /// Fields of text.
@@ -164,6 +171,13 @@ impl Schema {
     #[must_use]
     pub fn vector(mut self, name: &str, field: VectorField) -> Self {
         self.vectors.insert(name.to_owned(), field);
+        self
+    }
+
+    /// Adds a field of sparse vectors.
+    #[must_use]
+    pub fn sparse(mut self, name: &str) -> Self {
+        self.sparse.insert(name.to_owned(), SparseField {});
         self
     }
 
@@ -182,7 +196,8 @@ impl Schema {
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
-        let names = self.vectors.keys().chain(self.attributes.keys()).chain(self.texts.keys());
+        let names =
+            self.vectors.keys().chain(self.sparse.keys()).chain(self.attributes.keys()).chain(self.texts.keys());
         let mut seen = std::collections::BTreeSet::new();
         for name in names {
             let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -219,6 +234,7 @@ impl Schema {
             }
         }
         kept(&self.vectors, &new.vectors)?;
+        kept(&self.sparse, &new.sparse)?;
         kept(&self.attributes, &new.attributes)?;
         kept(&self.texts, &new.texts)
     }
@@ -268,6 +284,12 @@ impl Schema {
     pub(crate) fn vector_field(&self, name: &str) -> Result<VectorField> {
         let found = self.vectors.get(name).copied();
         found.ok_or_else(|| Error::invalid(format!("no such vector field in the schema, field={name}")))
+    }
+
+    /// A field of sparse vectors.
+    pub(crate) fn sparse_field(&self, name: &str) -> Result<SparseField> {
+        let found = self.sparse.get(name).copied();
+        found.ok_or_else(|| Error::invalid(format!("no such sparse field in the schema, field={name}")))
     }
 
     /// A field of text.

@@ -4,20 +4,26 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::try_join_all;
 use opendata_core::{Error, Result};
 
 use crate::document::{Document, Value};
 use crate::filter::Filter;
 use crate::idset::IdSet;
 use crate::op::Version;
-use crate::reader::{Select, fetch};
+use crate::reader::{Found, Select, fetch};
+use crate::sparse::SparseVector;
 use crate::state::Snapshot;
 
+mod cursor;
 mod fuse;
+mod maxsim;
 mod nearest;
 mod ranking;
+mod sparse;
 mod words;
 
+pub use cursor::Cursor;
 pub(crate) use nearest::CellOrder;
 pub(crate) use ranking::{Scored, Top};
 
@@ -65,6 +71,8 @@ pub(crate) struct Leg {
 pub(crate) enum By {
     Nearest { field: String, vector: Vec<f32> },
     Words { fields: Vec<(String, f64)>, text: String },
+    Sparse { field: String, vector: SparseVector },
+    MaxSim { field: String, vectors: Vec<Vec<f32>>, parent: String },
 }
 
 /// What to search for.
@@ -79,6 +87,7 @@ pub struct Query {
     pub(crate) group: Option<(String, usize)>,
     pub(crate) select: Select,
     pub(crate) effort: Effort,
+    pub(crate) after: Option<Cursor>,
 }
 
 /// Most results of one search, the offset among them.
@@ -96,6 +105,7 @@ impl Default for Query {
             group: None,
             select: Select::default(),
             effort: Effort::default(),
+            after: None,
         }
     }
 }
@@ -134,6 +144,46 @@ impl Query {
         self
     }
 
+    /// The documents with the greatest inner product of a sparse vector.
+    #[must_use]
+    pub fn sparse(field: &str, vector: SparseVector) -> Self {
+        Self::new().and_sparse(field, vector, 1.0)
+    }
+
+    /// Several query vectors against documents that are parts of a whole: those with the same value of the attribute
+    /// `parent`. A whole is as good as the sum, over the query vectors, of the best score of a part, and is shown as its best part.
+    #[must_use]
+    pub fn max_sim(field: &str, vectors: impl IntoIterator<Item = Vec<f32>>, parent: &str) -> Self {
+        Self::new().and_max_sim(field, vectors, parent, 1.0)
+    }
+
+    /// One more ranking by sparse vectors.
+    #[must_use]
+    pub fn and_sparse(mut self, field: &str, vector: SparseVector, weight: f64) -> Self {
+        self.legs.push(Leg { by: By::Sparse { field: field.to_owned(), vector }, weight });
+        self
+    }
+
+    /// One more ranking of wholes, see [`max_sim`](Self::max_sim).
+    #[must_use]
+    pub fn and_max_sim(
+        mut self,
+        field: &str,
+        vectors: impl IntoIterator<Item = Vec<f32>>,
+        parent: &str,
+        weight: f64,
+    ) -> Self {
+        let (field, vectors) = (field.to_owned(), vectors.into_iter().collect());
+        self.legs.push(Leg { by: By::MaxSim { field, vectors, parent: parent.to_owned() }, weight });
+        self
+    }
+
+    /// Goes on behind the results of the search before, on the same view: no result comes twice.
+    #[must_use]
+    pub fn after(self, cursor: Cursor) -> Self {
+        Self { after: Some(cursor), ..self }
+    }
+
     /// Only documents that match.
     #[must_use]
     pub fn filter(self, filter: Filter) -> Self {
@@ -152,7 +202,8 @@ impl Query {
         Self { offset, ..self }
     }
 
-    /// How many candidates each leg brings to a fusion; 100 by default.
+    /// How many candidates each leg brings to a fusion; 100 by default, and at least as many as results are asked for. All
+    /// pages of a fused ranking are of these candidates.
     #[must_use]
     pub fn depth(self, depth: usize) -> Self {
         Self { depth, ..self }
@@ -183,11 +234,15 @@ impl Query {
     }
 
     fn check(&self, snapshot: Snapshot<'_>) -> Result<()> {
-        let reach = self.offset.saturating_add(self.limit).max(self.depth);
+        let seen = self.after.map_or(0, |after| after.seen);
+        let reach = seen.saturating_add(self.offset).saturating_add(self.limit).max(self.depth);
         if reach > RESULT_LIMIT {
             return Err(Error::invalid(format!(
                 "search asks for too many results, results={reach}, limit={RESULT_LIMIT}"
             )));
+        }
+        if let Some(after) = self.after {
+            after.check(snapshot.view.position())?;
         }
         if let Some((attribute, per_group)) = &self.group {
             snapshot.state.config.schema.attribute_type(attribute)?;
@@ -254,6 +309,8 @@ pub struct Results {
     pub hits: Vec<Hit>,
     /// How it was found.
     pub explain: Explain,
+    /// Where the next page begins; none: these were all.
+    pub next: Option<Cursor>,
 }
 
 /// The documents that a search is about.
@@ -278,18 +335,24 @@ pub(crate) async fn run(snapshot: Snapshot<'_>, query: &Query) -> Result<Results
     };
     let matching = set.as_ref().map(IdSet::len);
     let allowed = Allowed { set: set.as_ref(), dead: &snapshot.state.dead };
-    let wanted = query.offset + query.limit;
+    let seen = query.after.map_or(0, |after| after.seen);
+    let wanted = seen + query.offset + query.limit;
     let mut reach = wanted;
     loop {
         let (ranking, explain, is_whole) = rank(snapshot, query, allowed, reach).await?;
         let grouped = group(snapshot, query, ranking).await?;
         if query.group.is_none() || grouped.len() >= wanted || is_whole || reach >= RESULT_LIMIT {
-            let mut hits = Vec::new();
-            for (scored, legs) in grouped.into_iter().skip(query.offset).take(query.limit) {
-                let found = fetch(snapshot, scored.id, &query.select).await?;
-                hits.push(Hit { document: found.document, version: found.version, score: scored.score, legs });
-            }
-            return Ok(Results { hits, explain: Explain { matching, legs: explain } });
+            let is_behind = |scored: &Scored| query.after.is_none_or(|after| after.is_before(scored));
+            let behind = grouped.into_iter().filter(|(scored, _)| is_behind(scored));
+            let page: Ranking = behind.skip(query.offset).take(query.limit).collect();
+            let is_full = page.len() == query.limit && query.limit > 0;
+            let last = page.last().filter(|_| is_full).map(|(last, _)| *last);
+            let hits = try_join_all(page.into_iter().map(|(scored, legs)| async move {
+                let Found { document, version } = fetch(snapshot, scored.id, &query.select).await?;
+                Ok::<_, Error>(Hit { document, version, score: scored.score, legs })
+            }));
+            let next = last.map(|last| Cursor::behind(snapshot.view.position(), wanted, last));
+            return Ok(Results { hits: hits.await?, explain: Explain { matching, legs: explain }, next });
         }
         reach = (reach * 4).min(RESULT_LIMIT);
     }
@@ -311,7 +374,9 @@ async fn rank(
         let is_whole = all.len() <= reach as u64;
         return Ok((ranking, Vec::new(), is_whole));
     }
-    let depth = if query.legs.len() == 1 { reach } else { reach.max(query.depth) };
+    // A fused ranking is one of the same candidates on all its pages.
+    let is_fused = query.legs.len() > 1;
+    let depth = if is_fused { query.depth.max(query.limit) } else { reach };
     let mut lists = Vec::new();
     let mut explains = Vec::new();
     for leg in &query.legs {
@@ -321,14 +386,23 @@ async fn rank(
                 nearest::search(snapshot, field, vector, allowed, depth, query.effort, &mut explain).await?
             }
             By::Words { fields, text } => words::search(snapshot, fields, text, allowed, depth, &mut explain).await?,
+            By::Sparse { field, vector } => {
+                sparse::search(snapshot, field, vector, allowed, depth, &mut explain).await?
+            }
+            By::MaxSim { field, vectors, parent } => {
+                let leg = maxsim::MaxSim { field, vectors, parent };
+                leg.search(snapshot, allowed, depth, query.effort, &mut explain).await?
+            }
         };
         explain.candidates = list.len() as u64;
         explains.push(explain);
         lists.push(list);
     }
-    let is_whole = lists.iter().all(|list| list.len() < depth);
+    let is_whole = is_fused || lists.iter().all(|list| list.len() < depth);
     let mut ranking = fuse::fuse(query, lists);
-    ranking.truncate(reach);
+    if !is_fused {
+        ranking.truncate(reach);
+    }
     Ok((ranking, explains, is_whole))
 }
 

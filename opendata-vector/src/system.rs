@@ -14,8 +14,9 @@ use crate::key::Key;
 use crate::op::Op;
 use crate::reader::Reader;
 use crate::record::{self, Counters, Stored, Sweep, column};
+use crate::sparse::Weight;
 use crate::writer::Writer;
-use crate::{maintain, text};
+use crate::{maintain, postings, text};
 
 /// The vector database: documents of vectors, attributes and texts.
 #[derive(Debug)]
@@ -54,6 +55,7 @@ impl DataSystem for Vector {
             Key::Cell { .. } => cell::merge(key, &values),
             Key::Num { .. } => column::merge(key, &values),
             Key::Term { .. } => text::merge(key, &values),
+            Key::Sparse { .. } => postings::merge::<Weight>(key, &values),
             _ => Err(Error::corrupt_at(key, "a record that is never merged")),
         }
     }
@@ -93,6 +95,10 @@ impl DataSystem for Vector {
             Key::Num { name, chunk } => {
                 let numbers = column::decode(key, value)?.len();
                 format!("numbers attribute={name} chunk={chunk} numbers={numbers}")
+            }
+            Key::Sparse { field, dimension, chunk } => {
+                let postings = postings::decode::<Weight>(key, value)?.len();
+                format!("sparse field={field} dimension={dimension} chunk={chunk} postings={postings}")
             }
             Key::Vec { field, id } => format!("vector field={field} id={id} size_bytes={}", value.len()),
             Key::Centroid { field, cell } => format!("centroid field={field} cell={cell} size_bytes={}", value.len()),

@@ -24,7 +24,9 @@ use crate::idset;
 use crate::key::Keys;
 use crate::maintain::{IndexJob, Upkeep};
 use crate::op::{Op, Receipt};
+use crate::postings;
 use crate::record::{self, Counters, Stored, Sweep, column};
+use crate::sparse::Weight;
 use crate::state::tail::{Block, Tail};
 use crate::state::{Cache, Item, Place, Snapshot, State, push_scored};
 use crate::system::Vector;
@@ -54,6 +56,7 @@ struct Group {
     bitmaps: BTreeMap<Bytes, RoaringBitmap>,
     numbers: BTreeMap<Bytes, Vec<(u64, u16)>>,
     terms: BTreeMap<Bytes, Vec<Posting>>,
+    sparse: BTreeMap<Bytes, Vec<Weight>>,
     blocks: BTreeMap<String, Block>,
     /// Live documents that the published state does not have.
     recent: BTreeMap<u64, Stored>,
@@ -151,6 +154,12 @@ impl Writer {
             for (word, occurrences) in text::occurrences(&words) {
                 let posting = Posting { low, occurrences, words: words.len() as u64 };
                 self.group.terms.entry(self.keys.term(&field, word, chunk)).or_default().push(posting);
+            }
+        }
+        for (field, entries) in &stored.sparse {
+            for (dimension, weight) in entries {
+                let key = self.keys.sparse(field, *dimension, chunk);
+                self.group.sparse.entry(key).or_default().push(Weight { low, weight: *weight });
             }
         }
         self.counters.add(&stored);
@@ -290,6 +299,9 @@ impl SystemWriter for Writer {
         }
         for (key, postings) in std::mem::take(&mut self.group.terms) {
             cx.merge(key, text::encode(&postings));
+        }
+        for (key, weights) in std::mem::take(&mut self.group.sparse) {
+            cx.merge(key, postings::encode(&weights));
         }
         if self.counters != self.published.counters {
             cx.put(self.keys.counters(), self.counters.encode());

@@ -53,6 +53,8 @@ struct Server(Arc<Shared>);
 
 struct Shared {
     composite: InternalComposite,
+    /// Views that searches go on in, page after page.
+    pages: vector::Pages,
     intake: Arc<Intake>,
     /// The most bytes that a request may have.
     body_limit: usize,

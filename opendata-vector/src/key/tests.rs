@@ -41,6 +41,7 @@ fn golden_bytes() {
         (keys.has("k", 1 << 32), "0201000700000002 33 6b0000 000100000000"),
         (keys.num("k", 3), "0201000700000002 35 6b0000 000000000003"),
         (keys.term("t", "fox", 0), "0201000700000002 34 740000 666f780000 000000000000"),
+        (keys.sparse("s", 258, 1), "0201000700000002 36 730000 00000102 000000000001"),
     ];
     for (key, expected) in cases {
         assert_eq!(hex(&key), expected.replace(' ', ""));
@@ -74,6 +75,7 @@ proptest! {
             (keys.attr(&name, &value, chunk), Key::Attr { name: name.clone(), value, chunk }),
             (keys.has(&name, chunk), Key::Has { name: name.clone(), chunk }),
             (keys.term(&name, "w\0d", chunk), Key::Term { field: name.clone(), term: "w\0d".into(), chunk }),
+            (keys.sparse(&name, cell, chunk), Key::Sparse { field: name.clone(), dimension: cell, chunk }),
         ];
         for (bytes, key) in cases {
             prop_assert_eq!(Key::decode(&bytes).unwrap(), key);

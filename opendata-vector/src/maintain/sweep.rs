@@ -11,7 +11,9 @@ use roaring::RoaringBitmap;
 use super::{PIECE_BYTES, Upkeep};
 use crate::idset::{CHUNK, IdSet};
 use crate::key::Key;
+use crate::postings;
 use crate::record::{self, Sweep, column};
+use crate::sparse::Weight;
 use crate::state::Snapshot;
 use crate::text;
 
@@ -55,8 +57,11 @@ pub(super) async fn plan(snapshot: Snapshot<'_>) -> Result<Option<Upkeep>> {
 /// The row without dead ids, if it has any: `Some(None)` if nothing is left.
 fn rewritten(key: &[u8], value: &[u8], dead: &IdSet, open: u64) -> Result<Option<Option<Bytes>>> {
     let decoded = Key::decode(key)?;
-    let (Key::Attr { chunk, .. } | Key::Has { chunk, .. } | Key::Term { chunk, .. } | Key::Num { chunk, .. }) =
-        &decoded
+    let (Key::Attr { chunk, .. }
+    | Key::Has { chunk, .. }
+    | Key::Term { chunk, .. }
+    | Key::Num { chunk, .. }
+    | Key::Sparse { chunk, .. }) = &decoded
     else {
         return Err(Error::corrupt_at(key, "not a row of an index"));
     };
@@ -74,6 +79,13 @@ fn rewritten(key: &[u8], value: &[u8], dead: &IdSet, open: u64) -> Result<Option
         numbers.retain(|(_, low)| !dead.contains(*low));
         let is_changed = numbers.len() < before;
         return Ok(is_changed.then(|| (!numbers.is_empty()).then(|| column::encode(numbers))));
+    }
+    if let Key::Sparse { .. } = decoded {
+        let mut weights = postings::decode::<Weight>(key, value)?;
+        let before = weights.len();
+        weights.retain(|posting| !dead.contains(posting.low));
+        let is_changed = weights.len() < before;
+        return Ok(is_changed.then(|| (!weights.is_empty()).then(|| postings::encode(&weights))));
     }
     let bitmap = record::decode_bitmap(key, value)?;
     let kept: RoaringBitmap = bitmap.iter().filter(|low| !dead.contains(*low as u16)).collect();

@@ -28,12 +28,18 @@ fn stored() -> impl Strategy<Value = Stored> {
         proptest::collection::vec("[a-z]{1,5}", 0..3),
         proptest::collection::btree_map("[a-z]{1,5}", value(), 0..5),
         proptest::collection::btree_map("[a-z]{1,5}", (any::<u64>(), ".{0,20}"), 0..3),
+        proptest::collection::btree_map(
+            "[a-z]{1,5}",
+            proptest::collection::vec((any::<u32>(), -9f32..9.0), 0..4),
+            0..2,
+        ),
     )
-        .prop_map(|(external, vectors, attributes, texts)| Stored {
+        .prop_map(|(external, vectors, attributes, texts, sparse)| Stored {
             external: external.into(),
             vectors,
             attributes,
             texts,
+            sparse,
         })
 }
 
@@ -45,10 +51,12 @@ fn golden_bytes() {
         vectors: vec!["v".into()],
         attributes: [("k".to_owned(), Value::I64(-1)), ("l".to_owned(), Value::Strings(vec!["x".into()]))].into(),
         texts: [("t".to_owned(), (2, "b c".to_owned()))].into(),
+        sparse: [("s".to_owned(), vec![(7, 1.0)])].into(),
     };
     assert_eq!(
         hex(&stored.encode()),
-        "01 0161 01 0176 02 016b 02 01 016c 09 01 0178 01 0174 02 03622063".replace(' ', "")
+        "02 0161 01 0176 02 016b 02 01 016c 09 01 0178 01 0174 02 03622063 01 0173 01 07000000 0000803f"
+            .replace(' ', "")
     );
     let mut counters = Counters { next_id: 5, ..Counters::default() };
     counters.add(&stored);

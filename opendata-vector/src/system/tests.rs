@@ -12,9 +12,11 @@ use crate::cell::quantize::Code;
 use crate::document::{Document, Patch, Scalar};
 use crate::filter::Filter;
 use crate::key::Keys;
+use crate::postings;
 use crate::reader::Select;
 use crate::schema::{AttributeType, Metric, Storage, TextField, VectorField};
-use crate::search::{Effort, Query};
+use crate::search::{Effort, Query, Results};
+use crate::sparse::Weight;
 use crate::text::Posting;
 
 struct VectorSubject;
@@ -82,12 +84,12 @@ impl Subject for VectorSubject {
         for (field, vector) in [("a", vec![1.0, -2.0, 3.0]), ("b", vec![0.5, 0.1])] {
             for effort in [Effort::Exact, Effort::Normal, Effort::Cells(1)] {
                 let query = Query::nearest(field, vector.clone()).effort(effort).select(Select::Id);
-                let _ = writeln!(text, "{field} {effort:?}: {:?}", reader.search(&query).await?);
+                let _ = writeln!(text, "{field} {effort:?}: {:?}", found(reader.search(&query).await?));
                 let filtered = query.filter(Filter::lt("n", 5i64)).and_words([("body", 1.0)], "red fox", 1.0);
-                let _ = writeln!(text, "{field} {effort:?} filtered: {:?}", reader.search(&filtered).await?);
+                let _ = writeln!(text, "{field} {effort:?} filtered: {:?}", found(reader.search(&filtered).await?));
             }
         }
-        let _ = writeln!(text, "{:?}", reader.search(&Query::words("body", "red fox")).await?);
+        let _ = writeln!(text, "{:?}", found(reader.search(&Query::words("body", "red fox")).await?));
         Ok(text)
     }
 
@@ -111,6 +113,14 @@ impl Subject for VectorSubject {
             });
             text::encode(&all.collect::<Vec<_>>())
         };
+        let mut last = 0;
+        let mut weights = |random: &mut StdRng| {
+            let all = (0..random.random_range(1..300)).map(|_| {
+                last += random.random_range(1..20u16);
+                Weight { low: last, weight: random.random_range(-1f32..1.0) }
+            });
+            postings::encode(&all.collect::<Vec<_>>())
+        };
         let frames = |random: &mut StdRng| {
             let mut frame = Frame::default();
             frame.push(random.random_range(0..9), &Code { bits: 8, bytes: vec![1, 2], ..Code::default() });
@@ -120,6 +130,7 @@ impl Subject for VectorSubject {
             (keys.dead(0).to_vec(), (0..count).map(|_| bitmaps(random)).collect()),
             (keys.attr("n", &Scalar::I64(1), 0).to_vec(), (0..count).map(|_| bitmaps(random)).collect()),
             (keys.term("body", "fox", 0).to_vec(), (0..count).map(|_| postings(random)).collect()),
+            (keys.sparse("s", 7, 0).to_vec(), (0..count).map(|_| weights(random)).collect()),
             (keys.cell("a", 1).to_vec(), (0..count).map(|_| frames(random)).collect()),
         ]
     }
@@ -136,4 +147,9 @@ async fn conforms() {
 fn records_that_are_never_merged_say_so() {
     let prefix = Prefix { system: SystemId::VECTOR, version: 1, instance: InstanceId(1), segment: SegmentId::CONTROL };
     assert!(Vector::merge(&Keys(prefix).counters(), None, &[Bytes::from_static(&[1])]).is_err());
+}
+
+/// What was found, without the cursor, which belongs to one slate's position.
+fn found(results: Results) -> Results {
+    Results { next: None, ..results }
 }

@@ -268,7 +268,9 @@ impl Written {
             texts.insert(field.clone(), (found.len() as u64, value));
             words.push((field, found));
         }
+        let sparse = document.sparse.into_iter().map(|(field, vector)| Ok((field, vector.entries()?)));
         let stored = Stored {
+            sparse: sparse.collect::<Result<_>>()?,
             external: document.id,
             vectors: vectors.iter().map(|(field, _)| field.clone()).collect(),
             attributes: document.attributes,
@@ -293,6 +295,10 @@ fn check_id(id: &[u8]) -> Result<()> {
 fn check(schema: &Schema, document: &Document) -> Result<()> {
     for (name, vector) in &document.vectors {
         check_vector(name, schema.vector_field(name)?, vector)?;
+    }
+    for (name, vector) in &document.sparse {
+        schema.sparse_field(name)?;
+        vector.entries().map_err(|error| error.context(format_args!("field {name}")))?;
     }
     for (name, value) in &document.attributes {
         let of = schema.attribute_type(name)?;

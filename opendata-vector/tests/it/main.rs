@@ -4,5 +4,6 @@
 mod bed;
 mod documents;
 mod index;
+mod legs;
 mod refusals;
 mod search;

@@ -4,7 +4,7 @@
 //! {"id": "a", "embedding": [0.1, 0.2], "lang": "en", "year": 1999, "body": "a red fox"}
 //! ```
 //!
-//! What a field is, the schema says. Moments are milliseconds, or strings as in RFC 3339. In a document `null` is a field
+//! What a field is, the schema says. A sparse vector is `{"indices": [3, 17], "values": [0.5, 1.2]}`. Moments are milliseconds, or strings as in RFC 3339. In a document `null` is a field
 //! that is left out; in a patch it removes the field.
 
 pub(crate) mod ask;
@@ -12,7 +12,7 @@ pub(crate) mod query;
 
 use std::fmt;
 
-use opendata_compose::vector::{AttributeType, Document, Patch, Schema, Value};
+use opendata_compose::vector::{AttributeType, Document, Patch, Schema, SparseVector, Value};
 use opendata_core::{Error, Result, Timestamp};
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -31,6 +31,7 @@ pub(crate) struct DocumentJson {
 /// A field as its kind takes it.
 enum Field {
     Vector(Vec<f32>),
+    Sparse(SparseVector),
     Attribute(Value),
     Text(String),
 }
@@ -42,6 +43,7 @@ impl DocumentJson {
         for (name, raw) in self.fields.iter().filter(|(_, raw)| raw.get() != "null") {
             document = match self.field(schema, name, raw)? {
                 Field::Vector(vector) => document.vector(name, vector),
+                Field::Sparse(vector) => document.sparse(name, vector),
                 Field::Attribute(value) => document.attribute(name, value),
                 Field::Text(text) => document.text(name, text),
             };
@@ -56,6 +58,7 @@ impl DocumentJson {
             if raw.get() == "null" {
                 patch = match kind(schema, name) {
                     Some(Kind::Vector) => patch.vector(name, None),
+                    Some(Kind::Sparse) => patch.sparse(name, None),
                     Some(Kind::Attribute(_)) => patch.without_attribute(name),
                     Some(Kind::Text) => patch.text(name, None),
                     None => return Err(self.wrong("no such field in the schema", name)),
@@ -64,6 +67,7 @@ impl DocumentJson {
             }
             patch = match self.field(schema, name, raw)? {
                 Field::Vector(vector) => patch.vector(name, Some(vector)),
+                Field::Sparse(vector) => patch.sparse(name, Some(vector)),
                 Field::Attribute(value) => patch.attribute(name, value),
                 Field::Text(text) => patch.text(name, Some(text)),
             };
@@ -74,6 +78,7 @@ impl DocumentJson {
     fn field(&self, schema: &Schema, name: &str, raw: &RawValue) -> Result<Field> {
         match kind(schema, name) {
             Some(Kind::Vector) => self.read(name, raw).map(Field::Vector),
+            Some(Kind::Sparse) => self.read(name, raw).map(Field::Sparse),
             Some(Kind::Text) => self.read(name, raw).map(Field::Text),
             Some(Kind::Attribute(of)) => {
                 let value = self.value(name, of, raw)?;
@@ -117,6 +122,7 @@ impl DocumentJson {
 /// What a field of a schema is.
 enum Kind {
     Vector,
+    Sparse,
     Attribute(AttributeType),
     Text,
 }
@@ -128,6 +134,9 @@ fn kind(schema: &Schema, name: &str) -> Option<Kind> {
     if schema.vectors.contains_key(name) {
         return Some(Kind::Vector);
     }
+    if schema.sparse.contains_key(name) {
+        return Some(Kind::Sparse);
+    }
     schema.texts.contains_key(name).then_some(Kind::Text)
 }
 
@@ -138,7 +147,9 @@ impl TryFrom<&Document> for DocumentJson {
         let vectors = document.vectors.iter().map(|(name, vector)| (name, raw(vector)));
         let attributes = document.attributes.iter().map(|(name, value)| (name, raw_value(value)));
         let texts = document.texts.iter().map(|(name, text)| (name, raw(text)));
-        let fields = vectors.chain(attributes).chain(texts).map(|(name, value)| Ok((name.clone(), value?)));
+        let sparse = document.sparse.iter().map(|(name, vector)| (name, raw(vector)));
+        let fields =
+            vectors.chain(sparse).chain(attributes).chain(texts).map(|(name, value)| Ok((name.clone(), value?)));
         let mut fields: Vec<_> = fields.collect::<Result<_>>()?;
         fields.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(Self { id: (&document.id).into(), fields })

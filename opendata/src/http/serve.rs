@@ -62,6 +62,7 @@ impl Serve {
         let (end, ending) = watch::channel(false);
         let monitors = Arc::clone(&prometheus.monitors);
         let shared = Shared {
+            pages: Default::default(),
             composite: composite.clone(),
             intake: Arc::clone(&intake),
             prometheus,

@@ -1,12 +1,16 @@
 //! Vectors over HTTP: the words of `opendata vector`, each with a JSON document.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::{self, post};
-use opendata_compose::Vector;
-use opendata_compose::vector::Reader;
-use opendata_core::Error;
+use opendata_compose::vector::{Cursor, Reader};
+use opendata_compose::{Vector, View};
+use opendata_core::{Error, Position};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -174,7 +178,41 @@ async fn search(
     content: Content,
 ) -> Answer<Json<ResultsOut>> {
     let asked: QueryIn = content.json()?;
-    Ok(Json(ask::search(&reader(&server, &instance)?, asked).await?))
+    let cursor: Option<Cursor> = asked.cursor.as_deref().map(str::parse).transpose()?;
+    // Where the view of a cursor has been let go, the search says so.
+    let kept = server.0.pages.get(cursor.map(|cursor| cursor.position()));
+    let view = kept.unwrap_or_else(|| server.view());
+    let (reader, is_paged) = (view.get_reader::<Vector>(&instance)?, asked.paged);
+    let results = ask::search(&reader, asked).await?;
+    if is_paged && results.next.is_some() {
+        server.0.pages.keep(view);
+    }
+    Ok(Json(results))
+}
+
+/// Views that were asked to be kept for the next page: the newest [`PAGES`], each for [`PAGE_LIFE`] since its last page.
+#[derive(Default)]
+pub(super) struct Pages(Mutex<BTreeMap<Position, (View, Instant)>>);
+
+/// A view holds old versions of rows alive: so many are kept.
+const PAGES: usize = 16;
+const PAGE_LIFE: Duration = Duration::from_secs(60);
+
+impl Pages {
+    /// The view of a position, if it is kept. Lets go of those whose time is over.
+    fn get(&self, position: Option<Position>) -> Option<View> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, (_, used)| used.elapsed() < PAGE_LIFE);
+        kept.get(&position?).map(|(view, _)| view.clone())
+    }
+
+    fn keep(&self, view: View) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(view.position(), (view, Instant::now()));
+        while kept.len() > PAGES {
+            kept.pop_first();
+        }
+    }
 }
 
 async fn stats(State(server): State<Server>, InstanceName(instance): InstanceName) -> Answer<Json<serde_json::Value>> {

@@ -17,6 +17,7 @@ nodes:
             vectors: {embedding: {dims: 2, metric: l2}}
             attributes: {lang: string, year: i64, at: timestamp}
             texts: {body: {stemming: english}}
+            sparse: {weights: {}}
 ";
 
 /// A folder with a vector database of a few documents.
@@ -119,6 +120,49 @@ fn searches_say_the_same_at_the_store_through_the_server_and_over_http() {
     let one = server.json("GET", "/v1/vector/docs/documents/a", "");
     assert_eq!(one["document"]["year"], 1990);
     assert_eq!(server.json("GET", "/v1/vector/docs/stats", "")["documents"], 3);
+}
+
+#[test]
+fn sparse_vectors_wholes_and_pages_work_over_http() {
+    let place = place();
+    let server = place.serve();
+    let parts: Vec<Value> = (0..30)
+        .map(|n| {
+            let weights = json!({"indices": [n % 3, 100], "values": [1.0, f64::from(n)]});
+            json!({"id": format!("p{n:02}"), "embedding": [n, n % 5], "lang": format!("w{}", n / 10), "weights": weights})
+        })
+        .collect();
+    server.json("POST", "/v1/vector/docs/upsert", &Value::from(parts).to_string());
+    let search = |body: Value| server.json("POST", "/v1/vector/docs/search", &body.to_string());
+    let sparse =
+        search(json!({"sparse": {"field": "weights", "vector": {"indices": [100, 1], "values": [1, 50]}}, "limit": 2}));
+    assert_eq!(ids(&sparse), ["p28", "p25"]);
+    assert_eq!(sparse["hits"][0]["score"], 78.0);
+    let wholes = search(json!({
+        "max_sim": {"field": "embedding", "vectors": [[0, 0], [29, 4]], "parent": "lang"}, "effort": "exact", "filter": "lang prefix 'w'",
+    }));
+    assert_eq!(ids(&wholes)[0], "p00");
+    assert_eq!(wholes["hits"].as_array().unwrap().len(), 3);
+
+    let (mut seen, mut cursor) = (Vec::new(), Value::Null);
+    loop {
+        let page =
+            json!({"nearest": {"field": "embedding", "vector": [3, 3]}, "limit": 8, "paged": true, "cursor": cursor});
+        let page = search(page);
+        seen.extend(ids(&page).into_iter().map(str::to_owned));
+        // What is written meanwhile does not move the pages.
+        server.json("POST", "/v1/vector/docs/upsert", &json!({"id": "p00", "embedding": [3, 3]}).to_string());
+        match page.get("next") {
+            Some(next) => cursor = next.clone(),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), 33);
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 33, "no result came twice");
+    let late = json!({"nearest": {"field": "embedding", "vector": [3, 3]}, "cursor": "1.8.0.1"});
+    assert_eq!(server.refused("POST", "/v1/vector/docs/search", &late.to_string()).0, 409);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use opendata_compose::vector::{Effort, Explain, Filter, Fusion, Query, Results, Select};
+use opendata_compose::vector::{Effort, Explain, Filter, Fusion, Query, Results, Select, SparseVector};
 use opendata_core::{Error, Position, Result};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,12 @@ pub(crate) struct QueryIn {
     /// Rankings by words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) words: Option<OneOrMany<WordsIn>>,
+    /// Rankings by sparse vectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sparse: Option<OneOrMany<SparseIn>>,
+    /// Rankings of wholes by their best parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_sim: Option<OneOrMany<MaxSimIn>>,
     /// As text or as an object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) filter: Option<Filter>,
@@ -42,6 +48,12 @@ pub(crate) struct QueryIn {
     pub(crate) select: Option<SelectIn>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) effort: Option<EffortIn>,
+    /// The `next` of the page before. It holds for one view: for a checkpoint for ever, on a server for a minute or so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cursor: Option<String>,
+    /// Whether a server keeps its view for the next page.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) paged: bool,
     /// Whether the answer says how it was found.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) explain: bool,
@@ -53,6 +65,27 @@ pub(crate) struct QueryIn {
 pub(crate) struct NearestIn {
     pub(crate) field: String,
     pub(crate) vector: Vec<f32>,
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub(crate) weight: f64,
+}
+
+/// A ranking by sparse vectors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SparseIn {
+    pub(crate) field: String,
+    pub(crate) vector: SparseVector,
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub(crate) weight: f64,
+}
+
+/// A ranking of wholes: documents with the same value of the attribute `parent`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MaxSimIn {
+    pub(crate) field: String,
+    pub(crate) vectors: Vec<Vec<f32>>,
+    pub(crate) parent: String,
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub(crate) weight: f64,
 }
@@ -123,6 +156,8 @@ pub(crate) enum EffortIn {
     Normal,
     Exact,
     Cells(u32),
+    /// The share of the true results that is to be found.
+    Recall(f32),
 }
 
 impl SelectIn {
@@ -166,6 +201,15 @@ impl QueryIn {
             }
             query = query.and_words(fields, &text, weight);
         }
+        for SparseIn { field, vector, weight } in self.sparse.into_iter().flat_map(|list| list.0) {
+            query = query.and_sparse(&field, vector, weight);
+        }
+        for MaxSimIn { field, vectors, parent, weight } in self.max_sim.into_iter().flat_map(|list| list.0) {
+            query = query.and_max_sim(&field, vectors, &parent, weight);
+        }
+        if let Some(cursor) = self.cursor {
+            query = query.after(cursor.parse()?);
+        }
         if let Some(filter) = self.filter {
             query = query.filter(filter);
         }
@@ -193,6 +237,7 @@ impl QueryIn {
             None | Some(EffortIn::Normal) => query,
             Some(EffortIn::Exact) => query.effort(Effort::Exact),
             Some(EffortIn::Cells(cells)) => query.effort(Effort::Cells(cells)),
+            Some(EffortIn::Recall(recall)) => query.effort(Effort::Recall(recall)),
         })
     }
 }
@@ -204,6 +249,9 @@ pub(crate) struct ResultsOut {
     pub(crate) hits: Vec<HitOut>,
     /// The position that was read at.
     pub(crate) position: Position,
+    /// The `cursor` of the next page; none: these were all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) explain: Option<serde_json::Value>,
 }
@@ -226,7 +274,8 @@ impl ResultsOut {
             Ok(HitOut { score: hit.score, version: hit.version.0, legs, document: (&hit.document).try_into()? })
         });
         let explain = explain.then(|| explained(&results.explain));
-        Ok(Self { hits: hits.collect::<Result<_>>()?, position, explain })
+        let next = results.next.map(|next| next.to_string());
+        Ok(Self { hits: hits.collect::<Result<_>>()?, position, next, explain })
     }
 }
 

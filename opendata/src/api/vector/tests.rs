@@ -10,6 +10,7 @@ fn schema() -> Schema {
         .attribute("at", AttributeType::Timestamp)
         .attribute("tags", AttributeType::Strings)
         .text("body", TextField::default())
+        .sparse("s")
 }
 
 fn read(text: &str) -> Result<Document> {
@@ -18,14 +19,15 @@ fn read(text: &str) -> Result<Document> {
 
 #[test]
 fn a_document_is_written_as_it_is_read() {
-    let text = r#"{"id":"a","at":1769860800000,"body":"fox","tags":["x","y"],"v":[0.1,16777216.0],"year":1999}"#;
+    let text = r#"{"id":"a","at":1769860800000,"body":"fox","s":{"indices":[3,17],"values":[0.1,2.0]},"tags":["x","y"],"v":[0.1,16777216.0],"year":1999}"#;
     let document = read(text).unwrap();
     assert_eq!(document.vectors["v"], [0.1f32, 16_777_216.0]);
     assert_eq!(document.attributes["at"], Value::Timestamp(Timestamp(1_769_860_800_000)));
     let written = serde_json::to_string(&DocumentJson::try_from(&document).unwrap()).unwrap();
     assert_eq!(written, text);
-    let same =
-        read(r#"{"at":"2026-01-31T12:00:00Z","v":[0.1,16777216],"id":"a","body":"fox","tags":["x","y"],"year":1999}"#);
+    let same = read(
+        r#"{"at":"2026-01-31T12:00:00Z","v":[0.1,16777216],"id":"a","body":"fox","tags":["x","y"],"s":{"values":[0.1,2],"indices":[3,17]},"year":1999}"#,
+    );
     assert_eq!(same.unwrap(), document);
     let binary = read(r#"{"id":{"base64":"/wA="},"year":null}"#).unwrap();
     assert_eq!((&binary.id[..], binary.attributes.len()), (&b"\xff\x00"[..], 0));

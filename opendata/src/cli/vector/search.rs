@@ -64,8 +64,14 @@ pub(in crate::cli) struct Search {
     /// Say how it was found.
     #[arg(long)]
     explain: bool,
+    /// Find so large a share of the true results, on average: 0.5 to 1.
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["exact", "cells"])]
+    recall: Option<f32>,
+    /// Go on behind a page: what it said as `next`. Nothing may have been written since, or read with --at.
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
     /// The whole search as JSON, as over HTTP; takes the place of the other options.
-    #[arg(long, value_name = "JSON", exclusive = false, conflicts_with_all = ["near", "words", "filter", "offset", "group_by", "weighted", "exact", "cells"])]
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["near", "words", "filter", "offset", "group_by", "weighted", "exact", "cells", "recall", "cursor"])]
     query: Option<String>,
 }
 
@@ -105,6 +111,9 @@ impl Search {
             table.row([score, hit.document.id.show(), hit.version.to_string(), shown(&hit.document)]);
         }
         cx.out.rows(&mut table)?;
+        if let Some(next) = &results.next {
+            cx.out.note(&format!("more with --cursor {next}"));
+        }
         if let Some(explain) = &results.explain {
             cx.out.line(&format!("explain: {explain}"))?;
         }
@@ -116,14 +125,18 @@ impl Search {
             return serde_json::from_str(query)
                 .map_err(|error| Error::invalid(format!("in --query: {error}")).with_source(error));
         }
-        let effort = match (self.exact, self.cells) {
-            (true, _) => Some(EffortIn::Exact),
-            (false, Some(cells)) => Some(EffortIn::Cells(cells)),
-            (false, None) => None,
+        let effort = match (self.exact, self.cells, self.recall) {
+            (true, ..) => Some(EffortIn::Exact),
+            (_, Some(cells), _) => Some(EffortIn::Cells(cells)),
+            (.., recall) => recall.map(EffortIn::Recall),
         };
         Ok(QueryIn {
             nearest: several(self.near),
             words: several(self.words),
+            sparse: None,
+            max_sim: None,
+            cursor: self.cursor,
+            paged: false,
             filter: self.filter.as_deref().map(str::parse).transpose()?,
             limit: Some(self.limit),
             offset: self.offset,
