@@ -81,3 +81,28 @@ fn the_cases_of_the_reference_are_counted() {
     println!("{:<28} {passed:>4} / {total}", "all");
     assert!(total > 0, "no cases found in {dir}");
 }
+
+/// Each function and aggregation of the documentation stands in at least one of our cases.
+#[test]
+fn our_cases_cover_the_language() {
+    let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/promql"));
+    let all: String = scripts(dir).iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let called = |name: &str| {
+        all.match_indices(name).any(|(at, _)| {
+            let before = all[..at].chars().next_back().is_none_or(|c| !(c.is_ascii_alphanumeric() || c == '_'));
+            let after = all[at + name.len()..].trim_start();
+            before && ["(", "by", "without"].iter().any(|next| after.starts_with(next))
+        })
+    };
+    let documented = "abs absent absent_over_time acos acosh asin asinh atan atanh avg avg_over_time bottomk ceil changes clamp \
+        clamp_max clamp_min cos cosh count count_over_time count_values day_of_month day_of_week day_of_year days_in_month deg \
+        delta deriv double_exponential_smoothing end exp first_over_time floor group histogram_avg histogram_count \
+        histogram_fraction histogram_quantile histogram_quantiles histogram_stddev histogram_stdvar histogram_sum hour idelta \
+        increase info irate label_join label_replace last_over_time limit_ratio limitk ln log10 log2 mad_over_time max max_of \
+        max_over_time min min_of min_over_time minute month pi predict_linear present_over_time quantile quantile_over_time rad \
+        range rate resets round scalar sgn sin sinh sort sort_by_label sort_by_label_desc sort_desc sqrt start stddev \
+        stddev_over_time stdvar stdvar_over_time step sum sum_over_time tan tanh time timestamp topk ts_of_first_over_time \
+        ts_of_last_over_time ts_of_max_over_time ts_of_min_over_time vector year";
+    let missing: Vec<&str> = documented.split_whitespace().filter(|name| !called(name)).collect();
+    assert!(missing.is_empty(), "no case calls {missing:?}");
+}
