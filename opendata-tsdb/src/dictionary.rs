@@ -5,9 +5,11 @@
 //! memory only: they are never stored, and forgetting one is always right.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
+use rustc_hash::FxBuildHasher;
 
 use crate::key::BLOCK_SERIES;
 use crate::labels::{FingerprintHasher, Labels, METRIC_NAME};
@@ -30,13 +32,30 @@ struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct Dictionary {
     by_hash: HashMap<u64, Slot, FingerprintHasher>,
+    /// Slots by where the labels stand in memory. A writer that keeps its labels brings the very same ones again and
+    /// again: then nothing of them is looked at. Right only while `known` holds them, so it is checked there.
+    by_place: HashMap<usize, Slot, FxBuildHasher>,
     known: Vec<Known>,
 }
 
 impl Dictionary {
     /// The slot of a series; a new one if it has none.
     pub(crate) fn intern(&mut self, labels: &Labels) -> Slot {
-        self.intern_hashed(labels, labels.fingerprint())
+        let place = labels.place();
+        if let Some(slot) = self.by_place.get(&place)
+            && self.known.get(*slot as usize).is_some_and(|known| known.labels.place() == place)
+        {
+            return *slot;
+        }
+        // Labels that someone else holds as well may come again; those made for one write will not.
+        let may_come_again = labels.is_shared();
+        let slot = self.intern_hashed(labels, FxBuildHasher.hash_one(labels));
+        if may_come_again && let Some(known) = self.known.get_mut(slot as usize) {
+            self.by_place.remove(&known.labels.place());
+            known.labels = labels.clone();
+            self.by_place.insert(place, slot);
+        }
+        slot
     }
 
     fn intern_hashed(&mut self, labels: &Labels, hash: u64) -> Slot {

@@ -181,6 +181,16 @@ impl Labels {
         hasher.finish()
     }
 
+    /// Where it stands in memory: the same for clones, and for nothing else while one of them lives.
+    pub(crate) fn place(&self) -> usize {
+        self.0.as_ptr().addr()
+    }
+
+    /// Whether there are clones.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     fn label(&self, name: &str) -> Option<&Label> {
         let at = self.0.binary_search_by(|label| label.name().cmp(name)).ok()?;
         self.0.get(at)

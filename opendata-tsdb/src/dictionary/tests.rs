@@ -11,6 +11,33 @@ fn labels_with_equal_concatenations_are_different_series() {
 }
 
 #[test]
+fn labels_are_known_by_their_place_only_as_long_as_they_are_held() {
+    let mut dictionary = Dictionary::default();
+    let kept = labels! { "a" => "1" };
+    let one = dictionary.intern(&kept);
+    assert_eq!(dictionary.intern(&kept.clone()), one);
+    // The same labels from elsewhere, held there: now they are known by the new place, and still by what they say.
+    let others = [labels! { "a" => "1" }, labels! { "a" => "2" }];
+    let held = others.clone();
+    assert_eq!(dictionary.intern(&others[0]), one);
+    assert_eq!(dictionary.intern(&kept), one);
+    let two = dictionary.intern(&others[1]);
+    assert_ne!(two, one);
+    drop((kept, others, held));
+    // Whatever comes to stand where the old ones stood is not taken for them.
+    for n in 3..1000 {
+        let labels = labels! { "a" => n.to_string() };
+        let held = labels.clone();
+        let slot = dictionary.intern(&labels);
+        assert_eq!(dictionary.labels(slot), Some(&held));
+    }
+    assert_eq!(dictionary.by_place.len(), dictionary.known.len());
+    let moved = dictionary.shrink(|slot| slot == two);
+    assert_eq!((dictionary.len(), moved[two as usize]), (1, 0));
+    assert_eq!(dictionary.intern(&labels! { "a" => "2" }), 0);
+}
+
+#[test]
 fn labels_with_equal_hashes_are_different_series() {
     let mut dictionary = Dictionary::default();
     let all = [labels! { "a" => "1" }, labels! { "a" => "2" }, labels! { "a" => "3" }];
