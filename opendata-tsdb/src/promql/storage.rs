@@ -52,6 +52,12 @@ impl Series {
         Self { histograms, ..floats }
     }
 
+    /// What reading the series counts against the limit of samples: one a float, and a histogram as many as would take its memory.
+    pub(crate) fn weight(&self) -> usize {
+        let histograms = self.histograms.iter().map(|(_, histogram)| histogram.size_bytes() / 16);
+        self.timestamps.len() + histograms.sum::<usize>()
+    }
+
     /// The samples in order: time and value.
     pub fn samples(&self) -> impl Iterator<Item = (i64, SampleValue<'_>)> + '_ {
         let mut histograms = self.histograms.iter().peekable();

@@ -29,7 +29,7 @@ impl Eval<'_> {
         let mut buffer = Buffer::default();
         for place in self.only.clone().unwrap_or(0..found.len()) {
             found.with(place, &mut buffer, |series| {
-                self.budget.read(series.timestamps.len())?;
+                self.budget.read(series.weight())?;
                 f(series)
             })?;
         }

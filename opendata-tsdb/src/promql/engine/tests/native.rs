@@ -157,6 +157,20 @@ fn same(a: Plain, b: Plain) -> bool {
     }
 }
 
+/// A histogram takes the memory of many floats, and counts as many against the limit.
+#[test]
+fn histograms_count_by_their_size() {
+    let ask = |value: Plain, max_samples: usize| {
+        let storage = storage(&[(0, value), (1_000, value)]);
+        let engine = Engine::new(EngineConfig { max_samples, ..EngineConfig::default() });
+        block_on(engine.instant(&storage, "count_over_time(m[10s])", Timestamp(1_000))).map(|_| ())
+    };
+    assert!(ask(Plain::Float(1.0), 2).is_ok());
+    let native = Plain::Histogram([4.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+    assert!(ask(native, 2).unwrap_err().message().contains("too many samples"));
+    assert!(ask(native, 100).is_ok());
+}
+
 proptest! {
     /// Windows of histograms, and of histograms among floats, give what looking at each number by itself gives.
     #[test]
