@@ -27,6 +27,7 @@ mod query;
 mod read;
 mod refused;
 mod status;
+mod syntax;
 mod text;
 mod write;
 
@@ -93,6 +94,8 @@ fn api() -> Vec<(&'static str, MethodRouter<Server>)> {
     let mut all = vec![
         ("/api/v1/query", both(query::query)),
         ("/api/v1/query_range", both(query::query_range)),
+        ("/api/v1/format_query", both(syntax::format_query)),
+        ("/api/v1/parse_query", both(syntax::parse_query)),
         ("/api/v1/series", both(discovery::series)),
         ("/api/v1/labels", both(discovery::labels)),
         ("/api/v1/label/{name}/values", get(discovery::label_values)),

@@ -2,6 +2,7 @@
 
 mod api;
 mod clients;
+mod differential;
 mod message;
 mod write;
 

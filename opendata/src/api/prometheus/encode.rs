@@ -3,22 +3,51 @@
 
 use std::fmt::Write as _;
 
-use opendata_tsdb::promql::{Answer, SampleValue, Series, Value};
+use opendata_tsdb::promql::{Answer, SampleValue, Series, Statistics, Value};
 use opendata_tsdb::{Histogram, Labels};
 
 /// What is said where a limit cut the answer off.
 pub(crate) const TRUNCATED: &str = "results truncated due to limit";
 
+/// Whether an answer says what it cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stats {
+    Off,
+    Totals,
+}
+
 /// The whole document.
-pub(crate) fn answer(answer: &Answer, truncated: Option<&str>) -> String {
+pub(crate) fn answer(answer: &Answer, truncated: Option<&str>, stats: Stats) -> String {
     let mut out = String::with_capacity(256);
     out.push_str("{\"status\":\"success\",\"data\":{\"resultType\":");
     data(&mut out, &answer.value);
+    if stats == Stats::Totals {
+        statistics(&mut out, &answer.statistics);
+    }
     out.push('}');
     texts(&mut out, "warnings", answer.annotations.warnings().chain(truncated));
     texts(&mut out, "infos", answer.annotations.infos());
     out.push('}');
     out
+}
+
+/// What the answer cost, in seconds and samples.
+fn statistics(out: &mut String, cost: &Statistics) {
+    let total = cost.total_time.as_secs_f64();
+    let (read, evaluated) = (cost.read_time.as_secs_f64(), cost.evaluation_time.as_secs_f64());
+    let stats = serde_json::json!({
+        "timings": {
+            "evalTotalTime": read + evaluated,
+            "resultSortTime": 0.0,
+            "queryPreparationTime": read,
+            "innerEvalTime": evaluated,
+            "execQueueTime": 0.0,
+            "execTotalTime": total,
+        },
+        "samples": {"totalQueryableSamples": cost.samples_queried, "peakSamples": cost.values_held},
+    });
+    // Writing to a string cannot fail.
+    let _ = write!(out, ",\"stats\":{stats}");
 }
 
 /// The kind of result, and the result.

@@ -11,7 +11,7 @@ use opendata_tsdb::promql::{Answer, Engine, EngineConfig, Value};
 
 use super::ask::Asked;
 use super::refused::Refused;
-use crate::api::prometheus::encode;
+use crate::api::prometheus::encode::{self, Stats};
 
 /// The most points that an answer may have for each series.
 const MAX_POINTS: i64 = 11_000;
@@ -24,7 +24,7 @@ pub(super) async fn query(asked: Asked) -> Result<Response, Refused> {
     let reader = asked.reader()?;
     let mut answer = within(&asked, engine.instant(&reader, query, at)).await?;
     let truncated = truncate(&mut answer, limit);
-    Ok(respond(&answer, truncated))
+    Ok(respond(&asked, &answer, truncated))
 }
 
 pub(super) async fn query_range(asked: Asked) -> Result<Response, Refused> {
@@ -39,7 +39,7 @@ pub(super) async fn query_range(asked: Asked) -> Result<Response, Refused> {
     let reader = asked.reader()?;
     let mut answer = within(&asked, engine.range(&reader, query, start, end, step_ms)).await?;
     let truncated = truncate(&mut answer, limit);
-    Ok(respond(&answer, truncated))
+    Ok(respond(&asked, &answer, truncated))
 }
 
 fn step_ms(asked: &Asked, start: Timestamp, end: Timestamp) -> Result<i64, Refused> {
@@ -67,6 +67,8 @@ fn engine(asked: &Asked) -> Result<Engine, Refused> {
         }
         config.lookback_ms = lookback_ms;
     }
+    // The waiting for the answer has its own end.
+    config.timeout_ms = None;
     // A range may have one point more than it has steps.
     config.max_points = config.max_points.max(usize::try_from(MAX_POINTS + 1).unwrap_or(usize::MAX));
     Ok(Engine::new(config))
@@ -110,8 +112,9 @@ fn truncate(answer: &mut Answer, limit: Option<usize>) -> Option<&'static str> {
     cut.then_some(encode::TRUNCATED)
 }
 
-fn respond(answer: &Answer, truncated: Option<&str>) -> Response {
-    let mut response = Response::new(Body::from(encode::answer(answer, truncated)));
+fn respond(asked: &Asked, answer: &Answer, truncated: Option<&str>) -> Response {
+    let stats = if asked.get("stats").is_some() { Stats::Totals } else { Stats::Off };
+    let mut response = Response::new(Body::from(encode::answer(answer, truncated, stats)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -4,6 +4,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use opendata_core::{Error, ErrorKind};
+use opendata_tsdb::promql::{Exceeded, Limit};
 
 use crate::api::prometheus::{QueryData, Response as Body};
 use crate::failure::kind_name;
@@ -80,9 +81,11 @@ impl Refused {
 
     /// The query is in order, and could not be answered.
     pub(super) fn execution(error: Error) -> Self {
-        match error.kind() {
-            ErrorKind::Invalid => Self { error_type: ErrorType::Execution, error },
-            _ => error.into(),
+        match (Exceeded::of(&error).map(|exceeded| exceeded.limit), error.kind()) {
+            (Some(Limit::Time), _) => Self::timeout(),
+            (Some(Limit::Points), _) => error.into(),
+            (Some(_), _) | (None, ErrorKind::Invalid) => Self { error_type: ErrorType::Execution, error },
+            (None, _) => error.into(),
         }
     }
 

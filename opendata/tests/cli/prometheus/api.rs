@@ -118,6 +118,31 @@ fn answers_and_forms_may_be_compressed() {
 }
 
 #[test]
+fn queries_are_told_as_trees_and_as_tidy_text() {
+    let place = two();
+    let server = place.serve();
+    assert_eq!(data(&server, "/api/v1/format_query?query=foo%2Fbar"), "foo / bar");
+    let tree = data(&server, "/api/v1/parse_query?query=sum%20by%20(job)(rate(up%5B5m%5D))");
+    assert_eq!(
+        (&tree["type"], &tree["op"], &tree["grouping"]),
+        (&json!("aggregation"), &json!("sum"), &json!(["job"]))
+    );
+    assert_eq!(tree["expr"]["args"][0]["range"], 300_000);
+    assert_eq!(server.request("GET", "/api/v1/parse_query?query=up%7B", "", b"").0, 400);
+}
+
+#[test]
+fn statistics_are_told_on_demand() {
+    let place = two();
+    let server = place.serve();
+    filled(&server);
+    assert_eq!(data(&server, "/api/v1/query?query=up&time=2")["stats"], Value::Null);
+    let told = data(&server, "/api/v1/query?query=up&time=2&stats=all");
+    assert_eq!(told["stats"]["samples"]["totalQueryableSamples"], 2, "{told}");
+    assert!(told["stats"]["timings"]["execTotalTime"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
 fn deleting_and_snapshots() {
     let place = two();
     let server = place.serve();

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Asks until the answer is as it should be.
 #[track_caller]
-fn until<T>(what: &str, log: &Running, mut look: impl FnMut() -> Option<T>) -> T {
+pub(super) fn until<T>(what: &str, log: &Running, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         match look() {
@@ -28,21 +28,22 @@ fn until<T>(what: &str, log: &Running, mut look: impl FnMut() -> Option<T>) -> T
 }
 
 /// A Prometheus with this configuration, and its port.
-fn prometheus(programs: &Path, place: &Place, name: &str, config: &str) -> (Running, u16) {
+pub(super) fn prometheus(programs: &Path, place: &Place, name: &str, config: &str, more: &[&str]) -> (Running, u16) {
     let port = free_port();
     let folder = place.path().join(name);
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("prometheus.yml"), config).unwrap();
-    let args = [
+    let mut args = vec![
         format!("--config.file={}", folder.join("prometheus.yml").display()),
         format!("--storage.tsdb.path={}", folder.join("data").display()),
         format!("--web.listen-address=127.0.0.1:{port}"),
     ];
+    args.extend(more.iter().map(|one| (*one).to_owned()));
     (Running::start(&programs.join("prometheus"), &args, folder.join("log")), port)
 }
 
 /// The answer of another server.
-fn ask(port: u16, path: &str) -> Option<Value> {
+pub(super) fn ask(port: u16, path: &str) -> Option<Value> {
     let other = Server::elsewhere(port);
     if other.try_connect().is_err() {
         return None;
@@ -83,7 +84,7 @@ fn prometheus_writes_what_it_scrapes_from_the_node_exporter() {
         let message = "protobuf_message: io.prometheus.write.v2.Request";
         config += &format!("- url: {}/v1/tsdb/two/api/v1/write\n  {queue}\n  {message}\n", server.url);
     }
-    let (running, port) = prometheus(&programs, &place, "writer", &config);
+    let (running, port) = prometheus(&programs, &place, "writer", &config, &[]);
     until("the first scrape", &running, || {
         let up = ask(port, "/api/v1/query?query=up%20==%201")?;
         (!result(&up).is_empty()).then_some(())
@@ -174,7 +175,7 @@ fn prometheus_reads_from_us() {
     let headers = "content-type: application/x-protobuf\r\ncontent-encoding: snappy\r\n";
     assert_eq!(server.request("POST", "/api/v1/write", headers, &snappy(&message)).0, 204);
     let config = format!("remote_read:\n- url: {}/v1/tsdb/one/api/v1/read\n  read_recent: true\n", server.url);
-    let (running, port) = prometheus(&programs, &place, "reader", &config);
+    let (running, port) = prometheus(&programs, &place, "reader", &config, &[]);
     until("its start", &running, || ask(port, "/api/v1/query?query=1"));
     #[expect(clippy::cast_precision_loss, reason = "a time of this age is far below 2^53")]
     let at = (now + 1) as f64 / 1000.0;

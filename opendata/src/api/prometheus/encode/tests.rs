@@ -1,5 +1,5 @@
 use opendata_core::Timestamp;
-use opendata_tsdb::promql::{Annotations, Sample, Series};
+use opendata_tsdb::promql::{Annotations, Sample, Series, Statistics};
 use opendata_tsdb::{Buckets, labels};
 
 use super::*;
@@ -44,7 +44,13 @@ fn times_are_seconds_with_milliseconds_where_there_are_any() {
 #[test]
 fn documents_have_the_documented_shape() {
     let labels = labels! { "__name__" => "up", "path" => "a\"b\\c\nd" };
-    let whole = |value| answer(&Answer { value, annotations: Annotations::default() }, None);
+    let whole = |value| {
+        answer(
+            &Answer { value, annotations: Annotations::default(), statistics: Statistics::default() },
+            None,
+            Stats::Off,
+        )
+    };
     let at = Timestamp(1500);
     assert_eq!(
         whole(Value::Vector(vec![Sample::float(labels.clone(), at, 1.0)])),
@@ -62,9 +68,13 @@ fn documents_have_the_documented_shape() {
         whole(Value::String { at, value: "x".to_owned() }),
         r#"{"status":"success","data":{"resultType":"string","result":[1.500,"x"]}}"#
     );
-    let truncated = Answer { value: Value::Vector(Vec::new()), annotations: Annotations::default() };
+    let truncated = Answer {
+        value: Value::Vector(Vec::new()),
+        annotations: Annotations::default(),
+        statistics: Statistics::default(),
+    };
     assert_eq!(
-        answer(&truncated, Some(TRUNCATED)),
+        answer(&truncated, Some(TRUNCATED), Stats::Off),
         r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["results truncated due to limit"]}"#
     );
 }
@@ -108,8 +118,22 @@ fn what_is_written_at_once_is_what_the_types_read() {
         ..Default::default()
     });
     let mixed = Series::mixed(labels! { "a" => "b" }, vec![1000, 2500], vec![1e-7, 0.0], vec![(1, histogram)]);
-    let given = Answer { value: Value::Matrix(vec![mixed]), annotations: Annotations::default() };
-    let read: serde_json::Value = serde_json::from_str(&answer(&given, None)).unwrap();
+    let given = Answer {
+        value: Value::Matrix(vec![mixed]),
+        annotations: Annotations::default(),
+        statistics: Statistics::default(),
+    };
+    let read: serde_json::Value = serde_json::from_str(&answer(&given, None, Stats::Off)).unwrap();
     let typed = crate::api::prometheus::Response::<crate::api::prometheus::QueryData>::from(given);
     assert_eq!(serde_json::to_value(&typed).unwrap(), read);
+}
+
+#[test]
+fn statistics_stand_beside_the_result_where_they_are_wanted() {
+    let statistics = Statistics { samples_queried: 7, values_held: 3, ..Statistics::default() };
+    let given = Answer { value: Value::Vector(Vec::new()), annotations: Annotations::default(), statistics };
+    let read: serde_json::Value = serde_json::from_str(&answer(&given, None, Stats::Totals)).unwrap();
+    let samples = serde_json::json!({"totalQueryableSamples": 7, "peakSamples": 3});
+    assert_eq!(read["data"]["stats"]["samples"], samples);
+    assert_eq!(read["data"]["stats"]["timings"]["execTotalTime"], 0.0);
 }
