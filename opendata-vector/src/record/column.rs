@@ -56,6 +56,10 @@ fn parse(value: &[u8]) -> Result<Vec<(u64, u16)>> {
     let mut fields = Decoder::new(value);
     fields.layout(LAYOUT)?;
     let count = fields.count()?;
+    // Each takes three bytes at least; a damaged count must not ask for memory.
+    if count > fields.rest().len() / 3 {
+        return Err(Error::corrupt("more numbers than bytes"));
+    }
     let mut numbers = Vec::with_capacity(count);
     let mut before = 0u64;
     for _ in 0..count {

@@ -3,6 +3,7 @@
 
 mod bed;
 mod documents;
+mod fuzz;
 mod index;
 mod legs;
 mod refusals;

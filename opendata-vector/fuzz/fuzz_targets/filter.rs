@@ -1,0 +1,7 @@
+//! Any text as a filter and as a cursor.
+#![no_main]
+
+#[path = "../entries.rs"]
+mod entries;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entries::texts(bytes));
