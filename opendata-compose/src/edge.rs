@@ -3,10 +3,14 @@
 //! An edge runs in the process that owns its sink. It needs no more of its source than the path of the slate; where the source is open in the same process, it
 //! takes the tail that is pushed there. It reads what is durable only, in order of position.
 
+pub mod backfill;
 mod cursor;
+mod deliver;
 pub mod embed;
 mod expr;
 mod fault;
+pub mod hold;
+mod http;
 mod item;
 mod letter;
 mod progress;

@@ -76,6 +76,24 @@ impl NewRecord {
         Self { payload: record.payload.clone(), extra: Some(Box::new(extra)) }
     }
 
+    /// Its payload.
+    #[must_use]
+    pub fn content(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// Its headers so far.
+    #[must_use]
+    pub fn headers(&self) -> Headers {
+        Headers(self.extra.as_ref().map(|extra| Bytes::copy_from_slice(&extra.headers)).unwrap_or_default())
+    }
+
+    /// When the event happened, if that was set.
+    #[must_use]
+    pub fn event_time_set(&self) -> Option<Timestamp> {
+        self.extra.as_ref().and_then(|extra| extra.event_time)
+    }
+
     /// Another payload; everything else stays.
     #[must_use]
     pub fn payload(mut self, payload: impl Into<Bytes>) -> Self {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use opendata_core::{Error, Result};
+use opendata_core::Result;
 
 mod hashing;
+mod outside;
 
 pub use hashing::Hashing;
 
@@ -31,8 +32,11 @@ pub trait Embedder: Send + Sync + 'static {
 pub fn open(spec: &EmbedderSpec) -> Result<Arc<dyn Embedder>> {
     match spec {
         EmbedderSpec::Hashing { dimensions } => Ok(Arc::new(Hashing::new(*dimensions))),
-        EmbedderSpec::Command { .. } | EmbedderSpec::Http { .. } => {
-            Err(Error::unsupported("embedders outside this process are not there yet"))
+        EmbedderSpec::Command { command, dimensions, timeout_ms } => {
+            Ok(Arc::new(outside::Program::new(command, *dimensions, *timeout_ms)))
+        }
+        EmbedderSpec::Http { url, model, dimensions, headers, timeout_ms } => {
+            Ok(Arc::new(outside::Http::new(url, headers, *timeout_ms, model, *dimensions)?))
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Everything here is a fold over the records in order of position. A transaction may end anywhere between two of them, and the rows come out the same.
 
-use opendata_core::{Result, Timestamp};
+use opendata_core::{Position, Result, Timestamp};
 use opendata_log::{Control, Record};
 
 use super::cursor::Cursor;
@@ -26,6 +26,8 @@ pub(crate) struct Progress {
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     pub(crate) outputs: Vec<Output>,
+    /// Where the records stand that the outputs were made of. Results of windows come behind them and have no place.
+    pub(crate) origins: Vec<Position>,
     pub(crate) letters: Vec<Letter>,
     pub(crate) rows: StateRows,
 }
@@ -88,6 +90,7 @@ impl Progress {
         for output in made {
             let Output::Observe(metric, labels, value) = output else {
                 effects.outputs.push(output);
+                effects.origins.push(record.position);
                 continue;
             };
             let watermark = self.cursor.watermark;

@@ -8,6 +8,7 @@ use opendata_core::{Error, Result};
 use opendata_log::Record;
 
 use super::cursor::Cursor;
+use super::deliver::Delivery;
 use super::letter::{Letter, LetterKind};
 use super::progress::{Effects, Progress, Results};
 use super::sink::Instance;
@@ -153,7 +154,10 @@ async fn one(
     }
     cursor.counts.waiting = cursor.counts.waiting.saturating_sub(1);
     let mut tx = sink.begin();
-    instance.fill(&mut tx, effects.outputs)?;
+    match Delivery::of(spec)? {
+        Some(delivery) => delivery.deliver(cursor.source, effects.outputs, &effects.origins).await?,
+        None => instance.fill(&mut tx, effects.outputs)?,
+    }
     for (key, value) in effects.rows {
         instance.set_state(&mut tx, &name, key, value);
     }

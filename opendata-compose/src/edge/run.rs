@@ -10,6 +10,7 @@ use opendata_core::{Error, Position, Result};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::deliver::Delivery;
 use super::fault::Fault;
 use super::session::{Careful, Ended, session};
 use super::sink::Instance;
@@ -51,6 +52,8 @@ pub struct EdgeParts {
     pub barriers: Arc<dyn Barriers>,
     /// Clock and chance.
     pub env: Env,
+    /// Where it ends by itself: once everything before this position has its effect, and nothing behind it.
+    pub until: Option<Position>,
 }
 
 impl EdgeParts {
@@ -58,7 +61,7 @@ impl EdgeParts {
     #[must_use]
     pub fn new(spec: EdgeSpec, source: SourceAt, sink: Slate) -> Self {
         let (generation, transform, barriers) = (1, None, Arc::new(NoBarriers));
-        Self { spec, generation, source, sink, transform, barriers, env: Env::system() }
+        Self { spec, generation, source, sink, transform, barriers, env: Env::system(), until: None }
     }
 }
 
@@ -79,6 +82,9 @@ pub(crate) struct Context {
     pub(crate) instance: Instance,
     pub(crate) transform: SharedTransform,
     pub(crate) digest: Digest,
+    /// Where outputs go, if that is outside.
+    pub(crate) delivery: Option<Delivery>,
+    pub(crate) until: Option<Position>,
     pub(crate) barriers: Arc<dyn Barriers>,
     pub(crate) env: Env,
     pub(crate) runner: u64,
@@ -102,7 +108,7 @@ impl Edge {
     /// # Errors
     /// `Invalid` if it cannot be run as it is described, `NotFound` if the sink has no such instance. What comes up later shows in its status.
     pub fn start(parts: EdgeParts) -> Result<RunningEdge> {
-        let EdgeParts { spec, generation, source, sink, transform, barriers, env } = parts;
+        let EdgeParts { spec, generation, source, sink, transform, barriers, env, until } = parts;
         spec.validate()?;
         let digest = spec.digest()?;
         let (transform, digest): (SharedTransform, Digest) = match transform {
@@ -123,7 +129,7 @@ impl Edge {
         }
         let (want, wanted) = watch::channel(Wanted::Run);
         let (status, shown) = watch::channel(EdgeStatus::default());
-        let id = spec.id.clone();
+        let (id, delivery) = (spec.id.clone(), Delivery::of(&spec)?);
         let context = Context {
             runner: env.random_u64().max(1),
             spec,
@@ -133,6 +139,8 @@ impl Edge {
             instance,
             transform,
             digest,
+            delivery,
+            until,
             barriers,
             env: env.clone(),
             wanted,
@@ -143,6 +151,22 @@ impl Edge {
         };
         let task = env.spawn(supervise(context));
         Ok(RunningEdge { id, want, shown, task })
+    }
+
+    /// Runs an edge until everything before a position has its effect. With an empty slate as its sink, this recomputes what an edge has made of its source,
+    /// to be compared with what its own sink holds.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start); the [`Fault`] that the edge stands still at.
+    pub async fn run_until(mut parts: EdgeParts, until: Position) -> Result<EdgeStatus> {
+        parts.until = Some(until);
+        let running = Self::start(parts)?;
+        let status = running.until(|status| status.state.is_over()).await;
+        running.stop().await;
+        match status.state {
+            EdgeState::Failed(fault) => Err(fault.into()),
+            _ => Ok(status),
+        }
     }
 }
 

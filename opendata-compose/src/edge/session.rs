@@ -105,6 +105,9 @@ impl Session<'_> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.flush_windows().await?;
         loop {
+            if self.cx.until.is_some_and(|until| self.progress.cursor.next >= until) {
+                return self.drain().await;
+            }
             let wanted = *self.cx.wanted.borrow();
             match wanted {
                 Wanted::Stop => return self.drain().await,
@@ -135,10 +138,14 @@ impl Session<'_> {
     }
 
     async fn take(&mut self, piece: Piece) -> Result<(), Ended> {
-        match piece {
+        match self.before_the_end(piece) {
             Piece::Records { records, next, size_bytes } => self.stage(records, next, size_bytes).await,
             Piece::Idle(position) => {
                 self.idle = position;
+                if self.cx.until == Some(position) {
+                    self.progress.cursor.next = position;
+                    self.submit(Effects::default(), Span::default()).await?;
+                }
                 self.announce();
                 Ok(())
             }
@@ -161,6 +168,23 @@ impl Session<'_> {
                     Err(fault) => Ended::Failed(fault),
                 })
             }
+        }
+    }
+
+    /// A piece without what lies behind the position where the edge is to end.
+    fn before_the_end(&self, piece: Piece) -> Piece {
+        let Some(until) = self.cx.until else { return piece };
+        match piece {
+            Piece::Records { mut records, next, size_bytes } => {
+                records.retain(|record| record.position < until);
+                match records.is_empty() {
+                    true => Piece::Idle(until),
+                    false => Piece::Records { records, next: next.min(until), size_bytes },
+                }
+            }
+            Piece::Barrier { at, .. } if at >= until => Piece::Idle(until),
+            Piece::Idle(position) => Piece::Idle(position.min(until)),
+            other => other,
         }
     }
 
@@ -241,10 +265,17 @@ impl Session<'_> {
             let outcome = landed(&mut self.flights).await;
             self.land(outcome).await?;
         }
-        let Effects { outputs, letters, rows } = effects;
-        let (instance, cursor) = (&self.cx.instance, self.progress.cursor.clone());
+        let Effects { outputs, origins, letters, rows } = effects;
+        let cursor = self.progress.cursor.clone();
         let mut tx = self.cx.sink.begin();
-        instance.fill(&mut tx, outputs).map_err(|error| Ended::Failed(Fault::Invalid(error)))?;
+        if let Some(delivery) = &self.cx.delivery {
+            let delivered = delivery.deliver(cursor.source, outputs, &origins).await;
+            delivered.map_err(|error| self.lost(error, span))?;
+        } else {
+            let filled = self.cx.instance.fill(&mut tx, outputs);
+            filled.map_err(|error| Ended::Failed(Fault::Invalid(error)))?;
+        }
+        let instance = &self.cx.instance;
         for letter in letters {
             instance.set_state(&mut tx, &self.name, letter.key(), Some(letter.encode()));
         }
@@ -380,7 +411,9 @@ impl Session<'_> {
     }
 
     fn in_flight(&self) -> usize {
-        if self.cx.careful.is_some() { 1 } else { self.cx.spec.batch.in_flight as usize }
+        // What lies outside is delivered in order, one transaction after the other.
+        let one = self.cx.careful.is_some() || self.cx.delivery.is_some();
+        if one { 1 } else { self.cx.spec.batch.in_flight as usize }
     }
 }
 

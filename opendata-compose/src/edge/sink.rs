@@ -56,6 +56,10 @@ impl Instance {
         each!(self, handle => tx.move_cursor(handle, name, expected, next));
     }
 
+    pub(crate) fn remove_cursor(&self, tx: &mut Transaction, name: &str, expected: Bytes) {
+        each!(self, handle => tx.remove_cursor(handle, name, expected));
+    }
+
     /// Sets a row of state, or removes it.
     pub(crate) fn set_state(&self, tx: &mut Transaction, name: &str, key: Bytes, value: Option<Bytes>) {
         match value {
