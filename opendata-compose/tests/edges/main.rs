@@ -1,12 +1,6 @@
 //! Edges: each promise, with nothing in the middle but object stores.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on panics, also in what its steps share"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on panics, also in what its steps share")]
 
 mod bed;
 mod carry;

@@ -248,12 +248,7 @@ impl Committer {
                 };
             }
         }
-        for update in &states {
-            outcome = outcome.and_then(|()| match self.registry.by_id(update.instance) {
-                Some(_) => update.check(),
-                None => Err(unknown_instance(update.instance)),
-            });
-        }
+        outcome = outcome.and_then(|()| states.iter().try_for_each(|update| update.check(&self.registry)));
         if let Err(error) = outcome {
             for id in planned {
                 if let Some(writer) = self.writers.get_mut(&id) {

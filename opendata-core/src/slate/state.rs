@@ -11,6 +11,7 @@
 use bytes::Bytes;
 
 use super::context::ApplyContext;
+use super::registry::Registry;
 use super::view::{Access, Order, View};
 use crate::error::{Error, Result};
 use crate::key::{InstanceId, Prefix, SegmentId, Tag};
@@ -31,7 +32,10 @@ impl StateUpdate {
         self.name.len() + self.key.len() + self.value.as_ref().map_or(0, Bytes::len) + 32
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self, registry: &Registry) -> Result<()> {
+        if registry.by_id(self.instance).is_none() {
+            return Err(Error::not_found(format!("no such instance in this slate, id={}", self.instance.0)));
+        }
         if (1..=MAX_NAME).contains(&self.name.len()) {
             return Ok(());
         }
