@@ -74,7 +74,11 @@ impl Serve {
         let flowing = intake.start(&monitors, &ending)?;
         let grpc = otlp_grpc.map(|listener| {
             let ended = until(ending.clone());
-            tokio::spawn(grpc::serve(listener, intake, body_limit, ended))
+            tokio::spawn(async move {
+                if let Err(failure) = grpc::serve(listener, intake, body_limit, ended).await {
+                    tracing::error!(%failure, "nobody takes metrics over gRPC any more");
+                }
+            })
         });
         let served = axum::serve(self.listener, router(server, body_limit)).with_graceful_shutdown(until(ending));
         let mut serving = tokio::spawn(served.into_future());
