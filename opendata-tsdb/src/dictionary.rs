@@ -4,7 +4,7 @@
 //! of its own. So a sample costs one hash whatever bucket it falls into, and labels stand in memory once. Slots are
 //! memory only: they are never stored, and forgetting one is always right.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -19,6 +19,8 @@ use crate::record::forward::Entry;
 pub(crate) type Slot = u32;
 
 const NONE: u32 = u32::MAX;
+/// How many texts of labels are remembered for sharing.
+const MOST_TEXTS: usize = 1 << 17;
 
 #[derive(Debug)]
 struct Known {
@@ -36,6 +38,8 @@ pub(crate) struct Dictionary {
     /// again: then nothing of them is looked at. Right only while `known` holds them, so it is checked there.
     by_place: HashMap<usize, Slot, FxBuildHasher>,
     known: Vec<Known>,
+    /// Names and values of labels that many series have: each stands in memory once.
+    texts: HashSet<Arc<str>, FxBuildHasher>,
 }
 
 impl Dictionary {
@@ -68,9 +72,26 @@ impl Dictionary {
             slot = known.next;
         }
         let slot = Slot::try_from(self.known.len()).unwrap_or(NONE);
-        self.known.push(Known { labels: labels.clone(), hash, next: first });
+        let labels = match labels.is_shared() {
+            // Someone holds the texts in any case.
+            true => labels.clone(),
+            false => labels.sharing(|text| self.shared(text)),
+        };
+        self.known.push(Known { labels, hash, next: first });
         self.by_hash.insert(hash, slot);
         slot
+    }
+
+    fn shared(&mut self, text: &Arc<str>) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        // What only one series has is not worth keeping twice; what is dropped here comes back if it is common.
+        if self.texts.len() >= MOST_TEXTS {
+            self.texts.clear();
+        }
+        self.texts.insert(Arc::clone(text));
+        Arc::clone(text)
     }
 
     pub(crate) fn labels(&self, slot: Slot) -> Option<&Labels> {

@@ -181,6 +181,11 @@ impl Labels {
         hasher.finish()
     }
 
+    /// The same labels with other copies of their texts.
+    pub(crate) fn sharing(&self, mut copy: impl FnMut(&Arc<str>) -> Arc<str>) -> Self {
+        Self(self.iter().map(|label| Label { name: copy(&label.name), value: copy(&label.value) }).collect())
+    }
+
     /// Where it stands in memory: the same for clones, and for nothing else while one of them lives.
     pub(crate) fn place(&self) -> usize {
         self.0.as_ptr().addr()

@@ -23,14 +23,16 @@ pub(crate) fn mixed(a: u64, b: u64) -> u64 {
 
 /// The series of one metric: 10 jobs, 20 paths an instance.
 pub(crate) fn counters(count: usize) -> Vec<Labels> {
-    let one = |n: usize| {
-        labels! {
-            "__name__" => "http_requests_total", "job" => format!("job-{}", n / 20 % 10),
-            "instance" => format!("host-{:05}:9100", n / 20), "path" => format!("/api/v1/path-{}", n % 20),
-            "region" => format!("eu-west-{}", n / 20 % 3), "code" => "200"
-        }
-    };
-    (0..count).map(one).collect()
+    (0..count).map(counter_labels).collect()
+}
+
+/// One of them.
+pub(crate) fn counter_labels(n: usize) -> Labels {
+    labels! {
+        "__name__" => "http_requests_total", "job" => format!("job-{}", n / 20 % 10),
+        "instance" => format!("host-{:05}:9100", n / 20), "path" => format!("/api/v1/path-{}", n % 20),
+        "region" => format!("eu-west-{}", n / 20 % 3), "code" => "200"
+    }
 }
 
 /// A counter's value at a step: it grows by about 40 a step, unevenly, and starts again at zero every 2,000 steps.

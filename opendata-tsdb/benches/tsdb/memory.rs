@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use opendata_core::slate::Ack;
 
-use super::data::{counter, counters, times};
+use super::data::{counter, counter_labels, times};
 use super::ingest::write;
 use super::{Figure, Plan, open, resident_bytes, row, store};
 
@@ -32,16 +32,14 @@ pub(crate) async fn fresh_process(series: usize) {
     let (slate, metrics) = open(&store(&PathBuf::from(folder.path()))).await;
     let at = times(STEPS);
     for (step, time) in at.iter().enumerate() {
-        let all = counters(series);
         write(&slate, &metrics, |part, op| {
             let part = part * PART..((part + 1) * PART).min(series);
             for n in part.clone() {
-                op.sample(all[n].clone(), *time, counter(n, step));
+                op.sample(counter_labels(n), *time, counter(n, step));
             }
             !part.is_empty()
         })
         .await;
-        drop(all);
         if step == 0 {
             println!("after the first write of each series {}", resident_bytes("self"));
         }
@@ -49,7 +47,7 @@ pub(crate) async fn fresh_process(series: usize) {
     println!("after {STEPS} samples each {}", resident_bytes("self"));
     slate.flush_files().await.unwrap();
     let mut tx = slate.begin();
-    tx.on(&metrics).sample(counters(1)[0].clone(), at[STEPS - 1], 1.0);
+    tx.on(&metrics).sample(counter_labels(0), at[STEPS - 1], 1.0);
     tx.commit_with(Ack::Durable).await.unwrap();
     println!("after the files are written {}", resident_bytes("self"));
     slate.close().await.unwrap();
