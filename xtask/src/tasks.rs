@@ -13,7 +13,8 @@ use crate::tidy;
 /// Where tests that could not run say so: one file each, named like the test, with the reason inside.
 const SKIPPED: &str = "skipped-tests";
 
-const NIGHTLY: &[(&str, &str)] = &[("OPENDATA_SEEDS", "1000"), ("PROPTEST_CASES", "4096")];
+const NIGHTLY: &[(&str, &str)] =
+    &[("OPENDATA_SEEDS", "1000"), ("OPENDATA_DIFFERENTIAL", "20000"), ("PROPTEST_CASES", "4096")];
 
 /// `cargo xtask test`
 pub(crate) fn test(root: &Path, args: &[String]) -> Result<ExitCode, String> {
