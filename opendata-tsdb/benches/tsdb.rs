@@ -64,8 +64,12 @@ pub(crate) fn store(dir: &Path) -> Store {
 }
 
 pub(crate) async fn open(store: &Store) -> (Slate, Handle<Tsdb>) {
+    open_as(store, Config::default()).await
+}
+
+pub(crate) async fn open_as(store: &Store, config: Config) -> (Slate, Handle<Tsdb>) {
     let settings = Settings { garbage_age_s: 1, garbage_interval_s: 2, ..Settings::default() };
-    let builder = Slate::builder(store, "slate").system::<Tsdb>("metrics", Config::default()).settings(settings);
+    let builder = Slate::builder(store, "slate").system::<Tsdb>("metrics", config).settings(settings);
     let slate = builder.open().await.unwrap();
     let metrics = slate.get::<Tsdb>("metrics").unwrap();
     (slate, metrics)

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use opendata_core::Timestamp;
-use opendata_tsdb::Labels;
+use opendata_tsdb::{Config, Labels};
 
 use super::data::{self, Recording, times};
 use super::ingest::write;
 use super::peers::{self, Peer};
-use super::{Figure, Plan, disk_bytes, http, open, remote, row, store};
+use super::{Figure, Plan, disk_bytes, http, open, open_as, remote, row, store};
 
 pub(crate) async fn bytes_a_sample(plan: &Plan) {
     println!("\nbytes a sample on disk, real metrics at 15 s");
@@ -44,6 +44,9 @@ pub(crate) async fn bytes_a_sample(plan: &Plan) {
     })
     .await;
     let begun = Instant::now();
+    // Opened again so that everything is sealed, however little waits.
+    slate.close().await.unwrap();
+    let (slate, metrics) = open_as(&store(&dir), Config { seal_samples: 1, ..Config::default() }).await;
     slate.maintain().await.unwrap();
     slate.flush_files().await.unwrap();
     let bytes = settled(&dir, || async {
