@@ -7,6 +7,8 @@ use opendata_core::key::SegmentId;
 use opendata_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::rollup::{BUCKETS_A_SEGMENT, Rollup};
+
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
@@ -35,6 +37,12 @@ pub struct Config {
     /// How many series a second may be new on average, over some ten seconds. Series that another bucket in memory
     /// has, as all have at midnight, are not new. A transaction that begins within the limit is not stopped halfway.
     pub max_new_series_per_second: Option<u32>,
+    /// The rollups that are made of each bucket once it is over, one for each resolution at most. A bucket that was over
+    /// before a rollup was asked for gets it only where late samples come.
+    pub rollups: Vec<Rollup>,
+    /// How long before a bucket ends the next one is prepared for the series that are written to, in milliseconds; 0
+    /// does not prepare.
+    pub prepare_ahead_ms: u64,
     /// Samples that may wait in memory before the fullest bucket is sealed into chunks.
     pub seal_samples: u64,
     /// Commits whose samples may wait in one bucket before it is sealed.
@@ -57,6 +65,8 @@ impl Default for Config {
             max_series_per_metric: None,
             max_series_per_source: None,
             max_new_series_per_second: None,
+            rollups: Vec::new(),
+            prepare_ahead_ms: HOUR_MS,
             seal_samples: 8_000_000,
             seal_slabs: 4096,
             seal_after_ms: HOUR_MS / 2,
@@ -76,6 +86,10 @@ impl Config {
         check(self.max_series > 0, "max_series must be at least 1")?;
         let limits = [self.max_series_per_metric, self.max_series_per_source, self.max_new_series_per_second];
         check(limits.iter().all(|limit| *limit != Some(0)), "a limit of series must be at least 1")?;
+        let twice = |a: &Rollup| self.rollups.iter().filter(|b| a.resolution == b.resolution).count() > 1;
+        check(!self.rollups.iter().any(twice), "rollups may name a resolution only once")?;
+        let short = |rollup: &Rollup| rollup.retention_ms.is_some_and(|ms| ms < self.bucket_ms);
+        check(!self.rollups.iter().any(short), "retention_ms of a rollup must be at least bucket_ms")?;
         check(self.seal_samples > 0, "seal_samples must be at least 1")?;
         check(self.seal_slabs > 0, "seal_slabs must be at least 1")?;
         check((1..=16 << 20).contains(&self.seal_step_bytes), "seal_step_bytes must be 1 to 16 MiB")
@@ -101,7 +115,8 @@ impl Config {
 
 /// Which bucket and window a time falls into.
 ///
-/// Segment = bucket number + 2^31, so that times before 1970 have segments too; segment 0 is never reached.
+/// Segment = bucket number + 2^31, so that times before 1970 have segments too; segment 0 is never reached. Rollups lie
+/// 2^30 further on, so that dropping buckets never reaches them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Calendar {
     bucket_ms: i64,
@@ -110,19 +125,48 @@ pub(crate) struct Calendar {
 
 /// The segment of the bucket that begins in 1970.
 const EPOCH_SEGMENT: i64 = 1 << 31;
+/// The segment of the rollups that begin in 1970.
+const EPOCH_ROLLED: i64 = EPOCH_SEGMENT + (1 << 30);
+/// The last segment of a bucket.
+const LAST_BUCKET: SegmentId = SegmentId((1 << 31) + (1 << 29));
+
+/// Whether a segment holds rollups, not samples.
+pub(crate) fn is_rolled(segment: SegmentId) -> bool {
+    segment > LAST_BUCKET
+}
 
 impl Calendar {
     /// The bucket of a time; none where the calendar ends.
     #[inline]
     pub(crate) fn segment(self, time_ms: i64) -> Option<SegmentId> {
         let segment = time_ms.div_euclid(self.bucket_ms) + EPOCH_SEGMENT;
-        u32::try_from(segment).ok().map(SegmentId).filter(|segment| *segment >= SegmentId::FIRST_DATA)
+        let segment = u32::try_from(segment).ok().map(SegmentId)?;
+        (SegmentId::FIRST_DATA..=LAST_BUCKET).contains(&segment).then_some(segment)
     }
 
     /// The bucket of a time, or the first or last one there is.
     pub(crate) fn nearest_segment(self, time_ms: i64) -> SegmentId {
-        let end = if time_ms < 0 { SegmentId::FIRST_DATA } else { SegmentId(u32::MAX) };
+        let end = if time_ms < 0 { SegmentId::FIRST_DATA } else { LAST_BUCKET };
         self.segment(time_ms).unwrap_or(end)
+    }
+
+    /// The segment of a bucket's rollups, and the bucket's place in it.
+    pub(crate) fn rolled(self, bucket: SegmentId) -> (SegmentId, u8) {
+        let number = i64::from(bucket.0) - EPOCH_SEGMENT;
+        let segment = EPOCH_ROLLED + number.div_euclid(BUCKETS_A_SEGMENT);
+        let place = number.rem_euclid(BUCKETS_A_SEGMENT);
+        (SegmentId(u32::try_from(segment).unwrap_or(u32::MAX)), u8::try_from(place).unwrap_or(u8::MAX))
+    }
+
+    /// The first time of a segment of rollups.
+    pub(crate) fn first_rolled_ms(self, segment: SegmentId) -> i64 {
+        self.last_rolled_ms(SegmentId(segment.0.saturating_sub(1))).saturating_add(1)
+    }
+
+    /// The last time of a segment of rollups.
+    pub(crate) fn last_rolled_ms(self, segment: SegmentId) -> i64 {
+        let after = (i64::from(segment.0) - EPOCH_ROLLED + 1).saturating_mul(BUCKETS_A_SEGMENT);
+        after.saturating_mul(self.bucket_ms).saturating_sub(1)
     }
 
     /// The first time of a bucket.

@@ -218,6 +218,14 @@ impl Head {
         }
     }
 
+    /// The ids of the series it has samples of, ascending.
+    pub(crate) fn ids(&self) -> Vec<u32> {
+        let mut ids: Vec<u32> = self.blocks.iter().flat_map(|block| block.ids.iter().copied()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
     /// Takes out the samples of these series in a range of times.
     pub(crate) fn remove(&mut self, ids: &RoaringBitmap, range: (i64, i64)) {
         for block in &mut self.blocks {

@@ -3,6 +3,7 @@
 //! The writer reads the slate as it was before its group, a reader reads its view: [`Rows`](RowSource) is what both
 //! have in common.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -93,6 +94,32 @@ impl Index {
         })
         .await?;
         Ok(deletions)
+    }
+
+    /// The series of each bucket whose rollups are to be made.
+    pub(crate) async fn due(&self) -> Result<BTreeMap<SegmentId, RoaringBitmap>> {
+        let mut due = BTreeMap::new();
+        self.for_each(self.keys.all_due(), |key, value| {
+            if let Key::Due { bucket } = key {
+                due.insert(bucket, posting::decode(value)?);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(due)
+    }
+
+    /// The segments that hold rollups, ascending.
+    pub(crate) async fn rolled(&self) -> Result<Vec<SegmentId>> {
+        let mut rolled = Vec::new();
+        self.for_each(self.keys.all_rolled(), |key, _| {
+            if let Key::Rolled { segment } = key {
+                rolled.push(segment);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(rolled)
     }
 
     /// The heads that the slabs of a range hold, by bucket, without what was deleted.

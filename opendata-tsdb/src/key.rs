@@ -10,7 +10,9 @@
 //!   0x15 SAMPLED   metric name raw                         series of this metric were created by samples, not adds
 //!   0x16 METADATA  metric name raw                         what a metric is
 //!   0x17 DELETION  bucket segment u32 · slab u64           samples deleted that chunks may still hold
-//!   0x18 - 0x1f    reserved: rollups, rules
+//!   0x18 DUE       bucket segment u32                      the series whose rollups are to be made
+//!   0x19 ROLLED    segment u32                             there is such a segment of rollups
+//!   0x1a - 0x1f    reserved: rules
 //! a bucket's segment
 //!   0x20 FORWARD   block u32                               labels of 128 series
 //!   0x21 POSTING   name terminated · value raw             the series with this label
@@ -18,7 +20,9 @@
 //!   0x23 DATA      metric u32 · window u8 · series u32     chunks
 //!   0x24 EXEMPLAR  series u32                              single observations behind a series
 //!   0x25 SOURCE    source raw                              the series that a source created
-//!   0x26 - 0x2f    reserved: rollups, symbols
+//!   0x27 - 0x2f    reserved: symbols
+//! a segment of rollups, where FORWARD, POSTING and NAME stand too
+//!   0x26 ROLLUP    resolution u8 · metric u32 · bucket u8 · series u32   points of one series in one bucket
 //! ```
 //! In `DATA` a metric is named by the first series of the bucket that has its name, so that there is one allocator of
 //! ids and not two; one metric of a recent window, many series, is one contiguous scan. Slabs stand in the control
@@ -29,6 +33,7 @@ use opendata_core::key::{KeyRange, KeyReader, Prefix, SegmentId, Tag};
 use opendata_core::{Error, Result};
 
 use crate::labels::Labels;
+use crate::rollup::Resolution;
 
 /// Samples as committed.
 pub(crate) const SLAB: Tag = Tag(0x10);
@@ -46,6 +51,10 @@ pub(crate) const SAMPLED: Tag = Tag(0x15);
 pub(crate) const METADATA: Tag = Tag(0x16);
 /// Deleted samples.
 pub(crate) const DELETION: Tag = Tag(0x17);
+/// Series whose rollups are to be made.
+pub(crate) const DUE: Tag = Tag(0x18);
+/// A segment of rollups.
+pub(crate) const ROLLED: Tag = Tag(0x19);
 /// Labels of a block of series.
 pub(crate) const FORWARD: Tag = Tag(0x20);
 /// The series with a label.
@@ -58,6 +67,8 @@ pub(crate) const DATA: Tag = Tag(0x23);
 pub(crate) const EXEMPLAR: Tag = Tag(0x24);
 /// The series that a source created.
 pub(crate) const SOURCE: Tag = Tag(0x25);
+/// Points of a rollup.
+pub(crate) const ROLLUP: Tag = Tag(0x26);
 
 /// How many series share a `FORWARD` row.
 pub(crate) const BLOCK_SERIES: u32 = 128;
@@ -142,6 +153,62 @@ impl Keys {
         self.control().key(DELETION).range()
     }
 
+    pub(crate) fn due(self, bucket: SegmentId) -> Bytes {
+        self.control().key(DUE).u32(bucket.0).build()
+    }
+
+    pub(crate) fn all_due(self) -> KeyRange {
+        self.control().key(DUE).range()
+    }
+
+    pub(crate) fn rolled(self, segment: SegmentId) -> Bytes {
+        self.control().key(ROLLED).u32(segment.0).build()
+    }
+
+    pub(crate) fn all_rolled(self) -> KeyRange {
+        self.control().key(ROLLED).range()
+    }
+
+    pub(crate) fn rollup(
+        self,
+        segment: SegmentId,
+        resolution: Resolution,
+        metric: u32,
+        bucket: u8,
+        series: u32,
+    ) -> Bytes {
+        let key = self.0.in_segment(segment).key(ROLLUP).u8(resolution.code()).u32(metric);
+        key.u8(bucket).u32(series).build()
+    }
+
+    pub(crate) fn rollups(self, segment: SegmentId, resolution: Resolution) -> KeyRange {
+        self.0.in_segment(segment).key(ROLLUP).u8(resolution.code()).range()
+    }
+
+    pub(crate) fn all_rollups(self, segment: SegmentId) -> KeyRange {
+        self.0.in_segment(segment).key(ROLLUP).range()
+    }
+
+    /// The rollups of one metric, from bucket to bucket of a segment.
+    pub(crate) fn rollups_of(
+        self,
+        segment: SegmentId,
+        resolution: Resolution,
+        metric: u32,
+        from: u8,
+        to: u8,
+    ) -> KeyRange {
+        let mut range = self.rollups(segment, resolution);
+        range.start = std::ops::Bound::Included(self.rollup(segment, resolution, metric, from, 0));
+        range.end = std::ops::Bound::Included(self.rollup(segment, resolution, metric, to, u32::MAX));
+        range
+    }
+
+    /// Everything in a segment.
+    pub(crate) fn all_in(self, segment: SegmentId) -> KeyRange {
+        self.0.in_segment(segment).range()
+    }
+
     pub(crate) fn exemplar(self, bucket: SegmentId, series: u32) -> Bytes {
         self.0.in_segment(bucket).key(EXEMPLAR).u32(series).build()
     }
@@ -212,6 +279,9 @@ pub(crate) enum Key {
     Sampled { metric: String },
     Metadata { metric: String },
     Deletion { bucket: SegmentId, slab: u64 },
+    Due { bucket: SegmentId },
+    Rolled { segment: SegmentId },
+    Rollup { segment: SegmentId, resolution: Resolution, metric: u32, bucket: u8, series: u32 },
     Forward { bucket: SegmentId, block: u32 },
     Posting { bucket: SegmentId, name: String, value: String },
     Name { bucket: SegmentId, name: String },
@@ -244,6 +314,14 @@ impl Key {
             (SAMPLED, true) => return Ok(Self::Sampled { metric: text(fields.rest().to_vec())? }),
             (METADATA, true) => return Ok(Self::Metadata { metric: text(fields.rest().to_vec())? }),
             (DELETION, true) => Self::Deletion { bucket: SegmentId(fields.u32()?), slab: fields.u64()? },
+            (DUE, true) => Self::Due { bucket: SegmentId(fields.u32()?) },
+            (ROLLED, true) => Self::Rolled { segment: SegmentId(fields.u32()?) },
+            (ROLLUP, false) => {
+                let resolution = Resolution::from_code(fields.u8()?);
+                let resolution = resolution.ok_or_else(|| Error::corrupt_at(key, "unknown resolution of a rollup"))?;
+                let (metric, place, series) = (fields.u32()?, fields.u8()?, fields.u32()?);
+                Self::Rollup { segment: bucket, resolution, metric, bucket: place, series }
+            }
             (FORWARD, false) => Self::Forward { bucket, block: fields.u32()? },
             (POSTING, false) => {
                 let name = text(fields.terminated()?)?;

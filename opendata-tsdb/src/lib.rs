@@ -64,6 +64,7 @@ mod query;
 mod reader;
 mod record;
 mod refused;
+mod rollup;
 mod state;
 mod system;
 mod writer;
@@ -81,8 +82,9 @@ pub use labels::{
 pub use matcher::{MatchOp, Matcher, whole_value_regex};
 pub use metadata::{Metadata, MetricKind};
 pub use op::{Op, Receipt, SeriesList};
-pub use reader::{BucketStats, Reader, Statistics, Top};
+pub use reader::{BucketStats, Reader, RollupSeries, Statistics, Top, UseRollups};
 pub use refused::{Reason, Refusal, Refused};
+pub use rollup::{Resolution, Rollup, RollupPoint};
 pub use state::State;
 pub use system::Tsdb;
 pub use writer::{Plan, Writer};

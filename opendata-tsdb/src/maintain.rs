@@ -1,4 +1,5 @@
-//! Background work: sealing slabs into chunks, carrying out deletions, and letting go of expired buckets.
+//! Background work: sealing slabs into chunks, carrying out deletions, rollups, preparing the next bucket, and letting
+//! go of expired ones.
 //!
 //! Sealing takes the oldest slabs of a bucket, sorts their samples by series and writes them as merge operands of the
 //! chunks, in steps of bounded size, a range of series a step. The last step deletes the slabs, in the same commit.
@@ -26,7 +27,11 @@ use crate::record::slab::{self, Rows};
 use crate::state::{Bench, State};
 use crate::writer::slabs_below;
 
+mod ahead;
 mod clean;
+mod roll;
+
+pub(crate) use ahead::Ahead;
 
 /// Samples sealed at a time: what is decoded in memory.
 const BENCH_SAMPLES: usize = 4 << 20;
@@ -43,11 +48,18 @@ pub(crate) async fn plan(view: InstanceView<Tsdb>) -> Result<Option<Op>> {
     // Without the writer's state this is not the writer's process, and there is nobody to commit.
     let Some(state) = view.state().cloned() else { return Ok(None) };
     let index = Index { view: view.view().clone(), keys: Keys::new(view.prefix(SegmentId::CONTROL)) };
+    // Before anything expires, for rollups are made of it.
+    if let Some(upkeep) = roll::plan(&view, &state, &index).await? {
+        return Ok(Some(Op::upkeep(upkeep)));
+    }
     if let Some(expire) = plan_expire(&view, &state, &index).await? {
         return Ok(Some(Op::upkeep(Upkeep::Expire(expire))));
     }
     if let Some(clean) = clean::plan(&view, &state, &index).await? {
         return Ok(Some(Op::upkeep(Upkeep::Clean(clean))));
+    }
+    if let Some(prepare) = ahead::plan(view.config(), &state) {
+        return Ok(Some(Op::upkeep(Upkeep::Prepare(prepare))));
     }
     match plan_seal(&view, &state, &index).await? {
         Some(seal) => Ok(Some(Op::upkeep(Upkeep::Seal(seal)))),

@@ -24,10 +24,12 @@ use crate::record::name::Sketch;
 mod beside;
 mod cache;
 mod found;
+mod rollups;
 mod samples;
 mod select;
 mod statistics;
 
+pub use rollups::{RollupSeries, UseRollups};
 pub use statistics::{Statistics, Top};
 
 use cache::{Cache, Stored};
@@ -39,6 +41,7 @@ pub struct Reader {
     index: Index,
     calendar: Calendar,
     cache: Arc<Cache>,
+    use_rollups: UseRollups,
 }
 
 /// What a bucket holds.
@@ -61,7 +64,7 @@ impl Reader {
         let index = Index { view: view.view().clone(), keys: Keys::new(view.prefix(SegmentId::CONTROL)) };
         let calendar = view.config().calendar();
         let cache = view.cache();
-        Self { view, index, calendar, cache }
+        Self { view, index, calendar, cache, use_rollups: UseRollups::default() }
     }
 
     /// The position this reader shows.
@@ -232,6 +235,22 @@ impl Reader {
         let deletions = Arc::new(self.index.deletions().await?);
         self.cache.deletions.put((), (position, Arc::clone(&deletions)));
         Ok(deletions)
+    }
+
+    /// The segments that hold rollups, ascending.
+    async fn rolled(&self) -> Result<Arc<Vec<SegmentId>>> {
+        match self.view.state() {
+            Some(state) => Ok(Arc::clone(&state.rolled)),
+            None => self.index.rolled().await.map(Arc::new),
+        }
+    }
+
+    /// The first bucket that retention has left.
+    async fn live(&self) -> Result<SegmentId> {
+        match self.view.state() {
+            Some(state) => Ok(state.live),
+            None => self.index.live().await,
+        }
     }
 
     /// How many deletions background work has not carried out in the files yet, counted in each bucket. No reader

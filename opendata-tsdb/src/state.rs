@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use opendata_core::env::Env;
 use opendata_core::key::SegmentId;
+use roaring::RoaringBitmap;
 
 use crate::counts::Counters;
 use crate::dictionary::SeriesById;
 use crate::head::{Block, Head};
+use crate::maintain::Ahead;
 use crate::record::Sealing;
 use crate::record::deletion::Deletions;
 
@@ -30,6 +32,11 @@ pub struct State {
     pub(crate) deletions: Arc<Deletions>,
     /// How often the chunks of each bucket were changed since the slate was opened.
     pub(crate) edits: Arc<BTreeMap<SegmentId, u64>>,
+    /// The series of each bucket whose rollups are to be made.
+    pub(crate) due: Arc<BTreeMap<SegmentId, RoaringBitmap>>,
+    /// The segments that hold rollups, ascending.
+    pub(crate) rolled: Arc<Vec<SegmentId>>,
+    pub(crate) ahead: Ahead,
     pub(crate) bench: SealingBench,
     pub(crate) counters: Counters,
 }

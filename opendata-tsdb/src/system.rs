@@ -18,6 +18,7 @@ use crate::reader::Reader;
 use crate::record::deletion::Deletion;
 use crate::record::name::{self, Sketch};
 use crate::record::{self, Bucket, Sealing, forward, posting, slab};
+use crate::rollup;
 use crate::writer::Writer;
 
 /// The time series database: series of samples in Prometheus's model, queried with PromQL.
@@ -102,6 +103,15 @@ fn describe(key: Key, value: &[u8]) -> Result<String> {
             format!(
                 "deletion {slab} in bucket {bucket}: {count} series, {from_ms} to {to_ms} ms, next is {next_series}"
             )
+        }
+        Key::Due { bucket } => {
+            format!("series of bucket {} whose rollups are to be made: {}", bucket.0, posting::decode(value)?.len())
+        }
+        Key::Rolled { segment } => format!("segment {} holds rollups", segment.0),
+        Key::Rollup { segment, resolution, metric, bucket, series } => {
+            let points = rollup::decode(value, resolution)?.len();
+            let of = format!("series {series} of metric {metric}, segment {}, bucket {bucket}", segment.0);
+            format!("rollup of {of}, every {} ms: {points} points", resolution.length_ms())
         }
         Key::Exemplar { bucket, series } => {
             let mut text = format!("exemplars of series {series}, bucket {}:", bucket.0);

@@ -18,17 +18,19 @@ use opendata_core::env::Env;
 use opendata_core::key::SegmentId;
 use opendata_core::slate::{ApplyContext, InstanceView, PrepareContext};
 use opendata_core::{Position, Result, SystemWriter};
+use roaring::RoaringBitmap;
 
 use crate::Tsdb;
-use crate::config::{Calendar, Config};
+use crate::config::{Calendar, Config, is_rolled};
 use crate::counts::Counters;
 use crate::dictionary::{Bucket, Dictionary, Slot};
 use crate::exemplar;
 use crate::head::{Head, Slabs};
 use crate::index::Index;
 use crate::key::{Key, Keys};
+use crate::maintain::Ahead;
 use crate::metadata::Metadata;
-use crate::op::{Op, Receipt, SeriesList, Upkeep};
+use crate::op::{Op, Receipt, SeriesList};
 use crate::record::deletion::Deletions;
 use crate::record::slab::Rows;
 use crate::record::{Sealing, posting};
@@ -40,6 +42,7 @@ mod beside;
 mod deletions;
 mod draft;
 mod limits;
+mod rolling;
 mod rows;
 mod totals;
 mod upkeep;
@@ -77,6 +80,11 @@ pub struct Writer {
     deletions: Arc<Deletions>,
     /// How often the chunks of each bucket were changed since the slate was opened.
     edits: Arc<BTreeMap<SegmentId, u64>>,
+    /// The series of each bucket whose rollups are to be made.
+    due: Arc<BTreeMap<SegmentId, RoaringBitmap>>,
+    /// The segments that hold rollups, ascending.
+    rolled: Arc<Vec<SegmentId>>,
+    ahead: Ahead,
     bench: SealingBench,
     group: Group,
     groups: u64,
@@ -166,6 +174,9 @@ impl Writer {
             sealing: Arc::new(index.sealings().await?.into_iter().collect()),
             deletions: Arc::new(deletions),
             edits: Arc::default(),
+            due: Arc::new(index.due().await?),
+            rolled: Arc::new(index.rolled().await?),
+            ahead: Ahead::default(),
             bench: SealingBench::default(),
             group: Group::default(),
             groups: 0,
@@ -181,7 +192,8 @@ impl Writer {
 
     /// Reads the dictionary of a bucket unless it is in memory.
     async fn load(&mut self, bucket: SegmentId, cx: &PrepareContext<'_>) -> Result<()> {
-        if self.config.max_new_series_per_second.is_some() && self.existing.binary_search(&bucket).is_err() {
+        let may_be_new = !is_rolled(bucket) && self.config.max_new_series_per_second.is_some();
+        if may_be_new && self.existing.binary_search(&bucket).is_err() {
             // The series of the bucket before it are not new altogether.
             if let Some(before) = self.existing.iter().copied().rfind(|before| *before < bucket) {
                 self.load_one(before, cx).await?;
@@ -196,7 +208,7 @@ impl Writer {
             return Ok(());
         }
         let mut loaded = Loaded { bucket: Bucket::default(), used: self.groups };
-        if self.existing.binary_search(&bucket).is_ok() {
+        if self.existing.binary_search(&bucket).is_ok() || is_rolled(bucket) {
             for entry in self.index(cx).series(bucket).await? {
                 let slot = self.dictionary.intern(&entry.labels);
                 loaded.bucket.load(slot, entry);
@@ -259,6 +271,9 @@ impl Writer {
             sealing: Arc::clone(&self.sealing),
             deletions: Arc::clone(&self.deletions),
             edits: Arc::clone(&self.edits),
+            due: Arc::clone(&self.due),
+            rolled: Arc::clone(&self.rolled),
+            ahead: self.ahead.clone(),
             bench: self.bench.clone(),
             counters: self.counters.clone(),
         }
@@ -274,12 +289,7 @@ impl SystemWriter for Writer {
 
     async fn prepare(&mut self, op: Op, cx: &PrepareContext<'_>) -> Result<Plan> {
         match op.upkeep {
-            Some(Upkeep::Seal(seal)) => Ok(Plan(Checked::Upkeep(self.check_seal(seal, cx).await?))),
-            Some(Upkeep::Expire(expire)) => Ok(Plan(Checked::Upkeep(self.check_expire(expire, cx).await?))),
-            Some(Upkeep::Clean(clean)) => {
-                let clean = self.check_clean(clean)?;
-                Ok(Plan(Checked::Upkeep(upkeep::Checked::Clean(clean))))
-            }
+            Some(upkeep) => Ok(Plan(Checked::Upkeep(self.check_upkeep(upkeep, cx).await?))),
             None if !op.deletes.is_empty() => Ok(Plan(Checked::Delete(self.check_delete(op, cx).await?))),
             None => match self.draft(op, cx).await {
                 Ok(draft) => Ok(Plan(Checked::Write(Box::new(draft)))),

@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 use opendata_core::key::SegmentId;
+use roaring::RoaringBitmap;
 
+use crate::labels::Labels;
 use crate::record::Sealing;
+use crate::rollup::Resolution;
 
 /// What maintenance asks for. It is committed like any other operation.
 #[derive(Debug)]
@@ -11,6 +14,9 @@ pub(crate) enum Upkeep {
     Seal(Seal),
     Expire(Expire),
     Clean(Clean),
+    Roll(Roll),
+    Forget(Forget),
+    Prepare(Prepare),
 }
 
 /// One step of sealing a bucket: chunks of the series from `from` on, out of the slabs up to `through`.
@@ -66,6 +72,41 @@ pub(crate) enum CleanEnd {
     Done,
 }
 
+/// Rollups of some series of a bucket.
+#[derive(Debug)]
+pub(crate) struct Roll {
+    pub(crate) bucket: SegmentId,
+    /// How often the chunks of the bucket had been changed when this was planned.
+    pub(crate) edits: u64,
+    /// The series that are done with this.
+    pub(crate) done: RoaringBitmap,
+    pub(crate) series: Vec<RolledSeries>,
+}
+
+/// The rows of one series, none where it has no samples.
+#[derive(Debug)]
+pub(crate) struct RolledSeries {
+    pub(crate) labels: Labels,
+    pub(crate) rows: Vec<(Resolution, Option<Bytes>)>,
+}
+
+/// Drops rows of rollups.
+#[derive(Debug)]
+pub(crate) struct Forget {
+    pub(crate) segment: SegmentId,
+    pub(crate) keys: Vec<Bytes>,
+    /// Whether nothing is left of the segment.
+    pub(crate) is_last: bool,
+}
+
+/// Gives series of one bucket their ids in the next.
+#[derive(Debug)]
+pub(crate) struct Prepare {
+    pub(crate) from: SegmentId,
+    pub(crate) into: SegmentId,
+    pub(crate) ids: Vec<u32>,
+}
+
 impl Upkeep {
     pub(super) fn size_bytes(&self) -> usize {
         match self {
@@ -73,6 +114,12 @@ impl Upkeep {
             Self::Clean(clean) => {
                 clean.rows.iter().map(|(key, row)| key.len() + row.as_ref().map_or(0, Bytes::len)).sum()
             }
+            Self::Roll(roll) => {
+                let rows = roll.series.iter().flat_map(|series| &series.rows);
+                64 * roll.series.len() + rows.map(|(_, row)| row.as_ref().map_or(0, Bytes::len)).sum::<usize>()
+            }
+            Self::Forget(forget) => 32 * forget.keys.len(),
+            Self::Prepare(prepare) => 64 * prepare.ids.len(),
             Self::Expire(expire) => 32 * (expire.slabs.len() + expire.totals.len()),
         }
     }

@@ -102,10 +102,42 @@ impl Storage for Reader {
     }
 
     async fn find(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Found> {
+        let expired = self.expired_series(matchers, start_ms, end_ms).await?;
+        let kept = self.find_kept(matchers, start_ms, end_ms).await?;
+        if expired.is_empty() { Ok(kept) } else { behind(expired, &kept) }
+    }
+}
+
+impl Reader {
+    /// The series that retention has left.
+    async fn find_kept(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Found> {
         let buckets = self.buckets_in(start_ms, end_ms).await?;
         let parts: Vec<_> = buckets.into_iter().map(|bucket| self.part(bucket, matchers, (start_ms, end_ms))).collect();
         let parts: Vec<Part> = stream::iter(parts).buffered(BUCKETS_AT_ONCE).try_collect().await?;
         let (labels, packed) = Packed::of(parts);
         Ok(Found::packed(labels, Arc::new(packed)))
     }
+}
+
+/// The series with what stands for their expired samples in front.
+fn behind(expired: Vec<Series>, kept: &Found) -> Result<Found> {
+    let mut all = expired;
+    let places: HashMap<Labels, usize> = all.iter().map(|series| series.labels.clone()).zip(0..).collect();
+    let mut buffer = Buffer::default();
+    for series in 0..kept.len() {
+        kept.with(series, &mut buffer, |series| {
+            match places.get(&series.labels).and_then(|place| all.get_mut(*place)) {
+                Some(known) => {
+                    let offset = u32::try_from(known.timestamps.len()).unwrap_or(u32::MAX);
+                    let histograms = series.histograms.iter().map(|(at, one)| (offset + at, Arc::clone(one)));
+                    known.histograms.extend(histograms);
+                    known.timestamps.extend_from_slice(&series.timestamps);
+                    known.values.extend_from_slice(&series.values);
+                }
+                None => all.push(series.clone()),
+            }
+            Ok(())
+        })?;
+    }
+    Ok(Found::from(all))
 }

@@ -13,6 +13,7 @@ use crate::matcher::{MatchOp, Matcher};
 use crate::promql::{STALE_NAN, SampleValue, Storage};
 use crate::{SeriesList, labels};
 
+mod ahead;
 mod beside;
 mod cache;
 mod conformance;
@@ -23,6 +24,7 @@ mod histograms;
 mod index;
 mod limits;
 mod model;
+mod rollups;
 mod sealing;
 mod speed;
 

@@ -9,6 +9,7 @@ use opendata_core::slate::ApplyContext;
 use super::Writer;
 use super::draft::Draft;
 use super::rows::write_index;
+use crate::config::is_rolled;
 use crate::exemplar;
 use crate::head::Slabs;
 use crate::op::Receipt;
@@ -75,7 +76,7 @@ impl Writer {
     }
 
     fn create_bucket(&mut self, bucket: SegmentId, cx: &mut ApplyContext<'_>) {
-        let Err(at) = self.existing.binary_search(&bucket) else { return };
+        let (false, Err(at)) = (is_rolled(bucket), self.existing.binary_search(&bucket)) else { return };
         Arc::make_mut(&mut self.existing).insert(at, bucket);
         let record = Bucket { start_ms: self.calendar.start_ms(bucket), length_ms: self.config.bucket_ms };
         cx.put(self.keys.bucket(bucket), record.encode());

@@ -165,6 +165,8 @@ impl Writer {
     }
 
     pub(super) fn apply_clean(&mut self, clean: Clean, cx: &mut ApplyContext<'_>) {
+        let keys: Vec<Bytes> = clean.rows.iter().map(|(key, _)| key.clone()).collect();
+        self.make_due(clean.bucket, &keys, cx);
         for (key, left) in clean.rows {
             match left {
                 Some(row) => cx.put(key, row),

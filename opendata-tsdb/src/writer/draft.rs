@@ -71,6 +71,11 @@ impl Default for Place {
 }
 
 impl Draft {
+    /// A draft that creates series in one bucket, and writes no samples.
+    pub(super) fn in_bucket(bucket: SegmentId) -> Self {
+        Self { here: Place { bucket, ..Place::default() }, ..Self::default() }
+    }
+
     /// The current bucket.
     pub(super) fn bucket(&self) -> SegmentId {
         self.here.bucket
@@ -320,10 +325,7 @@ impl Writer {
         if let Some(id) = draft.id(bucket, slot) {
             return Ok(id);
         }
-        let stored = self.buckets.get(&bucket).map_or(0, |loaded| loaded.bucket.len());
-        let id = stored.saturating_add(draft.created());
-        self.admit(draft, slot, labels, id, time_ms)?;
-        *draft.created.entry(bucket).or_default() += 1;
+        self.admit(draft, slot, labels, self.next_id(draft), time_ms)?;
         let metric = labels.get(METRIC_NAME).unwrap_or_default();
         if self.config.max_series_per_metric.is_some() {
             *draft.created_of.entry((bucket, metric.into())).or_default() += 1;
@@ -331,13 +333,28 @@ impl Writer {
         if self.config.max_new_series_per_second.is_some() && self.is_new_altogether(slot) {
             draft.never_seen += 1;
         }
-        draft.new.push((bucket, slot));
-        draft.provisional.insert((bucket, slot), id);
+        let id = self.reserve(draft, slot);
         if verb != Verb::Add && !self.sampled.contains(metric) && !draft.sampled.iter().any(|other| **other == *metric)
         {
             draft.sampled.push(metric.into());
         }
         Ok(id)
+    }
+
+    /// The id that the next new series of the current bucket gets.
+    fn next_id(&self, draft: &Draft) -> u32 {
+        let stored = self.buckets.get(&draft.here.bucket).map_or(0, |loaded| loaded.bucket.len());
+        stored.saturating_add(draft.created())
+    }
+
+    /// Gives a series that the current bucket does not have its id there.
+    pub(super) fn reserve(&mut self, draft: &mut Draft, slot: Slot) -> u32 {
+        let bucket = draft.here.bucket;
+        let id = self.next_id(draft);
+        *draft.created.entry(bucket).or_default() += 1;
+        draft.new.push((bucket, slot));
+        draft.provisional.insert((bucket, slot), id);
+        id
     }
 
     async fn draft_batch(&mut self, draft: &mut Draft, mut batch: Batch, cx: &PrepareContext<'_>) -> Result<()> {

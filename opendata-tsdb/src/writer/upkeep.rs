@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use opendata_core::key::SegmentId;
 use opendata_core::slate::{ApplyContext, PrepareContext};
 use opendata_core::{Error, Result};
 
 use super::Writer;
+use super::draft::Draft;
+use super::rolling::Rolling;
 use crate::head::Head;
 use crate::key::{Key, Keys};
-use crate::op::{Clean, Expire, Receipt, Seal, SealEnd};
+use crate::op::{Clean, Expire, Forget, Prepare, Receipt, Seal, SealEnd, Upkeep, Verb};
 use crate::record::{self, Sealing};
 
 /// A planned operation that still holds.
@@ -18,9 +21,43 @@ pub(super) enum Checked {
     Seal(Seal, Option<Head>),
     Expire(Expire),
     Clean(Clean),
+    Roll(Rolling),
+    Forget(Forget),
+    Prepare(Box<Draft>),
 }
 
 impl Writer {
+    pub(super) async fn check_upkeep(&mut self, upkeep: Upkeep, cx: &PrepareContext<'_>) -> Result<Checked> {
+        match upkeep {
+            Upkeep::Seal(seal) => self.check_seal(seal, cx).await,
+            Upkeep::Expire(expire) => self.check_expire(expire, cx).await,
+            Upkeep::Clean(clean) => self.check_clean(clean).map(Checked::Clean),
+            Upkeep::Roll(roll) => self.check_roll(roll, cx).await.map(Checked::Roll),
+            Upkeep::Forget(forget) => self.check_forget(forget).map(Checked::Forget),
+            Upkeep::Prepare(prepare) => self.check_prepare(&prepare, cx).await,
+        }
+    }
+
+    /// Series that have no id in the next bucket yet.
+    async fn check_prepare(&mut self, prepare: &Prepare, cx: &PrepareContext<'_>) -> Result<Checked> {
+        if prepare.from < self.live {
+            return Err(Error::conflict(format!("the bucket has expired, bucket={}", prepare.from.0)));
+        }
+        self.load(prepare.from, cx).await?;
+        self.load(prepare.into, cx).await?;
+        let mut draft = Box::new(Draft::in_bucket(prepare.into));
+        for id in &prepare.ids {
+            let entry = self.buckets.get(&prepare.from).and_then(|loaded| loaded.bucket.entry(*id));
+            let Some(labels) = entry.map(|entry| entry.labels.clone()) else { continue };
+            let slot = self.dictionary.intern(&labels);
+            // Where a limit is met, whoever writes the series is told, not this.
+            if self.id_of(&mut draft, slot, &labels, Verb::Add, 0).is_err() {
+                break;
+            }
+        }
+        Ok(Checked::Prepare(draft))
+    }
+
     pub(super) async fn check_seal(&mut self, seal: Seal, cx: &PrepareContext<'_>) -> Result<Checked> {
         let slabs = self.heads.get(&seal.bucket).and_then(|head| head.slabs);
         let stands = slabs.is_some_and(|slabs| slabs.first == seal.first_slab && seal.through <= slabs.last);
@@ -66,12 +103,17 @@ impl Writer {
             Checked::Seal(seal, head) => self.apply_seal(seal, head, cx),
             Checked::Expire(expire) => self.apply_expire(&expire, cx),
             Checked::Clean(clean) => self.apply_clean(clean, cx),
+            Checked::Roll(rolling) => self.apply_roll(rolling, cx),
+            Checked::Forget(forget) => self.apply_forget(forget, cx),
+            Checked::Prepare(draft) => drop(self.apply_draft(*draft, cx)),
         }
         Receipt::default()
     }
 
     fn apply_seal(&mut self, seal: Seal, head: Option<Head>, cx: &mut ApplyContext<'_>) {
         self.edited(seal.bucket);
+        let keys: Vec<Bytes> = seal.chunks.iter().map(|(key, _)| key.clone()).collect();
+        self.make_due(seal.bucket, &keys, cx);
         for (key, chunks) in seal.chunks {
             cx.merge(key, chunks);
         }
@@ -112,12 +154,16 @@ impl Writer {
         for (bucket, of_bucket) in self.deletions.range(..expire.live) {
             of_bucket.iter().for_each(|deletion| cx.delete(self.keys.deletion(*bucket, deletion.slab)));
         }
+        for bucket in self.due.range(..expire.live).map(|(bucket, _)| *bucket) {
+            cx.delete(self.keys.due(bucket));
+        }
         for key in &expire.totals {
             cx.delete_visible(key.clone());
         }
         let live = expire.live;
         Arc::make_mut(&mut self.existing).retain(|bucket| *bucket >= live);
         Arc::make_mut(&mut self.heads).retain(|bucket, _| *bucket >= live);
+        Arc::make_mut(&mut self.due).retain(|bucket, _| *bucket >= live);
         Arc::make_mut(&mut self.deletions).retain(|bucket, _| *bucket >= live);
         Arc::make_mut(&mut self.edits).retain(|bucket, _| *bucket >= live);
         Arc::make_mut(&mut self.sealing).retain(|bucket, _| *bucket >= live);

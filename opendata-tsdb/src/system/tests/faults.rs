@@ -80,6 +80,89 @@ async fn nothing_is_lost_or_doubled_whichever_put_fails() {
     assert!(failed > 10, "only {failed} runs met the fault");
 }
 
+/// A transaction of the run below, and what it does to the content.
+fn step_of(step: i64, op: &mut Op, content: &mut Content) {
+    let at = NOON + step * 4 * HOUR;
+    if step % 5 == 4 {
+        op.delete([matcher("n", MatchOp::Regex, "[1-3]")], Timestamp(at - 9 * HOUR), Timestamp(at - 4 * HOUR));
+        for (_, samples) in
+            content.iter_mut().filter(|(name, _)| ["1", "2", "3"].iter().any(|n| name.contains(&format!("n=\"{n}\""))))
+        {
+            samples.retain(|(time, _)| !(at - 9 * HOUR..=at - 4 * HOUR).contains(time));
+        }
+        content.retain(|_, samples| !samples.is_empty());
+        return;
+    }
+    for n in 0..4 {
+        // The newest, and one that is late by a day.
+        for time in [at - DAY, at] {
+            let value = (step * 10 + n) as f64;
+            op.sample(gauge(n), Timestamp(time), value);
+            let samples = content.entry(gauge(n).to_string()).or_default();
+            samples.retain(|(other, _)| *other != time);
+            samples.push((time, value.to_bits()));
+            samples.sort_unstable();
+        }
+    }
+}
+
+/// Runs transactions and all background work until the store fails; gives the contents that may be there then.
+async fn run_everything(bench: &Bench) -> (Vec<Content>, bool) {
+    let mut content = Content::new();
+    for step in 0..10i64 {
+        let before = content.clone();
+        bench.clock.set(Timestamp(NOON + step * 4 * HOUR));
+        let mut tx = bench.slate.begin();
+        step_of(step, tx.on(&bench.usage), &mut content);
+        if tx.commit().await.is_err() {
+            return (vec![before, content], true);
+        }
+        if step % 2 == 1 && bench.slate.maintain().await.is_err() {
+            return (vec![content], true);
+        }
+    }
+    (vec![content], false)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_dies_at_any_call_leaves_what_was_committed() {
+    let rollups = crate::Resolution::ALL.map(|resolution| crate::Rollup { resolution, retention_ms: None }).to_vec();
+    let config = Config { seal_samples: 1, seal_step_bytes: 60, rollups, ..config() };
+    let (mut failed, mut call) = (0, 0);
+    loop {
+        let mut faults = None;
+        let store = Store::from_url("memory:").unwrap().map(|inner| {
+            let store = FaultStore::new(inner);
+            faults = Some(store.clone());
+            Arc::new(store)
+        });
+        let faults = faults.unwrap();
+        let bench = Bench::open(store, config.clone(), Arc::new(ManualClock::at(Timestamp(NOON)))).await;
+        let mut calls = 0;
+        let fault = if call % 2 == 0 { Fault::Error } else { Fault::ErrorAfterEffect };
+        faults.set_rule(move |method, _| {
+            calls += usize::from(method == Method::Put);
+            (calls > call).then_some(fault)
+        });
+        let (expected, has_failed) = run_everything(&bench).await;
+        failed += usize::from(has_failed);
+        faults.clear_rule();
+        let bench = bench.crash().await;
+        let all = bench.all().await;
+        assert!(expected.contains(&all), "dead from put {call} on ({fault:?}):\n{all:?}\n{expected:?}");
+        bench.clock.set(Timestamp(NOON + 30 * DAY));
+        bench.slate.maintain().await.unwrap();
+        assert_eq!(bench.all().await, all, "settled, dead from put {call} on");
+        assert!(rollups::check(&bench, NOON + 30 * DAY).await > 0 || all.is_empty());
+        assert_eq!(bench.reader().pending_deletions().await.unwrap(), 0);
+        if !has_failed {
+            break;
+        }
+        call += 1 + call / 12;
+    }
+    assert!(failed > 8, "only {failed} runs met the fault");
+}
+
 #[tokio::test]
 async fn a_corrupt_record_is_an_error_that_names_the_key() {
     let bench = Bench::new(Config { seal_samples: 1, ..config() }).await;

@@ -1,0 +1,147 @@
+//! Reading rollups.
+
+use std::collections::BTreeMap;
+
+use opendata_core::Result;
+use opendata_core::slate::Access;
+
+use super::{Reader, at};
+use crate::columns::Columns;
+use crate::key::Key;
+use crate::labels::Labels;
+use crate::matcher::Matcher;
+use crate::promql::Series;
+use crate::rollup::{self, Resolution, RollupPoint};
+
+/// A series of a rollup.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RollupSeries {
+    /// What identifies the series.
+    pub labels: Labels,
+    /// Its points by time; none where an interval has no samples.
+    pub points: Vec<RollupPoint>,
+}
+
+/// Where queries read rollups instead of samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UseRollups {
+    /// Nowhere.
+    Never,
+    /// Where retention has dropped the samples, in an instance that makes rollups: from the finest one that is left.
+    #[default]
+    Expired,
+}
+
+impl Reader {
+    /// The same reader, whose queries use rollups as said.
+    ///
+    /// A query sees a rollup as the first and the last sample of each interval, at their times; for a counter (a
+    /// metric whose name ends with `_total`, `_count`, `_sum` or `_bucket`) that began anew in between also the value
+    /// it must have had before, so that `rate` and `increase` over many intervals come to what the samples gave.
+    #[must_use]
+    pub fn with_rollups(mut self, use_rollups: UseRollups) -> Self {
+        self.use_rollups = use_rollups;
+        self
+    }
+
+    /// What stands for the samples that retention has dropped.
+    pub(super) async fn expired_series(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Series>> {
+        if self.use_rollups == UseRollups::Never || self.view.config().rollups.is_empty() {
+            return Ok(Vec::new());
+        }
+        let end_ms = end_ms.min(self.calendar.start_ms(self.live().await?).saturating_sub(1));
+        if start_ms > end_ms {
+            return Ok(Vec::new());
+        }
+        let mut all: BTreeMap<Labels, Columns> = BTreeMap::new();
+        for segment in self.rolled().await?.iter().copied() {
+            let start_ms = start_ms.max(self.calendar.first_rolled_ms(segment));
+            let end_ms = end_ms.min(self.calendar.last_rolled_ms(segment));
+            for resolution in Resolution::ALL {
+                let mut any = self.index.rows(self.index.keys.rollups(segment, resolution), Access::Point).await?;
+                if start_ms > end_ms || any.next().await?.is_none() {
+                    continue;
+                }
+                // The interval that the range begins in may have samples of the range.
+                let from_ms = start_ms.saturating_sub(resolution.length_ms() - 1);
+                for series in self.rollups(matchers, resolution, from_ms, end_ms).await? {
+                    let is_counter = is_counter(&series.labels);
+                    let samples = all.entry(series.labels).or_default();
+                    let before = samples.len();
+                    series.points.iter().for_each(|point| stand_in(point, is_counter, samples));
+                    samples.clip(before, start_ms, end_ms);
+                }
+                break;
+            }
+        }
+        let series = all.into_iter().filter(|(_, samples)| !samples.is_empty());
+        Ok(series.map(|(labels, samples)| Series::floats(labels, samples.times, samples.values)).collect())
+    }
+
+    /// The rollups of the series that satisfy every matcher, whose intervals begin in `start_ms ..= end_ms`, by series
+    /// and time. Rollups are there for buckets that are over and sealed, also where retention has dropped the samples.
+    ///
+    /// # Errors
+    /// What reading returned.
+    pub async fn rollups(
+        &self,
+        matchers: &[Matcher],
+        resolution: Resolution,
+        start_ms: i64,
+        end_ms: i64,
+    ) -> Result<Vec<RollupSeries>> {
+        let mut all: BTreeMap<Labels, Vec<RollupPoint>> = BTreeMap::new();
+        if start_ms > end_ms {
+            return Ok(Vec::new());
+        }
+        // A point may begin in the bucket before the one whose samples it holds, or in its own.
+        let buckets = [start_ms, end_ms.saturating_add(resolution.length_ms())];
+        let [first, last] = buckets.map(|time_ms| self.calendar.rolled(self.calendar.nearest_segment(time_ms)));
+        for segment in self.rolled().await?.iter().copied().filter(|one| (first.0..=last.0).contains(one)) {
+            let ids = self.ids(segment, matchers).await?;
+            let entries = self.entries(segment, &ids).await?;
+            let mut metrics: Vec<u32> = entries.iter().map(|(_, entry)| entry.metric).collect();
+            metrics.sort_unstable();
+            metrics.dedup();
+            let from = if segment == first.0 { first.1 } else { 0 };
+            let to = if segment == last.0 { last.1 } else { u8::MAX };
+            for metric in metrics {
+                let range = self.index.keys.rollups_of(segment, resolution, metric, from, to);
+                let mut rows = self.index.rows(range, Access::Bulk).await?;
+                while let Some(row) = rows.next().await? {
+                    let Key::Rollup { series, .. } = Key::decode(&row.key)? else { break };
+                    let Ok(place) = entries.binary_search_by_key(&series, |(id, _)| *id) else { continue };
+                    let Some((_, entry)) = entries.get(place) else { continue };
+                    let points = rollup::decode(&row.value, resolution).map_err(|error| at(&row.key, error))?;
+                    all.entry(entry.labels.clone()).or_default().extend(points);
+                }
+            }
+        }
+        let in_range = |point: &RollupPoint| (start_ms..=end_ms).contains(&point.start_ms);
+        let series = all.into_iter().map(|(labels, points)| {
+            let points = rollup::join(points).into_iter().filter(in_range).collect();
+            RollupSeries { labels, points }
+        });
+        Ok(series.filter(|series| !series.points.is_empty()).collect())
+    }
+}
+
+/// By the suffixes that Prometheus's conventions give to counters.
+fn is_counter(labels: &Labels) -> bool {
+    let name = labels.metric_name().unwrap_or_default();
+    ["_total", "_count", "_sum", "_bucket"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// The samples that stand for an interval.
+fn stand_in(point: &RollupPoint, is_counter: bool, out: &mut Columns) {
+    out.push(point.first_ms, point.first);
+    // The growth that first and last do not tell: first -> peak, then from zero -> last.
+    let peak = point.increase - point.last + point.first;
+    let direct = if point.last < point.first { point.last } else { point.last - point.first };
+    if is_counter && point.increase > direct && point.last_ms - point.first_ms > 1 && peak > point.last {
+        out.push(point.last_ms - 1, peak);
+    }
+    if point.last_ms > point.first_ms {
+        out.push(point.last_ms, point.last);
+    }
+}
