@@ -53,9 +53,9 @@ fn golden_bytes() {
         "00000000",           // the first at the beginning of both
         "c0a9070800e0d40301", // the last after 60,000 ms, then one step of 60,000 less
         "0100000208000302",   // first: integers, 1, then one step of 3
-        "0100000600000002",   // last: 3, then 1 more
+        "01000006000002",     // last: 3, then 1 more
         "0100000208000302",   // min
-        "0100000600000002",   // max
+        "01000006000002",     // max
         "0408",               // sums: always 4
         "0100000408000201",   // increases: 2, then one step of 2 less
     ];
