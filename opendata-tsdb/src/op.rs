@@ -14,7 +14,9 @@ mod deletion;
 mod upkeep;
 
 pub(crate) use deletion::DeleteWhere;
-pub(crate) use upkeep::{Clean, CleanEnd, Expire, Forget, Prepare, Roll, RolledSeries, Seal, SealEnd, Upkeep};
+pub(crate) use upkeep::{
+    Clean, CleanEnd, Expire, Forget, Prepare, Roll, RolledRows, RolledSeries, Seal, SealEnd, Upkeep,
+};
 
 /// Samples to write, collected by its verbs: `tx.on(&usage).sample(labels, at, 1.5)`.
 ///

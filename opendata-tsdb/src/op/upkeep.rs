@@ -83,11 +83,14 @@ pub(crate) struct Roll {
     pub(crate) series: Vec<RolledSeries>,
 }
 
+/// The row of a series in each rollup.
+pub(crate) type RolledRows = Vec<(Resolution, Option<Bytes>)>;
+
 /// The rows of one series, none where it has no samples.
 #[derive(Debug)]
 pub(crate) struct RolledSeries {
     pub(crate) labels: Labels,
-    pub(crate) rows: Vec<(Resolution, Option<Bytes>)>,
+    pub(crate) rows: RolledRows,
 }
 
 /// Drops rows of rollups.

@@ -12,16 +12,15 @@ use super::Writer;
 use super::draft::Draft;
 use crate::dictionary::Slot;
 use crate::key::Key;
-use crate::op::{Forget, Roll};
+use crate::op::{Forget, Roll, RolledRows};
 use crate::record::posting;
-use crate::rollup::Resolution;
 
 /// Checked rollups of some series of a bucket.
 pub(super) struct Rolling {
     bucket: SegmentId,
     done: RoaringBitmap,
     draft: Box<Draft>,
-    rows: Vec<(Slot, Vec<(Resolution, Option<Bytes>)>)>,
+    rows: Vec<(Slot, RolledRows)>,
 }
 
 impl Writer {
