@@ -43,7 +43,7 @@ pub use open::Builder;
 pub use reader::{At, Inspected, ReaderBuilder, SlateReader};
 pub use registry::{Ancestor, FORMAT_VERSION, Instance, SlateId};
 pub use router::EXTRACTOR_NAME;
-pub use settings::Settings;
+pub use settings::{Compression, Settings};
 pub use stats::Stats;
 pub use transaction::{Ack, Commit, CommitError, Handle, Pending, Transaction};
 pub use view::{Access, InstanceView, Order, Row, Rows, View};

@@ -9,7 +9,7 @@
 //!
 //! A commit that drains vectors into a cell appends a frame to it by merging. See [`quantize`] for the code.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use opendata_core::codec::{Decoder, Encoder};
@@ -19,9 +19,11 @@ pub(crate) mod calibration;
 pub(crate) mod cluster;
 pub(crate) mod quantize;
 pub(crate) mod rotate;
+pub(crate) mod sketch;
 pub(crate) mod table;
 
 use quantize::Code;
+use sketch::Sketch;
 
 const LAYOUT: u8 = 1;
 const CELL_LAYOUT: u8 = 2;
@@ -39,10 +41,27 @@ pub(crate) struct Frame {
     pub(crate) slope: Vec<f32>,
     pub(crate) spread: Vec<f32>,
     pub(crate) codes: Vec<u8>,
+    sketch: Made,
+}
+
+/// A sketch, once it was asked for. Frames are equal whether it was or not.
+#[derive(Clone, Debug, Default)]
+struct Made(OnceLock<Sketch>);
+
+impl PartialEq for Made {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
 }
 
 impl Frame {
+    /// The signs of its vectors, where they are worth a look.
+    pub(crate) fn sketch(&self) -> Option<&Sketch> {
+        Sketch::is_worth_it(self).then(|| self.sketch.0.get_or_init(|| Sketch::new(self)))
+    }
+
     pub(crate) fn push(&mut self, id: u64, code: &Code) {
+        self.sketch = Made::default();
         self.bits = code.bits;
         self.code_size = code.bytes.len();
         self.ids.push(id);
@@ -74,6 +93,7 @@ impl Frame {
     }
 
     fn append(&mut self, other: &Self) {
+        self.sketch = Made::default();
         self.ids.extend_from_slice(&other.ids);
         self.base.extend_from_slice(&other.base);
         self.slope.extend_from_slice(&other.slope);
@@ -82,7 +102,7 @@ impl Frame {
     }
 
     fn size_bytes(&self) -> usize {
-        self.ids.len() * 20 + self.codes.len() + 160
+        self.ids.len() * (20 + Sketch::bytes_a_vector(self)) + self.codes.len() + 256
     }
 
     fn encode(&self, to: &mut Encoder) {
@@ -120,7 +140,7 @@ impl Frame {
         let halves = fields.raw(count * 2)?.as_chunks::<2>().0.iter();
         let spread = halves.map(|half| f32::from_bits(u32::from(u16::from_le_bytes(*half)) << 16)).collect();
         let codes = fields.raw(count * code_size)?.to_vec();
-        Ok(Self { bits, code_size, ids, base, slope, spread, codes })
+        Ok(Self { bits, code_size, ids, base, slope, spread, codes, sketch: Made::default() })
     }
 }
 

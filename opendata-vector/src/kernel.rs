@@ -19,6 +19,7 @@ struct Kernels {
     dot4: fn(&[f32], [&[f32]; 4]) -> [f32; 4],
     codes8: fn(&[u8], usize, &Plane, &mut Vec<f32>),
     codes4: fn(&[u8], usize, &[Plane; 2], &mut Vec<f32>),
+    signs: fn(&[u64], usize, &Plane, &mut Vec<f32>),
 }
 
 static PLAIN: Kernels = Kernels {
@@ -28,6 +29,7 @@ static PLAIN: Kernels = Kernels {
     dot4: |shared, others| others.map(|other| plain::dot(shared, other)),
     codes8: plain::codes8,
     codes4: plain::codes4,
+    signs: plain::signs,
 };
 
 /// Bytes of a code whose inner product is summed in 32 bits: 255 * 16,320 * 512 is just below 2^31.
@@ -94,6 +96,11 @@ impl Plane {
         plane
     }
 
+    /// The sum of the upper halves, as `signs` looks at them.
+    pub(crate) fn high_sum(&self) -> f32 {
+        (128 * self.high.iter().map(|high| i32::from(*high)).sum::<i32>()) as f32
+    }
+
     /// The sum of the integers.
     pub(crate) fn sum(&self) -> f32 {
         self.wide.iter().map(|wide| i64::from(*wide)).sum::<i64>() as f32
@@ -114,6 +121,12 @@ pub(crate) fn codes8(codes: &[u8], size: usize, query: &Plane, to: &mut Vec<f32>
 /// halves of the bytes, the second for the high ones. `size` is a multiple of 16.
 pub(crate) fn codes4(codes: &[u8], size: usize, query: &[Plane; 2], to: &mut Vec<f32>) {
     (kernels().codes4)(codes, size, query, to);
+}
+
+/// Appends, for each vector of `size` words of signs, the sum of the query's components where the bit is one, of which only the
+/// upper half is looked at.
+pub(crate) fn signs(words: &[u64], size: usize, query: &Plane, to: &mut Vec<f32>) {
+    (kernels().signs)(words, size, query, to);
 }
 
 /// How good a vector is for a query: higher is better. Under cosine both have length one.
@@ -169,6 +182,15 @@ pub(crate) mod plain {
 
     pub(super) fn bytes(code: &[u8], query: &[i16]) -> i64 {
         code.iter().zip(query).map(|(byte, q)| i64::from(*byte) * i64::from(*q)).sum()
+    }
+
+    pub(super) fn signs(words: &[u64], size: usize, query: &Plane, to: &mut Vec<f32>) {
+        for vector in words.chunks_exact(size.max(1)) {
+            let of = |(word, query): (&u64, &[i8])| -> i32 {
+                query.iter().enumerate().map(|(at, q)| if word >> at & 1 == 1 { i32::from(*q) } else { 0 }).sum()
+            };
+            to.push((128 * vector.iter().zip(query.high.chunks(64)).map(of).sum::<i32>()) as f32);
+        }
     }
 
     pub(super) fn codes8(codes: &[u8], size: usize, query: &Plane, to: &mut Vec<f32>) {

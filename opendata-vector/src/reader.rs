@@ -19,6 +19,8 @@ use crate::search::{Query, Results};
 use crate::state::{Cache, Snapshot, State};
 use crate::system::Vector;
 
+mod verify;
+
 /// An instance at one view. Whatever it is asked, it answers as of that position. A reader of a checkpoint or of
 /// another process keeps what it has read of the index: use one for many searches.
 pub struct Reader {

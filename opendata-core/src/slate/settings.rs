@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use slatedb::config::{
-    CompactionWorkerOptions, CompactorOptions, GarbageCollectorDirectoryOptions, GarbageCollectorOptions,
-    GarbageCollectorScheduleOptions, Settings as Engine,
+    CompactionWorkerOptions, CompactorOptions, CompressionCodec, GarbageCollectorDirectoryOptions,
+    GarbageCollectorOptions, GarbageCollectorScheduleOptions, Settings as Engine,
 };
 
 use crate::error::{Error, Result};
@@ -13,6 +13,19 @@ use crate::store::StoreKind;
 
 /// How long the engine tries to update a manifest. Its default is five minutes, for which a broken store could hold up a close.
 const MANIFEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How compacted files are compressed. Each file says it of itself, so files of both kinds live side by side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// Not at all: what the systems store in bulk is compressed by themselves.
+    #[default]
+    None,
+    /// LZ4: little work for little gain.
+    Lz4,
+    /// Zstandard: smaller files, more work for compaction and for cold reads.
+    Zstd,
+}
 
 /// How a slate is run. Everything has a default; none of it changes bytes on the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +63,8 @@ pub struct Settings {
     pub garbage_interval_s: u64,
     /// Whether this process compacts. Exactly one process should.
     pub compaction: bool,
+    /// How this process compresses what it compacts. What is written first is never compressed.
+    pub compression: Compression,
 }
 
 impl Default for Settings {
@@ -70,6 +85,7 @@ impl Default for Settings {
             garbage_age_s: 300,
             garbage_interval_s: 60,
             compaction: true,
+            compression: Compression::None,
         }
     }
 }
@@ -127,6 +143,11 @@ impl Settings {
             worker: Some(CompactionWorkerOptions {
                 compactions_poll_interval: poll,
                 object_store_max_retries: Some(self.store_retries),
+                compression_codec: match self.compression {
+                    Compression::None => None,
+                    Compression::Lz4 => Some(CompressionCodec::Lz4),
+                    Compression::Zstd => Some(CompressionCodec::Zstd),
+                },
                 ..CompactionWorkerOptions::default()
             }),
             checkpoint_lifetime: Duration::from_secs(self.garbage_age_s.max(1)),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use opendata_core::slate::{Ack, Handle, Settings, Slate};
+use opendata_core::slate::{Ack, Compression, Handle, Settings, Slate};
 use opendata_core::store::Store;
 use opendata_vector::{AttributeType, Config, Document, Effort, Filter, Query, Reader, Select, Vector, VectorField};
 
@@ -29,8 +29,13 @@ impl Bed {
         let config = Config { code_bits: asked.bits, ..Config::default() }
             .vector("v", VectorField::new(set.dims as u32, set.metric))
             .attribute("part", AttributeType::I64);
-        let settings =
-            Settings { maintenance_interval_ms: 100, garbage_age_s: 2, garbage_interval_s: 2, ..Settings::default() };
+        let settings = Settings {
+            maintenance_interval_ms: 100,
+            garbage_age_s: 2,
+            compression: Compression::Zstd,
+            garbage_interval_s: 2,
+            ..Settings::default()
+        };
         let builder = Slate::builder(&store, "bench").settings(settings).system::<Vector>("docs", config);
         let slate = builder.open().await.unwrap();
         let docs = slate.get::<Vector>("docs").unwrap();

@@ -21,6 +21,11 @@ use crate::schema::Metric;
 /// of the paper).
 pub(crate) const DEVIATIONS: f32 = 1.9;
 
+/// The same for what signs alone say. Whoever is ruled out by them is not looked at again, so more is allowed for.
+const SIGN_DEVIATIONS: f32 = 2.6;
+/// Signs are looked at while the query is at most so many times as long as it is far from the centroid.
+const FAR: f32 = 3.0;
+
 /// The code of a vector.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Code {
@@ -155,7 +160,22 @@ impl CodeQuery {
         }
     }
 
-    /// The same for one vector of a frame.
+    /// Upper bounds of the scores of vectors by their signs, without the constant of their cell; false if signs say too little
+    /// of vectors at this distance from the query.
+    pub(crate) fn bounds(&self, frame: &Frame, distance: f32, to: &mut Vec<f32>) -> bool {
+        let length = self.squared.sqrt();
+        let Some(sketch) = frame.sketch().filter(|_| length <= distance * FAR) else { return false };
+        to.clear();
+        kernel::signs(&sketch.words, sketch.size, &self.whole, to);
+        let (all, doubt) = (self.whole.high_sum(), SIGN_DEVIATIONS * length);
+        let factors = frame.base.iter().zip(&sketch.slope).zip(&sketch.spread);
+        for (bound, ((base, slope), spread)) in to.iter_mut().zip(factors) {
+            *bound = base + slope * self.scale * (2.0 * *bound - all) + doubt * spread;
+        }
+        true
+    }
+
+    /// The estimate of one vector of a frame.
     pub(crate) fn estimate_one(&self, frame: &Frame, row: usize, to: &mut Vec<f32>) -> f32 {
         let code = frame.codes.get(row * frame.code_size..(row + 1) * frame.code_size).unwrap_or_default();
         to.clear();

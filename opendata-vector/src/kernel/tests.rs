@@ -67,7 +67,15 @@ proptest! {
         };
         let halves = [pad(&halves[0]), pad(&halves[1])];
         plain::codes4(codes4, blocks, &halves, &mut four);
+        let (words, _) = codes.as_chunks::<8>();
+        let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        let each = size.div_ceil(64);
+        let mut signs = Vec::new();
+        plain::signs(&words, each, &whole, &mut signs);
         for kernels in fast() {
+            let mut fast_signs = Vec::new();
+            (kernels.signs)(&words[..words.len() / each * each], each, &whole, &mut fast_signs);
+            prop_assert_eq!(&fast_signs, &signs, "{}", kernels.name);
             let (mut fast8, mut fast4) = (Vec::new(), Vec::new());
             (kernels.codes8)(&codes, size, &whole, &mut fast8);
             (kernels.codes4)(codes4, blocks, &halves, &mut fast4);

@@ -10,7 +10,7 @@ use super::{Kernels, Plane};
 mod avx2;
 mod avx512;
 
-static AVX512: Kernels = Kernels { name: "avx512", dot, l2, dot4, codes8, codes4 };
+static AVX512: Kernels = Kernels { name: "avx512", dot, l2, dot4, codes8, codes4, signs };
 
 /// The fast loops, if this processor has what they need.
 pub(super) fn detect() -> Option<&'static Kernels> {
@@ -48,4 +48,9 @@ fn codes8(codes: &[u8], size: usize, query: &Plane, to: &mut Vec<f32>) {
 fn codes4(codes: &[u8], size: usize, query: &[Plane; 2], to: &mut Vec<f32>) {
     // SAFETY: only reached through `detect`.
     unsafe { avx512::codes4(codes, size, query, to) }
+}
+
+fn signs(words: &[u64], size: usize, query: &Plane, to: &mut Vec<f32>) {
+    // SAFETY: only reached through `detect`.
+    unsafe { avx512::signs(words, size, query, to) }
 }

@@ -53,14 +53,22 @@ impl Builder<'_> {
         Ok((self.name.to_owned(), Calibration::measured(rows, needed)))
     }
 
-    /// One live vector of each of some cells.
+    /// Live vectors, each as many rows behind the one before.
     async fn sample(&self, rows: u64) -> Result<Vec<Sampled>> {
         let count = (SCORED / rows.max(1)).clamp(16, 128) as usize;
-        let step = (self.table.cells.len() / count).max(1);
-        let mut sampled = Vec::new();
-        for (cell, info) in self.table.cells.iter().step_by(step) {
+        let step = (rows as usize / count).max(1);
+        let (mut sampled, mut passed, mut next) = (Vec::new(), 0, step / 2);
+        for (cell, info) in &self.table.cells {
+            let first = passed;
+            passed += info.rows as usize;
+            if next >= passed {
+                continue;
+            }
             let cell = self.snapshot.cell(self.name, *cell, info.changed).await?;
-            let Some(id) = cell.ids().find(|id| !self.snapshot.state.dead.contains(*id)) else { continue };
+            let behind = cell.ids().skip(next.saturating_sub(first)).find(|id| !self.snapshot.state.dead.contains(*id));
+            // One of a cell at most: in a cell that is larger than a step, the next is in the cell behind.
+            next = (next + step).max(passed);
+            let Some(id) = behind else { continue };
             let vectors = self.snapshot.scored_vectors(self.name, self.work.field, &[id]).await?;
             let Some(mut vector) = vectors.first().map(|vector| vector.to_vec()) else { continue };
             self.work.routes.rotation.apply(&mut vector);

@@ -82,9 +82,12 @@ async fn nothing_decays_when_everything_is_overwritten_and_deleted() {
         let field = &stats.fields["v"];
         assert_eq!((stats.documents, field.vectors), (2000, 2000));
         assert!(field.indexed <= 2300, "round {round}: dead vectors stay in cells: {field:?}");
+        assert_eq!(bed.reader().verify().await.unwrap(), 2000);
         let recall = recall(&bed.reader(), None).await;
         assert!(recall >= 0.95, "round {round}: {recall}");
     }
+    let sampled = bed.reader().sampled_recall("v", 30, Effort::Normal).await.unwrap().unwrap();
+    assert!(sampled >= 0.95, "{sampled}");
     bed.commit(|op| _ = op.delete_where(Filter::lt("year", 900i64))).await.unwrap();
     bed.slate.maintain().await.unwrap();
     bed.reopen().await;
@@ -113,6 +116,37 @@ async fn a_commit_is_found_at_once_and_a_plan_that_is_late_changes_nothing() {
     assert_eq!(stats.documents, 900);
     let everything = Query::nearest("v", vec![0.0; 16]).limit(2000).effort(Effort::Cells(100_000));
     assert_eq!(ids(&reader, &everything).await.len(), 900, "no vector is lost or doubled");
+}
+
+/// What is visited depends on the records alone: neither on what is in memory, nor on where it is read.
+#[tokio::test]
+async fn searches_are_the_same_in_the_writer_elsewhere_and_after_reopening() {
+    let mut bed = Bed::new(small(Metric::Cosine)).await;
+    let mut vectors = Clustered::new(8, 16);
+    fill(&bed, &mut vectors, 0..2500).await;
+    bed.slate.maintain().await.unwrap();
+    fill(&bed, &mut vectors, 2400..2430).await;
+    let filters = [None, Some(Filter::ge("year", 600i64)), Some(Filter::eq("year", 7i64))];
+    let mut queries = Vec::new();
+    for effort in [Effort::Normal, Effort::Recall(0.8), Effort::Cells(3), Effort::Exact] {
+        for filter in &filters {
+            let query = Query::nearest("v", vectors.next()).effort(effort);
+            queries.push(match filter {
+                Some(filter) => query.filter(filter.clone()),
+                None => query,
+            });
+        }
+    }
+    let mut answers = Vec::new();
+    for query in &queries {
+        let warm = bed.reader().search(query).await.unwrap();
+        assert_eq!(bed.outside().await.search(query).await.unwrap(), warm);
+        answers.push(warm);
+    }
+    bed.reopen().await;
+    for (query, before) in queries.iter().zip(answers) {
+        assert_eq!(bed.reader().search(query).await.unwrap().hits, before.hits);
+    }
 }
 
 #[tokio::test]

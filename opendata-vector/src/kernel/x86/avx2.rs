@@ -2,8 +2,10 @@
 
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_and_si128, _mm_loadu_si128, _mm_set1_epi8, _mm_srli_epi16, _mm256_add_epi32,
-    _mm256_add_ps, _mm256_cvtepu8_epi16, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps,
+    _mm256_add_ps, _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_cvtepu8_epi16, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setr_epi64x, _mm256_setzero_ps, _mm256_setzero_si256,
+    _mm256_shuffle_epi8, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps,
 };
 
 use super::super::{Kernels, PIECE, Plane, plain};
@@ -29,6 +31,10 @@ pub(super) static KERNELS: Kernels = Kernels {
     codes4: |codes, size, query, to| {
         // SAFETY: only reached through `detect_avx2`.
         unsafe { codes4(codes, size, query, to) }
+    },
+    signs: |words, size, query, to| {
+        // SAFETY: only reached through `detect_avx2`.
+        unsafe { signs(words, size, query, to) }
     },
 };
 
@@ -149,5 +155,31 @@ fn codes4(codes: &[u8], size: usize, [first, second]: &[Plane; 2], to: &mut Vec<
             all += total(sums);
         }
         to.push(all as f32);
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn load_signed(of: &[i8; 32]) -> __m256i {
+    // SAFETY: the array has the thirty-two bytes that are loaded.
+    unsafe { _mm256_loadu_si256(of.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn signs(words: &[u64], size: usize, query: &Plane, to: &mut Vec<f32>) {
+    let ones = _mm256_set1_epi8(1);
+    // Each byte of the word eight times, then one bit of each.
+    let spread = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
+    let bits = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+    for vector in words.chunks_exact(size.max(1)) {
+        let mut sums = _mm256_setzero_si256();
+        for (word, query) in vector.iter().zip(query.high.as_chunks::<32>().0.as_chunks::<2>().0) {
+            for (half, query) in [*word as u32, (*word >> 32) as u32].into_iter().zip(query) {
+                let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(half as i32), spread);
+                let mask = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bits), bits);
+                let pairs = _mm256_maddubs_epi16(ones, _mm256_and_si256(mask, load_signed(query)));
+                sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+            }
+        }
+        to.push((128 * total(sums)) as f32);
     }
 }

@@ -21,13 +21,14 @@ pub(super) struct Candidates<'a> {
     /// Allowed ones that were estimated, dead ones among them if there is no filter.
     pub(super) seen: u64,
     estimates: Vec<f32>,
+    one: Vec<f32>,
 }
 
 impl<'a> Candidates<'a> {
     pub(super) fn new(depth: usize, floor: f64, allowed: Allowed<'a>) -> Self {
         let filter = allowed.set.map(|set| set.probe());
         let (sure, floor) = (Top::new(depth), floor as f32);
-        Self { depth, allowed, filter, sure, floor, found: Vec::new(), seen: 0, estimates: Vec::new() }
+        Self { depth, allowed, filter, sure, floor, found: Vec::new(), seen: 0, estimates: Vec::new(), one: Vec::new() }
     }
 
     /// Looks at all vectors of a cell, given what they have in common: see [`CodeQuery::cell`].
@@ -36,18 +37,32 @@ impl<'a> Candidates<'a> {
         for frame in &cell.frames {
             match self.filter.take() {
                 Some(filter) => {
-                    self.filtered(query, constant, doubt, frame, &filter);
+                    self.filtered(query, (constant, distance), doubt, frame, &filter);
                     self.filter = Some(filter);
                 }
-                None => self.all(query, constant, doubt, frame),
+                None => self.all(query, (constant, distance), doubt, frame),
             }
         }
     }
 
-    fn all(&mut self, query: &CodeQuery, constant: f32, doubt: f32, frame: &Frame) {
+    fn all(&mut self, query: &CodeQuery, (constant, distance): (f32, f32), doubt: f32, frame: &Frame) {
         let mut estimates = std::mem::take(&mut self.estimates);
-        query.estimate(frame, &mut estimates);
         self.seen += frame.ids.len() as u64;
+        // While there is no floor, everything passes.
+        if self.floor > f32::NEG_INFINITY && query.bounds(frame, distance, &mut estimates) {
+            let mut one = std::mem::take(&mut self.one);
+            for (row, ((bound, spread), id)) in estimates.iter().zip(&frame.spread).zip(&frame.ids).enumerate() {
+                if constant + bound >= self.floor && self.allowed.contains(*id) {
+                    let (estimate, doubt) = (constant + query.estimate_one(frame, row, &mut one), doubt * spread);
+                    if estimate + doubt >= self.floor {
+                        self.keep(estimate, doubt, *id);
+                    }
+                }
+            }
+            (self.estimates, self.one) = (estimates, one);
+            return;
+        }
+        query.estimate(frame, &mut estimates);
         for ((estimate, spread), id) in estimates.iter().zip(&frame.spread).zip(&frame.ids) {
             let (estimate, doubt) = (constant + estimate, doubt * spread);
             if estimate + doubt >= self.floor && self.allowed.contains(*id) {
@@ -57,12 +72,32 @@ impl<'a> Candidates<'a> {
         self.estimates = estimates;
     }
 
-    fn filtered(&mut self, query: &CodeQuery, constant: f32, doubt: f32, frame: &Frame, filter: &Probe<'_>) {
+    fn filtered(
+        &mut self,
+        query: &CodeQuery,
+        (constant, distance): (f32, f32),
+        doubt: f32,
+        frame: &Frame,
+        filter: &Probe<'_>,
+    ) {
         let is_allowed = |id: &&u64| filter.contains(**id);
         let count = frame.ids.iter().filter(is_allowed).count();
         self.seen += count as u64;
         if count * 4 > frame.ids.len() {
             let mut estimates = std::mem::take(&mut self.estimates);
+            if self.floor > f32::NEG_INFINITY && query.bounds(frame, distance, &mut estimates) {
+                let mut one = std::mem::take(&mut self.one);
+                for (row, ((bound, spread), id)) in estimates.iter().zip(&frame.spread).zip(&frame.ids).enumerate() {
+                    if constant + bound >= self.floor && filter.contains(*id) {
+                        let (estimate, doubt) = (constant + query.estimate_one(frame, row, &mut one), doubt * spread);
+                        if estimate + doubt >= self.floor {
+                            self.keep(estimate, doubt, *id);
+                        }
+                    }
+                }
+                (self.estimates, self.one) = (estimates, one);
+                return;
+            }
             query.estimate(frame, &mut estimates);
             for ((estimate, spread), id) in estimates.iter().zip(&frame.spread).zip(&frame.ids) {
                 let (estimate, doubt) = (constant + estimate, doubt * spread);
