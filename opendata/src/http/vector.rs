@@ -216,8 +216,7 @@ impl Pages {
 }
 
 async fn stats(State(server): State<Server>, InstanceName(instance): InstanceName) -> Answer<Json<serde_json::Value>> {
-    let reader = reader(&server, &instance)?;
-    Ok(Json(ask::describe(&reader.stats().await?, reader.position())))
+    Ok(Json(ask::describe(&reader(&server, &instance)?).await?))
 }
 
 /// One document, by `GET`.

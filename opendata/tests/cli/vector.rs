@@ -119,7 +119,11 @@ fn searches_say_the_same_at_the_store_through_the_server_and_over_http() {
     assert_eq!(server.refused("POST", "/v1/vector/events/count", "").0, 400);
     let one = server.json("GET", "/v1/vector/docs/documents/a", "");
     assert_eq!(one["document"]["year"], 1990);
-    assert_eq!(server.json("GET", "/v1/vector/docs/stats", "")["documents"], 3);
+    let stats = server.json("GET", "/v1/vector/docs/stats", "");
+    let field = &stats["fields"]["embedding"];
+    assert_eq!((&stats["documents"], &field["tombstones"], &field["storage"]), (&json!(3), &json!(0), &json!("f32")));
+    let table = place.ok(&["--server", &server.url, "vector", "stats"]);
+    assert!(table.contains("tombstones"), "{table}");
 }
 
 #[test]

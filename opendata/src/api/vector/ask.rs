@@ -1,6 +1,6 @@
 //! What is asked of a vector instance besides searches, and what is answered: the same over HTTP and on the command line.
 
-use opendata_compose::vector::{Filter, Found, Op, Reader, Receipt, Refused, Select, Stats, Version};
+use opendata_compose::vector::{Filter, Found, Op, Reader, Receipt, Refused, Select, Version};
 use opendata_core::{Error, ErrorKind, Position, Result};
 use serde::{Deserialize, Serialize};
 
@@ -174,17 +174,25 @@ pub(crate) async fn search(reader: &Reader, ask: QueryIn) -> Result<ResultsOut> 
 }
 
 /// Figures of an instance.
-pub(crate) fn describe(stats: &Stats, position: Position) -> serde_json::Value {
-    let fields = stats.fields.iter().map(|(name, field)| {
-        let field = serde_json::json!({
+pub(crate) async fn describe(reader: &Reader) -> Result<serde_json::Value> {
+    let (stats, config) = (reader.stats().await?, reader.config());
+    let mut fields = serde_json::Map::new();
+    for (name, field) in &stats.fields {
+        let mut shown = serde_json::json!({
             "vectors": field.vectors, "cells": field.cells, "indexed": field.indexed, "tail": field.tail,
+            // Replaced and deleted vectors in cells, as far as the tail lets tell.
+            "tombstones": field.indexed.saturating_sub(field.vectors), "code_bits": config.code_bits,
         });
-        (name.clone(), field)
-    });
-    serde_json::json!({
+        if let (Some(shown), Some(of)) = (shown.as_object_mut(), config.schema.vectors.get(name)) {
+            shown.insert("storage".to_owned(), serde_json::json!(of.storage));
+            shown.insert("metric".to_owned(), serde_json::json!(of.metric));
+        }
+        fields.insert(name.clone(), shown);
+    }
+    Ok(serde_json::json!({
         "documents": stats.documents, "versions": stats.versions, "dead": stats.dead,
-        "cached_bytes": stats.cached_bytes, "fields": fields.collect::<serde_json::Map<_, _>>(), "position": position,
-    })
+        "cached_bytes": stats.cached_bytes, "fields": fields, "position": reader.position(),
+    }))
 }
 
 impl From<&Refused> for RefusedOut {

@@ -141,7 +141,7 @@ impl Stats {
             }
             super::Source::Slate { reader, instance } => {
                 let reader = reader.view().get_reader::<opendata_compose::Vector>(&instance)?;
-                ask::describe(&reader.stats().await?, reader.position())
+                ask::describe(&reader).await?
             }
         };
         cx.out.say_table(&stats, || {
