@@ -89,8 +89,7 @@ impl Source {
     ///
     /// # Errors
     /// The [`Fault`] that keeps it from that.
-    pub(crate) async fn admit(&self, cursor: &mut Cursor) -> Result<(), Fault> {
-        let view = self.newest_view().await.map_err(Fault::Invalid)?;
+    pub(crate) fn admit(view: &View, cursor: &mut Cursor) -> Result<(), Fault> {
         admit_lineage(cursor, view.slate_id(), view.lineage())?;
         let head = view.position();
         if cursor.next > head.next() {

@@ -31,7 +31,9 @@ impl<'a> Session<'a> {
         let view = cx.sink.view();
         let stored = view.cursor(cx.instance.name(), &name).await.map_err(Ended::Retry)?;
         let mut cursor = agree(cx, &source, stored.as_ref()).await?;
-        source.admit(&mut cursor).await.map_err(Ended::Failed)?;
+        // A source that does not answer now may answer later: only what it says can be a fault.
+        let durable = source.newest_view().await.map_err(|error| judged(error, cursor.next, cx))?;
+        Source::admit(&durable, &mut cursor).map_err(Ended::Failed)?;
         let schema = check_schema(cx, &source).await?;
         cursor.schema_version = schema.as_ref().map_or(0, Schema::version);
         cursor.runner = cx.runner;
