@@ -4,6 +4,7 @@
 //! Edges inside it go on from their cursors; edges to the outside stand still, because the original still serves them. A
 //! [promotion](ExternalComposite::promote) puts a fork in the place of main by one entry of the control log.
 
+mod export;
 mod promote;
 mod restore;
 

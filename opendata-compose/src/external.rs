@@ -7,6 +7,7 @@
 
 mod alignment;
 mod edges;
+mod holds;
 mod nodes;
 mod supervisor;
 mod token;
@@ -131,13 +132,20 @@ impl Builder {
     pub async fn open_as(self, spec: &Composition) -> Result<ExternalComposite> {
         self.systems.validate(spec)?;
         let opened = self.look().await?;
-        let created = opened.0.control.append_with(|state| Ok((!state.created).then_some(Said::Create))).await?;
-        created.branch(&opened.0.branch)?;
         let plan = opened.plan(spec).await?;
         if !plan.is_empty() {
             opened.apply(&plan).await?;
         }
         opened.start().await
+    }
+
+    /// Opens a composition to plan, say and look: it owns no nodes, runs nothing in the background, and need not be there yet.
+    ///
+    /// # Errors
+    /// What the store returned; `Corrupt` or `Unsupported` if its control log cannot be read.
+    pub async fn attach(mut self) -> Result<ExternalComposite> {
+        self.own = Own::None;
+        self.look().await
     }
 
     async fn look(self) -> Result<ExternalComposite> {

@@ -8,7 +8,7 @@ use opendata_core::{Error, ErrorKind, Result};
 use opendata_log::Log;
 use serde::Serialize;
 
-use crate::control::{Branch, ResetTo, Said};
+use crate::control::{Branch, ResetTo, Said, State};
 use crate::edge::{Cursor, EdgeSpec, Guarantee};
 use crate::external::ExternalComposite;
 use crate::spec::Composition;
@@ -188,7 +188,8 @@ impl ExternalComposite {
     pub async fn plan_with(&self, spec: &Composition, on_change: OnChange) -> Result<Plan> {
         self.0.systems.validate(spec)?;
         let state = self.0.control.refresh().await?;
-        let branch = state.branch(&self.0.branch)?;
+        let nothing = Branch::default();
+        let branch = if state.created { state.branch(&self.0.branch)? } else { &nothing };
         let mut plan = Plan {
             changes: Vec::new(),
             spec: spec.clone(),
@@ -320,12 +321,18 @@ impl ExternalComposite {
         if let Some(change) = plan.changes.iter().find(|change| change.loses_state() && !plan.allowed) {
             return Err(Error::conflict(format!("the plan gives up state and was not allowed to: {change}")));
         }
+        let mut base = plan.base;
+        if base == 0 {
+            let create = |state: &State| Ok((!state.created).then_some(Said::Create));
+            base = self.0.control.append_with(create).await?.next;
+        }
         let said = Said::Apply {
             branch: self.0.branch.clone(),
             spec: plan.spec.clone(),
             nodes: plan.nodes.clone(),
             regenerate: plan.regenerate.clone(),
-            base: plan.base,
+            generations: BTreeMap::new(),
+            base,
         };
         self.0.control.append(said).await?;
         match self.is_started() {

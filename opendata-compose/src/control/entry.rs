@@ -128,6 +128,9 @@ pub enum Said {
         /// Edges that get a new generation, and where they start then; none goes on from its cursor.
         #[serde(default)]
         regenerate: BTreeMap<String, Option<ResetTo>>,
+        /// The least generations of edges, where slates come from elsewhere with cursors in them.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        generations: BTreeMap<String, u64>,
         /// The number of entries the plan was made on.
         base: u64,
     },

@@ -29,14 +29,21 @@ impl State {
         let now = entry.at;
         match &entry.said {
             Said::Create => self.create(),
-            Said::Apply { branch, spec, nodes, regenerate, base } => {
+            Said::Apply { branch, spec, nodes, regenerate, generations, base } => {
                 if *base != self.next {
                     return Err(Error::conflict(format!(
                         "something else was said since the plan was made; plan again, planned_on={base}, next={}",
                         self.next
                     )));
                 }
-                self.usable(branch)?.change(spec, nodes, regenerate)
+                let branch = self.usable(branch)?;
+                branch.change(spec, nodes, regenerate)?;
+                for (edge, least) in generations {
+                    if let Some(state) = branch.edges.get_mut(edge) {
+                        state.generation = state.generation.max(*least);
+                    }
+                }
+                Ok(())
             }
             Said::Own { branch, owner, nodes } => self.own(branch, owner, nodes),
             Said::Made { branch, node, slate } => self.made(branch, node, slate),

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::Inner;
 
-/// How often leftovers are looked for.
+/// How often leftovers are looked for, and logs are held for those that read them.
 const SWEEP: Duration = Duration::from_secs(10);
 
 impl Inner {
@@ -42,6 +42,9 @@ pub(super) async fn run(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
         if swept.is_none_or(|at| at.elapsed() >= SWEEP) {
             if let Err(error) = strong.sweep().await {
                 tracing::warn!(%error, "leftovers could not be swept; it will be tried again");
+            }
+            if let Err(error) = strong.hold_sources().await {
+                tracing::warn!(%error, "retention could not be held for edges; it will be tried again");
             }
             if let Err(error) = strong.keep_schedule().await {
                 tracing::warn!(%error, "a scheduled cut could not be taken; it will be tried again");

@@ -13,6 +13,7 @@ use crate::internal::InternalComposite;
 use crate::spec::{Composition, InstanceSpec, NodeSpec};
 
 mod joined;
+mod random;
 
 fn settings() -> Settings {
     Settings { maintenance_interval_ms: 0, flush_interval_ms: 5, poll_interval_ms: 50, ..Settings::default() }
@@ -191,4 +192,30 @@ async fn a_plan_says_what_changes_and_is_applied_without_touching_the_rest() {
     assert_eq!(main.node("a").unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(payloads(&main.node("b").unwrap()).await, ["two"]);
     main.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_export_is_a_composition_of_its_own_that_needs_nothing_of_the_first() {
+    let (store, backup) = (Store::from_url("memory:").unwrap(), Store::from_url("memory:").unwrap());
+    let mut spec = composition(&["a", "b"]);
+    spec.edges.push(crate::edge::EdgeSpec::new("a-b", ("a", "l"), ("b", "l")));
+    let main = describe(&store, "p").open_as(&spec).await.unwrap();
+    main.reset("a-b", crate::control::ResetTo::Start).await.unwrap();
+    append(&main.node("a").unwrap(), "one").await.unwrap();
+    main.wait_caught_up(Duration::from_secs(20)).await.unwrap();
+    main.pause("a-b").await.unwrap();
+    append(&main.node("a").unwrap(), "two").await.unwrap();
+    main.cut("c", &CutOptions::default()).await.unwrap();
+    let mut told = 0;
+    let copied = main.export("c", &backup, "saved", |_, _| told += 1).await.unwrap();
+    assert!(told >= 2 && copied.len() == 2);
+    assert_eq!(main.export("c", &backup, "saved", |_, _| {}).await.unwrap_err().kind(), ErrorKind::Conflict);
+    main.close().await.unwrap();
+    drop(store);
+
+    let builder = ExternalComposite::builder(&backup, "saved").settings(settings());
+    let again = builder.open().await.unwrap();
+    again.wait_caught_up(Duration::from_secs(20)).await.unwrap();
+    assert_eq!(payloads(&again.node("b").unwrap()).await, ["one", "two"], "the edge went on where it stood");
+    again.close().await.unwrap();
 }

@@ -13,7 +13,14 @@ fn apply(state: &State, node: &str) -> Said {
     let instances = BTreeMap::from([("l".to_owned(), InstanceSpec::of("log"))]);
     spec.nodes.insert(node.to_owned(), NodeSpec { path: None, instances });
     let nodes = BTreeMap::from([(node.to_owned(), format!("c/{node}"))]);
-    Said::Apply { branch: MAIN.to_owned(), spec, nodes, regenerate: BTreeMap::new(), base: state.next }
+    Said::Apply {
+        branch: MAIN.to_owned(),
+        spec,
+        nodes,
+        regenerate: BTreeMap::new(),
+        generations: BTreeMap::new(),
+        base: state.next,
+    }
 }
 
 #[tokio::test]

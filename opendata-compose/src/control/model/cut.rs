@@ -62,7 +62,14 @@ impl World {
         };
         let nodes = ["u", "v"].map(|name| (name.to_owned(), name.to_owned())).into();
         let control = say(&State::default(), Said::Create).unwrap();
-        let said = Said::Apply { branch: MAIN.into(), spec, nodes, regenerate: BTreeMap::new(), base: control.next };
+        let said = Said::Apply {
+            branch: MAIN.into(),
+            spec,
+            nodes,
+            regenerate: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            base: control.next,
+        };
         let control = say(&control, said).unwrap();
         let coordinator = Coordinator::Idle;
         Self {

@@ -78,7 +78,14 @@ impl World {
         let member =
             CutMember { path: "old".into(), slate: String::new(), checkpoint: "cut-c".into(), position: Position(0) };
         for said in [
-            Said::Apply { branch: MAIN.into(), spec, nodes: place("old"), regenerate: BTreeMap::new(), base: 1 },
+            Said::Apply {
+                branch: MAIN.into(),
+                spec,
+                nodes: place("old"),
+                regenerate: BTreeMap::new(),
+                generations: BTreeMap::new(),
+                base: 1,
+            },
             Said::CutBegin {
                 cut: "c".into(),
                 branch: MAIN.into(),

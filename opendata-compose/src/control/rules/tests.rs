@@ -42,7 +42,14 @@ impl Story {
     fn apply_spec(&self, spec: &Composition) -> Said {
         let nodes = spec.nodes.keys().map(|node| (node.clone(), format!("c/{node}"))).collect();
         let (spec, base) = (spec.clone(), self.state.next);
-        Said::Apply { branch: MAIN.into(), spec, nodes, regenerate: BTreeMap::new(), base }
+        Said::Apply {
+            branch: MAIN.into(),
+            spec,
+            nodes,
+            regenerate: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            base,
+        }
     }
 
     fn begin(&mut self, cut: &str, branch: &str) -> Result<()> {

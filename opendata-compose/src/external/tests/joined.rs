@@ -173,3 +173,24 @@ async fn an_edge_is_paused_reset_changed_and_taken_out_without_touching_the_othe
     assert_eq!(main.edges().keys().collect::<Vec<_>>(), ["a-c"]);
     main.close().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_is_held_for_the_edges_that_read_it_and_let_go_of_when_they_are_taken_out() {
+    let store = Store::from_url("memory:").unwrap();
+    let spec = joined(&["a", "b"], &[("a", "b")]);
+    let one = describe(&store, "one").own(only(&["a"])).open_as(&spec).await.unwrap();
+    let two = describe(&store, "two").own(only(&["b"])).open().await.unwrap();
+    let token = write(&one, "a", "x").await;
+    two.wait_for(&token, "b", LONG).await.unwrap();
+    let held = async || {
+        one.0.hold_sources().await.unwrap();
+        let cursors = one.node("a").unwrap().view().get_reader::<Log>("l").unwrap().cursors().await.unwrap();
+        cursors.values().map(|cursor| cursor.position).collect::<Vec<_>>()
+    };
+    assert_eq!(held().await, [token.position.next()]);
+    one.apply(&one.plan(&composition(&["a", "b"])).await.unwrap().allow_loss()).await.unwrap();
+    assert_eq!(held().await, []);
+    for it in [one, two] {
+        it.close().await.unwrap();
+    }
+}
