@@ -5,6 +5,7 @@ mod context;
 mod fork;
 mod init;
 mod inspect;
+mod joined;
 mod lines;
 mod log;
 mod rules;
@@ -112,6 +113,23 @@ enum Command {
     #[command(subcommand)]
     Checkpoint(checkpoint::Checkpoint),
     Fork(fork::Fork),
+    Validate(joined::plan::Validate),
+    Plan(joined::plan::PlanIt),
+    Apply(joined::plan::Apply),
+    Status(joined::status::Status),
+    Lag(joined::status::Lag),
+    Explain(joined::edge::Explain),
+    Pause(joined::edge::Pause),
+    Resume(joined::edge::Resume),
+    Reset(joined::edge::Reset),
+    #[command(subcommand)]
+    Dlq(joined::letters::Dlq),
+    #[command(subcommand)]
+    Cut(joined::cut::Cut),
+    Restore(joined::branch::Restore),
+    Promote(joined::branch::Promote),
+    Export(joined::branch::Export),
+    Import(joined::branch::Import),
     Inspect(inspect::Inspect),
     Stats(stats::Stats),
 }
@@ -153,6 +171,21 @@ fn execute(global: Global, command: Command, format: Format) -> Result<(), Failu
             Command::Rules(rules) => rules.execute(&mut cx),
             Command::Checkpoint(checkpoint) => checkpoint.execute(&mut cx).await,
             Command::Fork(fork) => fork.execute(&mut cx).await,
+            Command::Validate(validate) => validate.execute(&mut cx).await,
+            Command::Plan(plan) => plan.execute(&mut cx).await,
+            Command::Apply(apply) => apply.execute(&mut cx).await,
+            Command::Status(status) => status.execute(&mut cx).await,
+            Command::Lag(lag) => lag.execute(&mut cx).await,
+            Command::Explain(explain) => explain.execute(&mut cx).await,
+            Command::Pause(pause) => pause.execute(&mut cx).await,
+            Command::Resume(resume) => resume.execute(&mut cx).await,
+            Command::Reset(reset) => reset.execute(&mut cx).await,
+            Command::Dlq(dlq) => dlq.execute(&mut cx).await,
+            Command::Cut(cut) => cut.execute(&mut cx).await,
+            Command::Restore(restore) => restore.execute(&mut cx).await,
+            Command::Promote(promote) => promote.execute(&mut cx).await,
+            Command::Export(export) => export.execute(&mut cx).await,
+            Command::Import(import) => import.execute(&mut cx).await,
             Command::Inspect(inspect) => inspect.execute(&mut cx).await,
             Command::Stats(stats) => stats.execute(&mut cx).await,
         }

@@ -15,11 +15,25 @@
 //!   default_tsdb: usage       # answers Prometheus's paths at the root, if there are several
 //! ```
 //!
-//! One node is what there can be now; several, and the edges between them, will stand beside it in the same file.
+//! Several nodes, or one with edges, are a *joined* composition: what shall be stands in the file, what is stands in the control log below
+//! `root`, and `opendata apply` takes the one to the other.
+//!
+//! ```yaml
+//! root: billing               # where the control log lies; slates lie below it as well
+//! nodes: {events: {instances: {orders: log}}, metrics: {instances: {sales: tsdb}, listen: 127.0.0.1:8081}}
+//! edges:
+//!   - id: sales
+//!     from: {node: events, instance: orders}
+//!     to: {node: metrics, instance: sales}
+//!     transform: [{to_metrics: {metrics: [..]}}]
+//! cuts: {every_s: 3600, keep: {last: 3, hourly: 24, daily: 7}}
+//! ```
+//!
 //! Unknown fields are errors that say where they stand and what was probably meant. A relative `file:` URL is
 //! relative to the folder of the file.
 
 mod instance;
+pub(crate) mod joined;
 mod located;
 mod open;
 mod store;
@@ -33,8 +47,12 @@ use opendata_core::{Error, Result};
 use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
+use opendata_compose::cut::CutSchedule;
+use opendata_compose::edge::EdgeSpec;
+
 use self::instance::{InstanceIn, SYSTEMS};
 pub(crate) use self::instance::{InstanceSpec, SystemConfig};
+use self::joined::Joined;
 pub(crate) use self::located::Source;
 pub(crate) use self::open::{Creation, OpenNode};
 pub(crate) use self::store::StoreSpec;
@@ -51,7 +69,11 @@ const VERSION: u32 = 1;
 struct Document {
     version: Spanned<u32>,
     store: Spanned<StoreSpec>,
+    root: Option<String>,
     nodes: Spanned<BTreeMap<String, Spanned<NodeSpec>>>,
+    #[serde(default)]
+    edges: Vec<Spanned<EdgeSpec>>,
+    cuts: Option<Spanned<CutSchedule>>,
     #[serde(default = "no_server")]
     server: Spanned<ServerSpec>,
 }
@@ -65,6 +87,7 @@ fn no_server() -> Spanned<ServerSpec> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct NodeSpec {
     path: Option<String>,
+    listen: Option<String>,
     #[serde(default)]
     settings: Settings,
     #[serde(default)]
@@ -90,6 +113,7 @@ pub(crate) struct Composition {
     folder: PathBuf,
     store: StoreSpec,
     nodes: BTreeMap<String, Node>,
+    joined: Option<Joined>,
     /// How `opendata run` listens.
     pub(crate) server: ServerSpec,
 }
@@ -99,6 +123,8 @@ pub(crate) struct Composition {
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) path: String,
+    /// Where `opendata run` serves this node of a joined composition.
+    pub(crate) listen: Option<String>,
     pub(crate) settings: Settings,
     pub(crate) instances: BTreeMap<String, InstanceSpec>,
 }
@@ -129,11 +155,10 @@ impl Composition {
             );
         }
         document.store.value.check().map_err(|why| source.wrong(&document.store.referenced, &why))?;
-        if document.nodes.value.len() != 1 {
-            let count = document.nodes.value.len();
-            let why = format!("a composition has one node in this version, and here are {count}");
-            return Err(source.wrong(&document.nodes.referenced, &why));
+        if document.nodes.value.is_empty() {
+            return Err(source.wrong(&document.nodes.referenced, "a composition has at least one node"));
         }
+        let joined = Joined::read(&source, &document)?;
         let nodes = document.nodes.value.into_iter().map(|(name, node)| {
             let node = node_of(&source, &name, node)?;
             Ok((name, node))
@@ -150,7 +175,7 @@ impl Composition {
             }
         }
         let (text, folder) = (text.to_owned(), folder.to_owned());
-        Ok(Self { text, folder, store: document.store.value, nodes, server })
+        Ok(Self { text, folder, store: document.store.value, nodes, joined, server })
     }
 
     /// The text of the file.
@@ -166,6 +191,9 @@ impl Composition {
                 .nodes
                 .get(name)
                 .ok_or_else(|| Error::not_found(format!("no such node, name={name}, nodes=[{}]", names()))),
+            None if self.nodes.len() > 1 => {
+                Err(Error::invalid(format!("which node? name one with --node, nodes=[{}]", names())))
+            }
             None => self.nodes.values().next().ok_or_else(|| Error::invalid("the composition has no node")),
         }
     }
@@ -177,7 +205,7 @@ fn node_of(source: &Source<'_>, name: &str, node: Spanned<NodeSpec>) -> Result<N
         let why = format!("a node's name is made of letters, digits, `-` and `_`, and here is `{name}`");
         return Err(source.wrong(at, &why));
     }
-    let NodeSpec { path, settings, instances } = node.value;
+    let NodeSpec { path, listen, settings, instances } = node.value;
     let instances = instances.into_iter().map(|(name, instance)| {
         let at = &instance.referenced;
         let spec = match instance.value {
@@ -189,7 +217,7 @@ fn node_of(source: &Source<'_>, name: &str, node: Spanned<NodeSpec>) -> Result<N
         Ok((name, spec))
     });
     let instances = instances.collect::<Result<_>>()?;
-    Ok(Node { name: name.to_owned(), path: path.unwrap_or_else(|| name.to_owned()), settings, instances })
+    Ok(Node { name: name.to_owned(), path: path.unwrap_or_else(|| name.to_owned()), listen, settings, instances })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod cli {
     mod files;
     mod harness;
     mod intake;
+    mod joined;
     mod prometheus;
     mod server;
     mod vector;

@@ -69,7 +69,7 @@ async fn list(cx: &mut Context) -> Result<(), Failure> {
         Some(server) => server.get("/v1/checkpoints").await?,
         None => {
             let node = cx.node()?;
-            let found = slate::checkpoints(&node.store, &node.node.path).await?;
+            let found = slate::checkpoints(&node.store, &node.path().await?).await?;
             CheckpointsOut { checkpoints: found.into_iter().map(Into::into).collect() }
         }
     };
@@ -97,7 +97,7 @@ async fn release(cx: &mut Context, name: String) -> Result<(), Failure> {
         Some(server) => server.delete(&["v1", "checkpoints", &name]).await?,
         None => {
             let node = cx.node()?;
-            slate::release_checkpoint(&node.store, &node.node.path, &name).await?;
+            slate::release_checkpoint(&node.store, &node.path().await?, &name).await?;
             ReleasedOut { released: name }
         }
     };

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::context::Context;
+use super::joined::branch::Branches;
 use crate::api::slate::{ForkIn, ForkOut};
 use crate::failure::Failure;
 
@@ -11,18 +12,23 @@ Examples:
   opendata fork what-if                               everything as it is now
   opendata fork what-if --at before-migration         as it was at a checkpoint; disturbs nobody
   opendata fork only-usage --instance usage           one instance, in a slate of its own
-  opendata --path what-if log append tenant-7 'try'   write to the fork only";
+  opendata --path what-if log append tenant-7 'try'   write to the fork only
+  opendata fork create trial --at nightly             a joined composition, as it was in a cut
+  opendata fork list
+  opendata fork discard trial";
 
 /// Copy the slate in milliseconds: the fork shares every file with its parent until either is written.
 ///
 /// The fork lies in the same store; use it with --path. Without --at this command is the slate's writer for a moment,
 /// which ends a running `opendata run`: use --server beside one.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(super) struct Fork {
+    #[command(subcommand)]
+    branches: Option<Branches>,
     /// The path of the new slate in the same store.
-    #[arg(value_name = "PATH")]
-    to: String,
+    #[arg(value_name = "PATH", required = true)]
+    to: Option<String>,
     /// Fork what was at this checkpoint; without it, what is now.
     #[arg(long, value_name = "CHECKPOINT")]
     at: Option<String>,
@@ -33,7 +39,10 @@ pub(super) struct Fork {
 
 impl Fork {
     pub(super) async fn execute(self, cx: &mut Context) -> Result<(), Failure> {
-        let wanted = ForkIn { path: self.to, at: self.at, instance: self.instance };
+        if let Some(branches) = self.branches {
+            return branches.execute(cx).await;
+        }
+        let wanted = ForkIn { path: self.to.unwrap_or_default(), at: self.at, instance: self.instance };
         let made: ForkOut = match cx.server()? {
             Some(server) => server.post("/v1/forks", &wanted).await?,
             None => fork(cx, wanted).await?,

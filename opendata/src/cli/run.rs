@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::context::Context;
+use super::joined;
 use crate::composition::Creation;
 use crate::failure::Failure;
 use crate::http::{self, Serve, prometheus};
@@ -22,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   opendata run
   opendata run --listen 127.0.0.1:0 --json             any free port; the first line says which
+  opendata run --own events,metrics --owner host-1     some nodes of a joined composition, and their edges
   opendata --server http://127.0.0.1:8080 log append tenant-7 'through the server'
   curl -s http://127.0.0.1:8080/v1/commit -d '{\"operations\": [
       {\"instance\": \"events\", \"append\": {\"stream\": \"tenant-7\", \"payload\": \"42 tokens\"}},
@@ -42,6 +44,15 @@ pub(super) struct Run {
     /// Address and port to listen at [default: the composition's, else 127.0.0.1:8080].
     #[arg(long, env = "OPENDATA_LISTEN", value_name = "ADDRESS")]
     listen: Option<String>,
+    /// Of a joined composition: the nodes this process owns; all by default.
+    #[arg(long, value_name = "NODES", value_delimiter = ',')]
+    own: Vec<String>,
+    /// Of a joined composition: another branch than main.
+    #[arg(long, value_name = "NAME")]
+    branch: Option<String>,
+    /// Of a joined composition: this process's name in the control log. One that comes back under its name takes its nodes back.
+    #[arg(long, env = "OPENDATA_OWNER", value_name = "NAME")]
+    owner: Option<String>,
 }
 
 impl Run {
@@ -50,6 +61,11 @@ impl Run {
             return Err(Error::invalid("run is the server: leave out --server").into());
         }
         let composition = cx.composition()?;
+        if composition.is_joined() {
+            let (own, branch, owner) = (self.own, self.branch, self.owner);
+            let wanted = joined::run::Wanted { own, branch, owner, query_timeout: QUERY_TIMEOUT };
+            return joined::run::run(cx, wanted, told_to_end()?).await;
+        }
         let listen = self.listen.or(composition.server.listen.clone()).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
         let node = cx.node()?;
         let settings = node.intake()?;
@@ -59,9 +75,7 @@ impl Run {
             Some(address) => Some(http::listen(address).await?),
             None => None,
         };
-        let failed = |error| Failure::Machine("signals cannot be received".to_owned(), error);
-        let (mut interrupt, mut terminate) =
-            (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?);
+        let stop = told_to_end()?;
         let composite = node.write(Creation::Create).await?;
         let (address, position) = (serve.address(), composite.view().position());
         let otlp_address = otlp_grpc.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -84,13 +98,20 @@ impl Run {
             started: times::now(),
             query_timeout: QUERY_TIMEOUT,
         };
-        let stop = async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        };
         let intake = Arc::new(Intake::new(&composite, composition.server.default_tsdb.clone(), settings));
         serve.run(composite, intake, otlp_grpc, node.node.settings.transaction_bytes, prometheus, stop).await
     }
+}
+
+/// Waits for SIGINT or SIGTERM.
+fn told_to_end() -> Result<impl Future<Output = ()>, Failure> {
+    let failed = |error| Failure::Machine("signals cannot be received".to_owned(), error);
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use opendata_compose::control::{ControlLog, MAIN};
 use opendata_compose::{InternalComposite, Log, Tsdb, Vector};
-use opendata_core::Result;
+use opendata_core::env::Env;
 use opendata_core::slate::{At, SlateReader};
 use opendata_core::store::Store;
+use opendata_core::{Error, Result};
 
 use super::{Composition, Node, SystemConfig};
 use crate::intake::IntakeSettings;
@@ -28,6 +30,8 @@ pub(crate) struct OpenNode {
     folder: PathBuf,
     /// Whether the path was given by hand. What lies there need not hold all instances of the composition, and is left as it is.
     elsewhere: bool,
+    /// Of a node of a joined composition: where its control log lies, which says where the slate is.
+    root: Option<String>,
 }
 
 impl Composition {
@@ -41,7 +45,8 @@ impl Composition {
             Some(url) => self.store.at(url).open(std::path::Path::new("."))?,
             None => self.store.open(&self.folder)?,
         };
-        Ok(OpenNode { store, node, folder: self.folder.clone(), elsewhere: path.is_some() })
+        let root = self.root().filter(|_| path.is_none()).map(str::to_owned);
+        Ok(OpenNode { store, node, folder: self.folder.clone(), elsewhere: path.is_some(), root })
     }
 }
 
@@ -52,9 +57,34 @@ impl OpenNode {
         specs.map(|(name, spec)| Ok((name.clone(), spec.intake.load(name, &self.folder)?))).collect()
     }
 
+    /// Where the slate lies: as the file says, or, in a joined composition, as its control log says.
+    pub(crate) async fn path(&self) -> Result<String> {
+        let Some(root) = &self.root else { return Ok(self.node.path.clone()) };
+        let control = ControlLog::open(&self.store, root, "opendata", &Env::system()).await?;
+        let state = control.state();
+        let path = state.branches.get(MAIN).and_then(|main| main.nodes.get(&self.node.name));
+        path.cloned().ok_or_else(|| {
+            Error::not_found(format!(
+                "the composition has no such node yet; make it as the file says with `opendata apply`, node={}",
+                self.node.name
+            ))
+        })
+    }
+
+    /// The checkpoint that a name means: one of the slate, or of a cut of the whole composition. Returns the slate's path with it.
+    async fn at(&self, at: At) -> Result<(String, At)> {
+        let (At::Checkpoint(name), Some(root)) = (&at, &self.root) else { return Ok((self.path().await?, at)) };
+        let control = ControlLog::open(&self.store, root, "opendata", &Env::system()).await?;
+        let member = control.state().committed_cut(name).ok().and_then(|cut| cut.members.get(&self.node.name).cloned());
+        match member {
+            Some(member) => Ok((member.path, At::Checkpoint(member.checkpoint))),
+            None => Ok((self.path().await?, at)),
+        }
+    }
+
     /// Opens the node as its writer and fences any other.
     pub(crate) async fn write(&self, creation: Creation) -> Result<InternalComposite> {
-        let builder = InternalComposite::builder(&self.store, &self.node.path).settings(self.node.settings.clone());
+        let builder = InternalComposite::builder(&self.store, &self.path().await?).settings(self.node.settings.clone());
         let mut builder = builder.register::<Log>().register::<Tsdb>().register::<Vector>();
         if !self.elsewhere {
             for (name, instance) in &self.node.instances {
@@ -73,7 +103,8 @@ impl OpenNode {
 
     /// Opens the node for reading. A writer is not disturbed.
     pub(crate) async fn read(&self, at: At) -> Result<SlateReader> {
-        let builder = InternalComposite::builder(&self.store, &self.node.path);
+        let (path, at) = self.at(at).await?;
+        let builder = InternalComposite::builder(&self.store, &path);
         builder.register::<Log>().register::<Tsdb>().register::<Vector>().read(at).await
     }
 }

@@ -40,7 +40,7 @@ impl Place {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_opendata"));
         command.args(args).current_dir(self.folder.path());
-        for name in ["FILE", "STORE", "NODE", "SERVER", "LOG", "LISTEN"] {
+        for name in ["FILE", "STORE", "NODE", "SERVER", "LOG", "LISTEN", "OWNER"] {
             command.env_remove(format!("OPENDATA_{name}"));
         }
         command
@@ -101,16 +101,28 @@ impl Place {
 
     /// Starts the server on a free port and waits until it serves.
     pub(super) fn serve(&self) -> Server {
-        let mut command = self.command(&["--json", "run", "--listen", "127.0.0.1:0"]);
+        let (child, said) = self.start(&["--json", "run", "--listen", "127.0.0.1:0"]);
+        Server { child: Some(child), url: said["listening"].as_str().unwrap().to_owned() }
+    }
+
+    /// Starts a process that owns nodes of a joined composition, one of which is served at `url`.
+    pub(super) fn own(&self, args: &[&str], url: &str) -> Server {
+        let (child, _) = self.start(&[&["--json", "run"], args].concat());
+        Server { child: Some(child), url: url.to_owned() }
+    }
+
+    /// Starts the program and waits until it says its first line.
+    fn start(&self, args: &[&str]) -> (Child, Value) {
+        let mut command = self.command(args);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
             let mut err = String::new();
             child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-            panic!("the server does not serve: {err}")
+            panic!("the program does not run: {err}")
         });
-        Server { child: Some(child), url: said["listening"].as_str().unwrap().to_owned() }
+        (child, said)
     }
 }
 

@@ -1,0 +1,114 @@
+//! `opendata dlq list | replay | drop`: records that did not fit an edge, with the reason.
+
+use clap::{Args, Subcommand};
+use opendata_compose::InternalComposite;
+use opendata_compose::edge::{EdgeSpec, Letter, LetterKind, drop_letters, replay_letters};
+use opendata_core::Error;
+use serde_json::{Value, json};
+
+use super::super::context::Context;
+use super::edge::Which;
+use crate::failure::Failure;
+use crate::output::{Align, Table};
+use crate::times;
+
+const EXAMPLES: &str = "\
+Examples:
+  opendata dlq list sales
+  opendata dlq replay sales              after the edge was changed
+  opendata dlq drop sales --letter 17.1.0";
+
+/// Dead letters: records that an edge could not use, kept with the reason in the transaction that passed over them.
+///
+/// `replay` and `drop` are the writer of the sink's slate for a moment; whoever runs the node opens it again.
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) enum Dlq {
+    /// Show them, oldest first.
+    List {
+        #[command(flatten)]
+        which: Which,
+        /// At most so many.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Pass their records through the edge again, as it is now. Those that fit are applied and removed.
+    Replay(Chosen),
+    /// Forget them.
+    Drop(Chosen),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Chosen {
+    #[command(flatten)]
+    which: Which,
+    /// Only this letter, as `list` names it.
+    #[arg(long, value_name = "ID")]
+    letter: Option<String>,
+}
+
+impl Dlq {
+    pub(in crate::cli) async fn execute(self, cx: &mut Context) -> Result<(), Failure> {
+        match self {
+            Self::List { which, limit } => list(cx, &which, limit).await,
+            Self::Replay(chosen) => act(cx, &chosen, "replayed").await,
+            Self::Drop(chosen) => act(cx, &chosen, "dropped").await,
+        }
+    }
+}
+
+async fn find(cx: &Context, which: &Which) -> Result<(opendata_compose::ExternalComposite, EdgeSpec), Failure> {
+    let composite = super::look(cx, which.branch.as_deref()).await?;
+    let edge = composite.spec()?.edge(&which.edge).cloned();
+    let edge = edge.ok_or_else(|| Error::not_found(format!("no such edge, edge={}", which.edge)))?;
+    Ok((composite, edge))
+}
+
+async fn list(cx: &mut Context, which: &Which, limit: usize) -> Result<(), Failure> {
+    let (composite, edge) = find(cx, which).await?;
+    let view = composite.reader(edge.runs_on()).await?.view();
+    let letters = Letter::list(&view, edge.state_instance(), &edge.id, None, limit).await?;
+    let said: Vec<Value> = letters
+        .iter()
+        .map(|letter| {
+            json!({
+                "letter": letter.id(), "position": letter.position, "reason": letter.reason,
+                "kind": if letter.kind == LetterKind::Refused { "refused" } else { "late" },
+                "stream": String::from_utf8_lossy(&letter.stream), "ingest_time": letter.ingest_time,
+                "payload": String::from_utf8_lossy(&letter.payload),
+            })
+        })
+        .collect();
+    cx.out.say_table(&json!({"edge": edge.id, "letters": said}), || {
+        let mut table = Table::new([
+            ("letter", Align::Left),
+            ("taken in", Align::Left),
+            ("reason", Align::Left),
+            ("payload", Align::Left),
+        ]);
+        for letter in &letters {
+            let payload: String = String::from_utf8_lossy(&letter.payload).chars().take(60).collect();
+            table.row([letter.id(), times::show(letter.ingest_time), letter.reason.clone(), payload]);
+        }
+        table
+    })
+}
+
+async fn act(cx: &mut Context, chosen: &Chosen, what: &'static str) -> Result<(), Failure> {
+    let (composite, edge) = find(cx, &chosen.which).await?;
+    let state = composite.state();
+    let path = state.branch(composite.branch())?.nodes.get(edge.runs_on()).cloned().unwrap_or_default();
+    let builder = InternalComposite::builder(&super::store(cx)?, &path).must_exist();
+    let builder = builder.register::<opendata_compose::Log>().register::<opendata_compose::Tsdb>();
+    let sink = builder.register::<opendata_compose::Vector>().open().await?;
+    let choose = |letter: &Letter| chosen.letter.as_ref().is_none_or(|wanted| letter.id() == *wanted);
+    let done = match what {
+        "replayed" => replay_letters(sink.slate(), &edge, None, choose).await,
+        _ => drop_letters(sink.slate(), &edge, choose).await,
+    };
+    let closed = sink.close().await;
+    let done = done?;
+    closed?;
+    let said = json!({"edge": edge.id, "removed": done.removed, "kept": done.kept});
+    cx.out.say(&said, || format!("{what} {} letters, {} stay", done.removed, done.kept))
+}

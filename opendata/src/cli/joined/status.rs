@@ -1,0 +1,187 @@
+//! `opendata status | lag`: where every edge stands, as the slates and the control log say.
+
+use std::time::Duration;
+
+use clap::Args;
+use opendata_compose::edge::Cursor;
+use opendata_compose::{ExternalComposite, Log};
+use opendata_core::{ErrorKind, Result};
+use serde::Serialize;
+use serde_json::json;
+
+use super::super::context::Context;
+use crate::failure::Failure;
+use crate::output::{Align, Table};
+use crate::times;
+
+/// Show nodes and edges: who owns them, how far they are, and what waits.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  opendata status\n  opendata status --watch\n  opendata status --branch trial --json"
+)]
+pub(in crate::cli) struct Status {
+    /// Show it again every so often.
+    #[arg(long, value_name = "EVERY", num_args = 0..=1, require_equals = true, default_missing_value = "2s")]
+    watch: Option<String>,
+    /// Another branch than main.
+    #[arg(long, value_name = "NAME")]
+    branch: Option<String>,
+}
+
+/// Show how far each edge is behind its source, in records and in time.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  opendata lag\n  opendata lag --json")]
+pub(in crate::cli) struct Lag {
+    /// Another branch than main.
+    #[arg(long, value_name = "NAME")]
+    branch: Option<String>,
+}
+
+/// Where an edge stands.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Row {
+    pub(super) edge: String,
+    from: String,
+    to: String,
+    state: &'static str,
+    generation: u64,
+    next: Option<u64>,
+    /// Records of its source behind its cursor; none if its cursor is not within its source.
+    lag_records: Option<u64>,
+    /// How long ago the oldest of them was taken in.
+    lag_ms: Option<i64>,
+    applied: u64,
+    filtered: u64,
+    letters: u64,
+}
+
+/// Reads where the edges of a branch stand.
+pub(super) async fn rows(composite: &ExternalComposite) -> Result<Vec<Row>> {
+    let state = composite.control().refresh().await?;
+    let branch = state.branch(composite.branch())?;
+    let mut rows = Vec::new();
+    for edge in &branch.spec.edges {
+        let said = branch.edges.get(&edge.id).cloned().unwrap_or_default();
+        let cursor = match composite.reader(edge.runs_on()).await {
+            Ok(reader) => Cursor::read(&reader.view(), edge.state_instance(), &edge.id).await?,
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let (lag_records, lag_ms) = match composite.reader(&edge.from.node).await {
+            Ok(source) => behind(&source.view().get_reader::<Log>(&edge.from.instance)?, cursor.as_ref()).await?,
+            Err(error) if error.kind() == ErrorKind::NotFound => (Some(0), None),
+            Err(error) => return Err(error),
+        };
+        let to = match (&edge.to.node, &edge.to.instance) {
+            (Some(node), Some(instance)) => format!("{node}/{instance}"),
+            _ => "outside".to_owned(),
+        };
+        rows.push(Row {
+            edge: edge.id.clone(),
+            from: format!("{}/{}", edge.from.node, edge.from.instance),
+            to,
+            state: match (said.paused, said.suspended) {
+                (true, _) => "paused",
+                (_, true) => "suspended",
+                _ => "running",
+            },
+            generation: said.generation,
+            next: cursor.as_ref().map(|cursor| cursor.next.0),
+            lag_records,
+            lag_ms,
+            applied: cursor.as_ref().map_or(0, |cursor| cursor.counts.applied),
+            filtered: cursor.as_ref().map_or(0, |cursor| cursor.counts.filtered),
+            letters: cursor.as_ref().map_or(0, |cursor| cursor.counts.waiting),
+        });
+    }
+    Ok(rows)
+}
+
+async fn behind(source: &opendata_compose::log::Reader, cursor: Option<&Cursor>) -> Result<(Option<u64>, Option<i64>)> {
+    let from = match cursor {
+        Some(cursor) => cursor.next,
+        None => source.trim_point().await?,
+    };
+    let records = match source.lag_all(from).await {
+        Ok(records) => records,
+        Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound) => return Ok((None, None)),
+        Err(error) => return Err(error),
+    };
+    let oldest = match records {
+        0 => None,
+        _ => source.scan_all(from..).await?.next().await?,
+    };
+    Ok((Some(records), oldest.map(|record| (times::now().0 - record.ingest_time.0).max(0))))
+}
+
+impl Status {
+    pub(in crate::cli) async fn execute(self, cx: &mut Context) -> Result<(), Failure> {
+        let every = self.watch.as_deref().map(times::parse_duration).transpose()?;
+        let composite = super::look(cx, self.branch.as_deref()).await?;
+        loop {
+            show(cx, &composite).await?;
+            let Some(every) = every else { return Ok(()) };
+            tokio::time::sleep(every.max(Duration::from_millis(100))).await;
+        }
+    }
+}
+
+async fn show(cx: &mut Context, composite: &ExternalComposite) -> Result<(), Failure> {
+    let rows = rows(composite).await?;
+    let state = composite.state();
+    let branch = state.branch(composite.branch())?;
+    let nodes: Vec<_> = branch
+        .nodes
+        .iter()
+        .map(|(node, path)| json!({"node": node, "path": path, "owner": branch.owners.get(node)}))
+        .collect();
+    let said = json!({"branch": composite.branch(), "nodes": nodes, "edges": rows});
+    if cx.out.is_json() {
+        return cx.out.say(&said, String::new);
+    }
+    for (node, path) in &branch.nodes {
+        let owner = branch.owners.get(node).map_or("nobody", String::as_str);
+        cx.out.line(&format!("node {node} at {path}, owner {owner}"))?;
+    }
+    cx.out.say_table(&said, || {
+        let mut table = Table::new([
+            ("edge", Align::Left),
+            ("from", Align::Left),
+            ("to", Align::Left),
+            ("state", Align::Left),
+            ("generation", Align::Right),
+            ("lag", Align::Right),
+            ("applied", Align::Right),
+            ("letters", Align::Right),
+        ]);
+        for row in &rows {
+            table.row([
+                row.edge.clone(),
+                row.from.clone(),
+                row.to.clone(),
+                row.state.to_owned(),
+                row.generation.to_string(),
+                row.lag_records.map_or_else(|| "out of range".to_owned(), |lag| lag.to_string()),
+                row.applied.to_string(),
+                row.letters.to_string(),
+            ]);
+        }
+        table
+    })
+}
+
+impl Lag {
+    pub(in crate::cli) async fn execute(self, cx: &mut Context) -> Result<(), Failure> {
+        let composite = super::look(cx, self.branch.as_deref()).await?;
+        let rows = rows(&composite).await?;
+        cx.out.say_table(&json!({"edges": rows}), || {
+            let mut table = Table::new([("edge", Align::Left), ("records", Align::Right), ("time", Align::Right)]);
+            for row in &rows {
+                let ms = row.lag_ms.map_or_else(|| "0s".to_owned(), |ms| format!("{:.1}s", ms as f64 / 1000.0));
+                let records = row.lag_records.map_or_else(|| "out of range".to_owned(), |lag| lag.to_string());
+                table.row([row.edge.clone(), records, ms]);
+            }
+            table
+        })
+    }
+}

@@ -1,0 +1,84 @@
+//! The part of a composition file that joins several slates: its root, its edges, its cuts.
+
+use opendata_compose::cut::CutSchedule;
+use opendata_compose::edge::EdgeSpec;
+use opendata_compose::{Composition as Joint, InstanceSpec, NodeSpec};
+use opendata_core::{Error, Result};
+
+use super::located::Source;
+use super::{Composition, Document, SystemConfig};
+
+/// Where the control log lies if the file does not say.
+const DEFAULT_ROOT: &str = "composition";
+
+/// What joins the nodes.
+#[derive(Clone, Debug)]
+pub(super) struct Joined {
+    root: String,
+    edges: Vec<EdgeSpec>,
+    cuts: Option<CutSchedule>,
+}
+
+impl Joined {
+    /// What a file says of it; none if it describes a single slate.
+    pub(super) fn read(source: &Source<'_>, document: &Document) -> Result<Option<Self>> {
+        let single = document.nodes.value.len() == 1 && document.edges.is_empty();
+        if single && document.root.is_none() && document.cuts.is_none() {
+            return Ok(None);
+        }
+        for edge in &document.edges {
+            let wrong = |error: Error| source.wrong(&edge.referenced, error.message());
+            edge.value.validate().map_err(wrong)?;
+        }
+        if let Some(cuts) = &document.cuts {
+            cuts.value.validate().map_err(|error| source.wrong(&cuts.referenced, error.message()))?;
+        }
+        Ok(Some(Self {
+            root: document.root.clone().unwrap_or_else(|| DEFAULT_ROOT.to_owned()),
+            edges: document.edges.iter().map(|edge| edge.value.clone()).collect(),
+            cuts: document.cuts.as_ref().map(|cuts| cuts.value.clone()),
+        }))
+    }
+}
+
+impl Composition {
+    /// Whether nodes are joined by a control log.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.joined.is_some()
+    }
+
+    /// Where the control log lies; none if the file describes a single slate.
+    pub(crate) fn root(&self) -> Option<&str> {
+        self.joined.as_ref().map(|joined| joined.root.as_str())
+    }
+
+    /// What the control log shall say.
+    pub(crate) fn joint(&self) -> Result<Joint> {
+        let joined = self.joined.as_ref().ok_or_else(|| {
+            Error::invalid(
+                "the composition file describes a single slate; a joined composition has several nodes, edges, or a root",
+            )
+        })?;
+        let nodes = self.nodes.iter().map(|(name, node)| {
+            let instances = node.instances.iter().map(|(instance, spec)| {
+                let config = serde_json::to_value(&spec.config).map_err(|error| {
+                    Error::invalid(format!("settings cannot be written, instance={instance}")).with_source(error)
+                })?;
+                Ok((instance.clone(), InstanceSpec { system: system(&spec.config).to_owned(), config }))
+            });
+            // A path that is the node's own name was not given: it lies below the root.
+            let path = Some(node.path.clone()).filter(|path| path != name);
+            Ok((name.clone(), NodeSpec { path, instances: instances.collect::<Result<_>>()? }))
+        });
+        Ok(Joint { nodes: nodes.collect::<Result<_>>()?, edges: joined.edges.clone(), cuts: joined.cuts.clone() })
+    }
+}
+
+fn system(config: &SystemConfig) -> &'static str {
+    use opendata_core::DataSystem;
+    match config {
+        SystemConfig::Log(_) => opendata_compose::Log::NAME,
+        SystemConfig::Tsdb(_) => opendata_compose::Tsdb::NAME,
+        SystemConfig::Vector(_) => opendata_compose::Vector::NAME,
+    }
+}

@@ -1,0 +1,179 @@
+//! A joined composition: orders in a log, sales in metrics in another slate, and the edge between them.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::harness::{Place, Server};
+
+/// A folder with the composition, and the address at which its events are served.
+struct Shop {
+    place: Place,
+    url: String,
+}
+
+impl Shop {
+    fn new() -> Self {
+        // A port that is free now; whoever else asks for one gets another.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let shop = Self { place: Place::empty(), url: format!("http://{address}") };
+        shop.write("payload.amount");
+        shop
+    }
+
+    /// The composition, with what the edge makes of an order.
+    fn write(&self, value: &str) {
+        let text = format!(
+            r#"version: 1
+store: {{url: "file:./data", local_durability: operating_system}}
+root: shop
+nodes:
+  events: {{instances: {{orders: log}}, listen: "{}"}}
+  metrics: {{instances: {{sales: tsdb}}}}
+edges:
+  - id: sales
+    from: {{node: events, instance: orders}}
+    to: {{node: metrics, instance: sales}}
+    transform:
+      - to_metrics:
+          metrics:
+            - {{name: sales_total, kind: add, value: "{value}", labels: {{shop: payload.shop}}}}
+"#,
+            self.url.trim_start_matches("http://")
+        );
+        std::fs::write(self.place.path().join("opendata.yaml"), text).unwrap();
+    }
+
+    fn own(&self, node: &str) -> Server {
+        let running = self.place.own(&["--own", node, "--owner", node], &self.url);
+        if node == "events" {
+            eventually("the events are served", || std::net::TcpStream::connect(&self.url[7..]).is_ok());
+        }
+        running
+    }
+
+    fn order(&self, events: &Server, amount: usize) {
+        let record = format!(r#"{{"shop": "s{}", "amount": {amount}}}"#, amount % 3);
+        let (status, answer) = events.request("POST", "/v1/log/orders/streams/all", "", record.as_bytes());
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// What was sold, in the metrics.
+    fn sold(&self, at: &[&str]) -> f64 {
+        let query = ["--node", "metrics", "tsdb", "query", "sum(sales_total)"];
+        let answers = self.place.json(&[&query[..], at].concat());
+        let value = &answers[0]["data"]["result"][0]["value"][1];
+        value.as_str().map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// What was ordered, in the log.
+    fn ordered(&self, at: &[&str]) -> f64 {
+        let payloads = self.place.payloads(&[&["--node", "events", "--all"][..], at].concat());
+        let amount = |payload: &String| serde_json::from_str::<Value>(payload).unwrap()["amount"].as_f64().unwrap();
+        payloads.iter().map(amount).sum()
+    }
+
+    fn lag(&self) -> u64 {
+        self.place.json(&["lag"])[0]["edges"][0]["lag_records"].as_u64().unwrap()
+    }
+}
+
+#[track_caller]
+fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_composition_is_validated_planned_applied_and_explained() {
+    let shop = Shop::new();
+    assert_eq!(shop.place.ok(&["validate"]), "the composition is valid: 2 nodes\nedge sales: exactly once\n");
+    assert!(shop.place.fails(4, &["status"]).contains("opendata apply"));
+    let planned = shop.place.ok(&["plan"]);
+    assert!(planned.contains("+ node events") && planned.contains("+ edge sales"), "{planned}");
+    assert_eq!(shop.place.json(&["plan"])[0]["applied"], false);
+    shop.place.ok(&["apply"]);
+    assert_eq!(shop.place.ok(&["apply"]), "nothing to change\n");
+    let explained = &shop.place.json(&["explain", "sales"])[0];
+    assert_eq!((&explained["guarantee"], &explained["runs_on"]), (&"exactly once".into(), &"metrics".into()));
+    shop.write("payload.amount * 2");
+    let planned = shop.place.ok(&["plan"]);
+    assert!(planned.contains("~ edge sales: a new generation"), "{planned}");
+    shop.write("payload.amount +");
+    let wrong = shop.place.fails(3, &["validate"]);
+    assert!(wrong.contains("opendata.yaml"), "{wrong}");
+    shop.write("payload.amount");
+    assert!(shop.place.fails(4, &["pause", "nonsense"]).contains("no such edge"));
+}
+
+#[test]
+fn no_order_is_lost_or_counted_twice_whoever_is_killed() {
+    let shop = Shop::new();
+    shop.place.ok(&["apply"]);
+    let (mut events, mut metrics) = (shop.own("events"), shop.own("metrics"));
+    let mut total = 0;
+    for round in 0..6 {
+        for amount in 1..=15 {
+            shop.order(&events, amount);
+            total += amount;
+        }
+        // In the middle of whatever it is doing.
+        std::thread::sleep(Duration::from_millis(37 * round));
+        if round % 2 == 0 {
+            metrics.kill();
+            metrics = shop.own("metrics");
+        } else {
+            events.kill();
+            events = shop.own("events");
+        }
+    }
+    eventually("the metrics catch up", || shop.lag() == 0);
+    assert_eq!(shop.sold(&[]), total as f64);
+    assert_eq!(shop.ordered(&[]), total as f64);
+    let status = &shop.place.json(&["status"])[0]["edges"][0];
+    assert_eq!((&status["applied"], &status["letters"]), (&90.into(), &0.into()));
+
+    // A record that is no order goes to the letters, and is counted once it fits.
+    let (code, _) = events.request("POST", "/v1/log/orders/streams/all", "", br#"{"shop": "s1", "sum": 1000}"#);
+    assert_eq!(code, 200);
+    eventually("the letter arrives", || shop.place.json(&["status"])[0]["edges"][0]["letters"] == 1);
+    let letters = shop.place.json(&["dlq", "list", "sales"]);
+    assert!(letters[0]["letters"][0]["payload"].as_str().unwrap().contains("1000"));
+    shop.place.ok(&["dlq", "drop", "sales"]);
+    eventually("the letter is gone", || shop.place.json(&["status"])[0]["edges"][0]["letters"] == 0);
+    assert_eq!(metrics.terminate(), 0);
+    assert_eq!(events.terminate(), 0);
+}
+
+#[test]
+fn a_cut_under_load_agrees_with_itself_and_main_is_put_back_to_it() {
+    let shop = Shop::new();
+    shop.place.ok(&["apply"]);
+    let (events, metrics) = (shop.own("events"), shop.own("metrics"));
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| (1..=60).for_each(|amount| shop.order(&events, amount)));
+        shop.place.ok(&["cut", "create", "under-load", "--aligned"]);
+        writing.join().unwrap();
+    });
+    let (ordered, sold) = (shop.ordered(&["--at", "under-load"]), shop.sold(&["--at", "under-load"]));
+    assert_eq!(ordered, sold, "an aligned cut reflects the same prefix everywhere");
+    eventually("the metrics catch up", || shop.lag() == 0);
+    assert_eq!(shop.sold(&[]), 1830.0);
+
+    shop.place.ok(&["restore", "under-load"]);
+    assert_eq!(shop.ordered(&[]), ordered);
+    eventually("the owners have the new main", || std::net::TcpStream::connect(&shop.url[7..]).is_ok());
+    eventually("an order is taken", || {
+        let (status, _) = events.request("POST", "/v1/log/orders/streams/all", "", br#"{"shop": "s0", "amount": 7}"#);
+        status == 200
+    });
+    eventually("it is sold", || shop.lag() == 0 && shop.sold(&[]) == ordered + 7.0);
+    let branches = shop.place.json(&["fork", "list"]);
+    assert!(branches[0]["branches"].to_string().contains("former-1"), "{branches:?}");
+    assert_eq!(metrics.terminate(), 0);
+    assert_eq!(events.terminate(), 0);
+}
