@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use opendata_core::slate::At;
-use opendata_core::{ErrorKind, Result};
+use opendata_core::{DataSystem, ErrorKind, Result};
 use opendata_log::Log;
 
 use super::Inner;
@@ -16,6 +16,11 @@ impl Inner {
         let Ok(branch) = self.branch_state() else { return Ok(()) };
         for (node, owned) in self.nodes.all() {
             let mut by_log: BTreeMap<&str, Vec<&EdgeSpec>> = BTreeMap::new();
+            // Logs that nobody reads any more are looked at as well.
+            let instances = branch.spec.nodes.get(&node).map(|spec| &spec.instances).into_iter().flatten();
+            for (instance, _) in instances.filter(|(_, spec)| spec.system == Log::NAME) {
+                by_log.entry(instance).or_default();
+            }
             for edge in branch.spec.edges_out_of(&node) {
                 by_log.entry(&edge.from.instance).or_default().push(edge);
             }
