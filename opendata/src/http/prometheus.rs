@@ -10,7 +10,7 @@
 //! | `GET /api/v1/status/{buildinfo,config,flags,runtimeinfo,tsdb,walreplay}`, `features` | |
 //! | `GET /api/v1/targets`, `targets/metadata`, `scrape_pools`, `rules`, `alerts`, `alertmanagers` | |
 //! | `POST`, `PUT /api/v1/admin/tsdb/{snapshot,delete_series,clean_tombstones}` | |
-//! | `POST /api/v1/write`, `/api/v1/read` | remote write 1.0 and 2.0 ([`write`]), remote read ([`read`]) |
+//! | `POST /api/v1/write`, `/api/v1/read` | remote write 1.0 and 2.0 ([`mod@write`]), remote read ([`read`]) |
 //! | `GET /federate` | |
 //! | `GET /-/healthy`, `/-/ready` | |
 //!
