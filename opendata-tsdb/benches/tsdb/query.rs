@@ -33,8 +33,10 @@ impl Stage {
     async fn set(plan: &Plan, name: &str, series: &[Labels], steps: usize) -> Self {
         let at = times(steps);
         let (slate, metrics) = open(&store(&plan.dir.join(name))).await;
+        // As many steps at once as a transaction holds.
+        let at_once = (200_000 / series.len().max(1)).clamp(1, 20);
         write(&slate, &metrics, |block, op| {
-            let block = block * 20..(block * 20 + 20).min(steps);
+            let block = (block * at_once).min(steps)..(block * at_once + at_once).min(steps);
             for (n, labels) in series.iter().enumerate().take(if block.is_empty() { 0 } else { series.len() }) {
                 let samples: Vec<_> = block.clone().map(|step| (at[step], counter(n, step))).collect();
                 op.samples(labels.clone(), &samples);
