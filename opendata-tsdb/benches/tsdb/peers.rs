@@ -45,12 +45,27 @@ pub(crate) fn install() -> Option<Installed> {
     Some(installed)
 }
 
+/// Where this machine gets Debian's packages from, as its own sources say.
+fn mirror() -> Option<String> {
+    let parts = std::fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|entry| entry.path());
+    let used = parts.filter(|path| path.extension().is_some_and(|end| end == "list" || end == "sources"));
+    let files = std::iter::once(PathBuf::from("/etc/apt/sources.list")).chain(used);
+    let lines: Vec<String> = files
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let said = lines.iter().filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"));
+    let mut urls = said.flat_map(|line| line.split_whitespace()).filter(|word| word.starts_with("http"));
+    urls.find(|url| url.trim_end_matches('/').ends_with("/debian")).map(str::to_owned)
+}
+
 /// Downloads the packages of a suite and unpacks them, without touching the machine's own packages.
 fn fetch(folder: &Path, suite: &str, root: &Path) -> bool {
     let state = folder.join(suite);
     let made =
         ["lists/partial", "cache/archives/partial"].iter().all(|dir| std::fs::create_dir_all(state.join(dir)).is_ok());
-    let source = format!("deb [signed-by={KEYS}] http://deb.debian.org/debian {suite} main\n");
+    let Some(mirror) = mirror() else { return false };
+    let source = format!("deb [signed-by={KEYS}] {mirror} {suite} main\n");
     if !made || std::fs::write(state.join("sources.list"), source).is_err() {
         return false;
     }

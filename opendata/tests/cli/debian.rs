@@ -59,7 +59,8 @@ fn fetch(state: &Path, suite: &str, root: &Path) -> Result<String, Box<dyn Error
     for folder in ["lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(state.join(folder))?;
     }
-    let source = format!("deb [signed-by={KEYS}] http://deb.debian.org/debian {suite} main\n");
+    let mirror = mirror().ok_or("this machine's package sources name no mirror of Debian")?;
+    let source = format!("deb [signed-by={KEYS}] {mirror} {suite} main\n");
     fs::write(state.join("sources.list"), source)?;
     let at = |name: &str, place: &str| format!("{name}={}", state.join(place).display());
     let options = [
@@ -144,4 +145,18 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Where this machine gets Debian's packages from, as its own sources say.
+fn mirror() -> Option<String> {
+    let parts = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|entry| entry.path());
+    let used = parts.filter(|path| path.extension().is_some_and(|end| end == "list" || end == "sources"));
+    let files = std::iter::once(PathBuf::from("/etc/apt/sources.list")).chain(used);
+    let lines: Vec<String> = files
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    let said = lines.iter().filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"));
+    let mut urls = said.flat_map(|line| line.split_whitespace()).filter(|word| word.starts_with("http"));
+    urls.find(|url| url.trim_end_matches('/').ends_with("/debian")).map(str::to_owned)
 }
