@@ -2,7 +2,7 @@
 //! kernel and beside what a user would pick instead, in the same run.
 //!
 //! ```text
-//! cargo xtask bench vector [-- --quick] [-- --set 256|50|debian|clustered] [-- --no-peers] [-- --churn] [-- --rows 100000] [-- --bits 4]
+//! cargo xtask bench vector [-- --quick] [-- --set 256|50|debian|clustered] [-- --no-peers | -- --only-peers] [-- --churn] [-- --rows 100000] [-- --bits 4]
 //! ```
 //!
 //! The first run installs Python packages into `target/bench-vector` (GloVe vectors, wordllama's token table, the peers) and
@@ -27,7 +27,7 @@ mod sets;
 
 use opendata_vector::{CodeBits, Effort, kernel};
 
-use ours::{Bed, Figures};
+use ours::{Bed, Figures, Space};
 use sets::Set;
 
 /// What was asked for.
@@ -35,6 +35,8 @@ pub(crate) struct Asked {
     pub(crate) quick: bool,
     pub(crate) sets: Vec<String>,
     pub(crate) peers: bool,
+    /// Ours at a few recalls and the peers, nothing else.
+    pub(crate) only_peers: bool,
     pub(crate) churn: bool,
     pub(crate) rows: Option<usize>,
     pub(crate) bits: CodeBits,
@@ -48,6 +50,7 @@ fn asked() -> Asked {
         quick: has("--quick"),
         sets: after("--set").map_or_else(|| vec!["256".to_owned(), "50".to_owned()], |set| vec![set]),
         peers: !has("--no-peers") && !has("--quick"),
+        only_peers: has("--only-peers"),
         churn: has("--churn"),
         rows: after("--rows").and_then(|rows| rows.parse().ok()),
         bits: if after("--bits").as_deref() == Some("4") { CodeBits::Four } else { CodeBits::Eight },
@@ -76,28 +79,33 @@ async fn run(set: &Set, asked: &Asked) {
         floor.per_second, floor.core_ms
     );
     let folder = tempfile::tempdir_in(sets::work()).unwrap();
+    let before = ours::anonymous_bytes();
     let bed = Bed::open(folder.path(), set, asked).await;
-    bed.ingest(set).await;
+    let indexed_per_second = bed.ingest(set).await;
     println!("{:?}", bed.reader().stats().await.unwrap().fields["v"]);
-    bed.print_disk(set, "before compaction").await;
+    if !asked.only_peers {
+        bed.print_disk(set, "before compaction").await;
+    }
     bed.slate.compact().await.unwrap();
-    bed.print_disk(set, "after compaction, index included").await;
+    let disk_bytes = bed.print_disk(set, "after compaction, index included").await;
     println!("warm: recall@10, queries/s on all cores, ms of processor a query, p50 and p99 of one client");
     bed.warm(set).await;
-    let mut ours = Vec::new();
-    for recall in [0.9, 0.95, 0.97, 0.99] {
-        ours.push(bed.measure(set, Effort::Recall(recall), None).await);
+    let mut found: Vec<Figures> = Vec::new();
+    for recall in [0.9, 0.95, 0.97, 0.99, 0.998] {
+        found.push(bed.measure(set, Effort::Recall(recall), None).await);
     }
-    let ours: Vec<Figures> = ours;
-    for thousandths in [500, 100, 10, 1] {
-        bed.measure(set, Effort::Normal, Some(thousandths)).await;
+    let memory_bytes = ours::anonymous_bytes().saturating_sub(before) as f64 / set.count() as f64;
+    if !asked.only_peers {
+        for thousandths in [500, 100, 10, 1] {
+            bed.measure(set, Effort::Normal, Some(thousandths)).await;
+        }
+        cold::run(folder.path(), set).await;
     }
-    cold::run(folder.path(), set).await;
     if asked.churn {
-        bed.churn(set).await;
+        bed.churn(set, &found[2], disk_bytes).await;
     }
     bed.slate.close().await.unwrap();
-    if asked.peers {
-        peers::run(set, &ours, &floor);
+    if asked.peers || asked.only_peers {
+        peers::run(set, &found, &Space { indexed_per_second, disk_bytes, memory_bytes }, &floor);
     }
 }

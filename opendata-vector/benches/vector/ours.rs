@@ -23,6 +23,13 @@ pub(crate) struct Figures {
     pub(crate) per_second: f64,
 }
 
+/// Beside a peer: vectors a second, and bytes a vector.
+pub(crate) struct Space {
+    pub(crate) indexed_per_second: f64,
+    pub(crate) disk_bytes: f64,
+    pub(crate) memory_bytes: f64,
+}
+
 impl Bed {
     pub(crate) async fn open(folder: &Path, set: &Set, asked: &Asked) -> Self {
         let store = Store::from_url(&format!("file:{}", folder.display())).unwrap();
@@ -46,7 +53,7 @@ impl Bed {
         self.slate.view().on(&self.docs).unwrap()
     }
 
-    pub(crate) async fn ingest(&self, set: &Set) {
+    pub(crate) async fn ingest(&self, set: &Set) -> f64 {
         let (started, processor) = (Instant::now(), processor());
         self.write(set, 0).await;
         let durable = started.elapsed();
@@ -59,6 +66,7 @@ impl Bed {
             rate(indexed),
             rate(processor)
         );
+        rate(indexed)
     }
 
     /// Writes all rows once. `shift` says which vector a document gets: another one each time.
@@ -89,7 +97,8 @@ impl Bed {
         }
     }
 
-    pub(crate) async fn print_disk(&self, set: &Set, when: &str) {
+    /// Returns the bytes a vector.
+    pub(crate) async fn print_disk(&self, set: &Set, when: &str) -> f64 {
         let raw = (set.rows.len() * 4) as f64;
         // Files that were merged away go with the next collection.
         let mut bytes = size(&self.folder);
@@ -102,6 +111,7 @@ impl Bed {
             bytes as f64 / raw,
             bytes as f64 / set.count() as f64
         );
+        bytes as f64 / set.count() as f64
     }
 
     fn query(&self, set: &Set, at: usize, effort: Effort, thousandths: Option<usize>) -> Query {
@@ -183,19 +193,34 @@ impl Bed {
         figures
     }
 
-    /// Overwrites every document twice, the second time with what it had at first.
-    pub(crate) async fn churn(&self, set: &Set) {
+    /// Overwrites every document twice, the second time with what it had at first. `fresh` is the recall and `bytes` the space
+    /// of the fresh build.
+    pub(crate) async fn churn(&self, set: &Set, fresh: &Figures, bytes: f64) {
         println!("churn: every document is overwritten twice");
         for shift in [set.count() / 3, 0] {
             self.write(set, shift).await;
             self.settle().await;
         }
         self.slate.compact().await.unwrap();
-        self.print_disk(set, "after churn and compaction").await;
-        println!("{:?}", self.reader().stats().await.unwrap().fields["v"]);
+        let churned = self.print_disk(set, "after churn and compaction").await;
+        let stats = self.reader().stats().await.unwrap();
+        println!("{} versions, {} dead ids; {:?}", stats.versions, stats.dead, stats.fields["v"]);
         self.warm(set).await;
-        self.measure(set, Effort::Normal, None).await;
+        let figures = self.measure(set, Effort::Recall(0.97), None).await;
+        println!(
+            "after churn: recall {:+.4}, queries/s {:.2}x, space {:.2}x of the fresh build",
+            figures.recall - fresh.recall,
+            figures.per_second / fresh.per_second,
+            churned / bytes
+        );
     }
+}
+
+/// Memory of this process that is not mapped from files.
+pub(crate) fn anonymous_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 /// Where the window of a query's filter begins.
