@@ -25,6 +25,9 @@ pub struct Config {
     /// Vectors that wait for the index before maintenance drains them. Until then they are scanned exactly.
     /// 16 to 1,000,000; 4,096 by default.
     pub tail_rows: u32,
+    /// Ids that wait for the index at most: where maintenance does not keep up, the commit that finds so many drains a piece of
+    /// them itself, and takes that much longer. Up to 16,000,000, and never less than `tail_rows`; 65,536 by default.
+    pub tail_limit_rows: u32,
     /// Vectors a cell is made for; it is split at twice and dissolved at a fifth of that. 8 to 10,000; 200 by default.
     pub cell_rows: u32,
     /// Bits a dimension of new codes.
@@ -42,6 +45,7 @@ impl Default for Config {
         Self {
             schema: Schema::default(),
             tail_rows: 4096,
+            tail_limit_rows: 65_536,
             cell_rows: 200,
             code_bits: CodeBits::default(),
             tail_bytes: 64 << 20,
@@ -89,6 +93,7 @@ impl Config {
     pub(crate) fn validate(&self) -> Result<()> {
         self.schema.validate()?;
         within("tail_rows", self.tail_rows.into(), 16, 1_000_000)?;
+        within("tail_limit_rows", self.tail_limit_rows.into(), 16, 16_000_000)?;
         within("cell_rows", self.cell_rows.into(), 8, 10_000)?;
         within("tail_bytes", self.tail_bytes, 0, 1 << 40)?;
         within("cache_bytes", self.cache_bytes, 0, 1 << 40)?;

@@ -100,6 +100,33 @@ impl IdSet {
         self.chunks.range(..chunk).map(|(_, ids)| ids.len()).sum()
     }
 
+    /// Whole chunks below `chunk`.
+    pub(crate) fn below(&self, chunk: u64) -> Self {
+        Self { chunks: self.chunks.range(..chunk).map(|(chunk, ids)| (*chunk, Arc::clone(ids))).collect() }
+    }
+
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = (u64, &Arc<Chunk>)> {
+        self.chunks.iter().map(|(chunk, ids)| (*chunk, ids))
+    }
+
+    /// Puts other ids in place of a chunk's.
+    pub(crate) fn replace_chunk(&mut self, chunk: u64, ids: Chunk) {
+        match ids.len() {
+            0 => _ = self.chunks.remove(&chunk),
+            _ => _ = self.chunks.insert(chunk, Arc::new(ids)),
+        }
+    }
+
+    /// How many ids are in chunks that are not in it as a whole.
+    pub(crate) fn len_of_parts(&self) -> u64 {
+        self.chunks.values().map(|ids| ids.len()).filter(|len| *len < CHUNK).sum()
+    }
+
+    /// Bytes that it takes in memory, about.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.chunks.values().map(|ids| ids.size_bytes() + 32).sum()
+    }
+
     pub(crate) fn chunk(&self, chunk: u64) -> Option<&Arc<Chunk>> {
         self.chunks.get(&chunk)
     }

@@ -7,6 +7,7 @@
 //! 0x12 DEAD     chunk u48                                  ids of documents that were replaced or deleted
 //! 0x13 SWEEP                                               how far dead ids were removed from attributes and terms
 //! 0x14 CALIBRATION vector field, terminated                how far searches must look
+//! 0x15 GONE     chunk u48                                  dead ids that no index has any more
 //! data segment 1: documents
 //! 0x20 ID       external id raw                            -> internal id, version
 //! 0x21 DOC      internal id u64                            the document without its vectors
@@ -42,6 +43,7 @@ const TABLE: Tag = Tag(0x11);
 const DEAD: Tag = Tag(0x12);
 const SWEEP: Tag = Tag(0x13);
 const CALIBRATION: Tag = Tag(0x14);
+const GONE: Tag = Tag(0x15);
 const ID: Tag = Tag(0x20);
 const DOC: Tag = Tag(0x21);
 const VEC: Tag = Tag(0x22);
@@ -63,6 +65,7 @@ pub(crate) enum Key {
     Counters,
     Table(String),
     Dead(u64),
+    Gone(u64),
     Sweep,
     Calibration(String),
     Id(Bytes),
@@ -86,6 +89,7 @@ impl Key {
             (SegmentId::CONTROL, TABLE) => Self::Table(text(key, &mut fields)?),
             (SegmentId::CONTROL, CALIBRATION) => Self::Calibration(text(key, &mut fields)?),
             (SegmentId::CONTROL, DEAD) => Self::Dead(chunk(&mut fields)?),
+            (SegmentId::CONTROL, GONE) => Self::Gone(chunk(&mut fields)?),
             (DOCUMENTS, ID) => return Ok(Self::Id(Bytes::copy_from_slice(fields.rest()))),
             (DOCUMENTS, DOC) => Self::Doc(fields.u64()?),
             (DOCUMENTS, VEC) => Self::Vec { field: text(key, &mut fields)?, id: fields.u64()? },
@@ -173,6 +177,14 @@ impl Keys {
         self.control(DEAD).range()
     }
 
+    pub(crate) fn gone(self, chunk: u64) -> Bytes {
+        self.control(GONE).chunk(chunk).build()
+    }
+
+    pub(crate) fn all_gone(self) -> KeyRange {
+        self.control(GONE).range()
+    }
+
     pub(crate) fn id(self, external: &[u8]) -> Bytes {
         self.document(ID).raw(external).build()
     }
@@ -183,6 +195,10 @@ impl Keys {
 
     pub(crate) fn doc(self, id: u64) -> Bytes {
         self.document(DOC).u64(id).build()
+    }
+
+    pub(crate) fn docs(self) -> KeyRange {
+        self.document(DOC).range()
     }
 
     pub(crate) fn vec(self, field: &str, id: u64) -> Bytes {
@@ -274,8 +290,12 @@ impl Keys {
     pub(crate) fn swept(self, from: Option<&[u8]>) -> KeyRange {
         let first = self.index(ATTR).build();
         let from = from.map_or(first, Bytes::copy_from_slice);
-        let end = self.index(Tag(SPARSE.0 + 1)).build();
-        KeyRange::between(from, end)
+        KeyRange::between(from, self.swept_end())
+    }
+
+    /// Behind everything that is swept.
+    pub(crate) fn swept_end(self) -> Bytes {
+        self.index(Tag(SPARSE.0 + 1)).build()
     }
 }
 

@@ -16,6 +16,7 @@ use opendata_core::{Error, Result};
 
 use crate::cell::calibration::Calibration;
 use crate::cell::table::Table;
+use crate::idset::chunk::Chunk;
 use crate::key::Keys;
 use crate::op::Op;
 use crate::record::Sweep;
@@ -27,6 +28,7 @@ mod calibrate;
 mod sweep;
 mod work;
 
+pub(crate) use sweep::Cycle;
 pub(crate) use work::{Content, Created};
 
 /// Bytes that one piece writes, about.
@@ -45,7 +47,9 @@ pub(crate) enum Upkeep {
     /// Stores how far searches of a field must look.
     Calibrate { field: String, calibration: Calibration },
     /// Removes dead ids from attributes and terms, as far as a key.
-    Sweep { expected: Sweep, next: Sweep, rows: Vec<(Bytes, Option<Bytes>)> },
+    Sweep { expected: Sweep, next: Sweep, rows: Vec<(Bytes, Option<Bytes>)>, begins: Option<Cycle> },
+    /// Forgets dead ids of some chunks that no index has any more. For each chunk all that are forgotten of it.
+    Forget { expected: Sweep, chunks: Vec<(u64, Chunk)> },
 }
 
 /// Changes to the cells of a field.
@@ -61,6 +65,8 @@ pub(crate) struct IndexJob {
     pub(crate) created: Vec<Created>,
     pub(crate) rewritten: Vec<(u32, Content)>,
     pub(crate) appended: Vec<(u32, Content)>,
+    /// Of a purge: how far cells are rid of what shall be forgotten.
+    pub(crate) purged: Option<(usize, u32)>,
 }
 
 impl Upkeep {
@@ -72,6 +78,7 @@ impl Upkeep {
                 created + others.map(|(_, content)| content.value.len() + 64).sum::<usize>() + job.removed.len() * 64
             }
             Self::Calibrate { .. } => 256,
+            Self::Forget { chunks, .. } => chunks.iter().map(|(_, ids)| ids.size_bytes() + 64).sum(),
             Self::Sweep { rows, .. } => {
                 rows.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len) + 32).sum()
             }
@@ -84,7 +91,7 @@ impl Upkeep {
             Self::Index(job) => tables.get(&job.field).map_or(0, |table| table.epoch) == job.epoch,
             // It was measured on records that may have changed since: it is a measure, not a promise.
             Self::Calibrate { .. } => true,
-            Self::Sweep { expected, .. } => expected == sweep,
+            Self::Sweep { expected, .. } | Self::Forget { expected, .. } => expected == sweep,
         };
         if is_current { Ok(()) } else { Err(Error::conflict("the index has changed since this was planned")) }
     }
@@ -102,6 +109,20 @@ pub(crate) async fn plan(view: InstanceView<Vector>) -> Result<Option<Op>> {
         }
     }
     Ok(sweep::plan(snapshot).await?.map(Op::upkeep))
+}
+
+/// A piece of draining for each field whose tail has reached its limit: what the writer does itself before it lets the tail grow.
+/// `is_current` says whether nobody has changed a field's table since the snapshot.
+pub(crate) async fn drain_full(snapshot: Snapshot<'_>, is_current: impl Fn(&str) -> bool) -> Result<Vec<IndexJob>> {
+    let config = &snapshot.state.config;
+    let limit = u64::from(config.tail_limit_rows.max(config.tail_rows));
+    let mut jobs = Vec::new();
+    for name in config.schema.vectors.keys() {
+        if snapshot.state.tail_rows(name) >= limit && is_current(name) {
+            jobs.push(build::Builder::new(snapshot, name).await?.drain().await?);
+        }
+    }
+    Ok(jobs)
 }
 
 /// What a field's index needs most, if anything.
@@ -130,7 +151,7 @@ fn need(state: &State, name: &str) -> Option<Need> {
     if !split.is_empty() {
         return Some(Need::Split(split));
     }
-    if state.counters.next_id.saturating_sub(table.drained_to) >= u64::from(state.config.tail_rows) {
+    if state.tail_rows(name) >= u64::from(state.config.tail_rows) {
         return Some(Need::Drain);
     }
     if table.cells.len() > 1
@@ -156,7 +177,7 @@ async fn plan_field(snapshot: Snapshot<'_>, name: &str) -> Result<Option<Upkeep>
         Need::Drain => builder.drain().await?,
         Need::Split(cells) => builder.split(cells).await?,
         Need::Dissolve(cell) => builder.dissolve(cell).await?,
-        Need::Purge => builder.purge().await?,
+        Need::Purge => builder.purge(0).await?.0,
         Need::Calibrate => {
             let (field, calibration) = builder.calibrate().await?;
             return Ok(Some(Upkeep::Calibrate { field, calibration }));

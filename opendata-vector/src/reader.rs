@@ -95,10 +95,13 @@ pub struct Stats {
     pub documents: u64,
     /// Versions of documents that were ever written.
     pub versions: u64,
-    /// Versions that were replaced or deleted.
+    /// Versions that were replaced or deleted and that indexes may still hold, or that are not forgotten yet.
     pub dead: u64,
     /// Bytes of decoded rows that are kept in memory.
     pub cached_bytes: u64,
+    /// How often a commit found a full tail and drained a piece of it itself, since the writer was opened: see
+    /// [`Config::tail_limit_rows`]. Only in the writer's process.
+    pub drained_by_commits: u64,
     /// By vector field.
     pub fields: std::collections::BTreeMap<String, FieldStats>,
 }
@@ -240,15 +243,16 @@ impl Reader {
                 vectors: state.counters.vectors.get(name).copied().unwrap_or(0),
                 cells: table.cells.len() as u64,
                 indexed: table.rows(),
-                tail: state.counters.next_id.saturating_sub(table.drained_to),
+                tail: state.tail_rows(name),
             };
             (name.clone(), stats)
         });
         Ok(Stats {
             documents: state.counters.live,
             versions: state.counters.next_id,
-            dead: state.dead.len(),
+            dead: state.dead.len_of_parts(),
             cached_bytes: state.cache.bytes(),
+            drained_by_commits: state.drained_by_commits,
             fields: fields.collect(),
         })
     }

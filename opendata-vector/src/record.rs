@@ -11,8 +11,8 @@
 //! COUNTERS  layout 1 | next internal id varint | live documents varint
 //!           vectors: count varint, for each field: name bytes | live vectors varint
 //!           texts: count varint, for each field: name bytes | live documents varint | their words varint
-//! SWEEP     layout 1 | dead ids at its beginning varint | pieces of all sweeps varint | where it goes on, a key, bytes; empty: it is done
-//! bitmap    layout 1 | Roaring bitmap of the low 16 bits of ids, portable format          (DEAD, ATTR, HAS)
+//! SWEEP     layout 1 | dead ids at its beginning varint | pieces of all sweeps varint | where it goes on, a key, bytes; empty: it is done, cells too, and what was dead is forgotten
+//! bitmap    layout 1 | Roaring bitmap of the low 16 bits of ids, portable format          (DEAD, GONE, ATTR, HAS)
 //! ```
 //!
 //! The types of values are those of `AttributeType` in its order, from 1.
@@ -262,14 +262,14 @@ impl Counters {
     }
 }
 
-/// How far the removal of dead ids from attributes and terms has come.
+/// How far the removal of dead ids has come: first from attributes and terms, then from cells, then from the set of dead ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sweep {
-    /// Dead ids of closed chunks when it began.
+    /// Dead ids of closed chunks when it began; once it is done, those that are left.
     pub(crate) dead: u64,
     /// Pieces of all sweeps so far.
     pub(crate) pieces: u64,
-    /// The key it goes on at; none: it is done.
+    /// The key it goes on at, behind all of them while cells are purged; none: it is done.
     pub(crate) next: Option<Bytes>,
 }
 

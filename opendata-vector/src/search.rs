@@ -368,8 +368,10 @@ async fn rank(
     reach: usize,
 ) -> Result<(Ranking, Vec<LegExplain>, bool)> {
     if query.legs.is_empty() {
-        let live = || IdSet::range(0..snapshot.state.counters.next_id).without(allowed.dead);
-        let all = allowed.set.map_or_else(live, IdSet::clone);
+        let all = match allowed.set {
+            Some(set) => set.clone(),
+            None => snapshot.everything().await?.without(allowed.dead),
+        };
         let ranking: Ranking = all.iter().take(reach).map(|id| (Scored { score: 0.0, id }, Vec::new())).collect();
         let is_whole = all.len() <= reach as u64;
         return Ok((ranking, Vec::new(), is_whole));

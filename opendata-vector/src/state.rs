@@ -22,6 +22,7 @@ use crate::filter::bitmap::Bitmaps;
 use crate::idset::IdSet;
 use crate::kernel;
 use crate::key::{Key, Keys};
+use crate::maintain::Cycle;
 use crate::record::{self, Counters, Stored, Sweep, vector};
 use crate::schema::VectorField;
 
@@ -38,9 +39,13 @@ pub struct State {
     pub(crate) counters: Counters,
     pub(crate) dead: IdSet,
     pub(crate) sweep: Sweep,
+    /// Dead ids that are on their way out, in the writer only: what a restart interrupts begins again.
+    pub(crate) cycle: Option<Arc<Cycle>>,
     pub(crate) tables: BTreeMap<String, Arc<Table>>,
     pub(crate) calibrations: BTreeMap<String, Arc<Calibration>>,
     pub(crate) tails: BTreeMap<String, Tail>,
+    /// How often a commit had to drain a full tail itself, since the writer was opened.
+    pub(crate) drained_by_commits: u64,
     pub(crate) cache: Arc<Cache>,
 }
 
@@ -91,12 +96,29 @@ impl State {
             calibrations.extend(calibration.map(|calibration| (field.clone(), calibration)));
             tables.insert(field, table);
         }
-        Ok(Self { config, counters, dead, sweep, tables, calibrations, tails: BTreeMap::new(), cache })
+        Ok(Self {
+            config,
+            counters,
+            dead,
+            sweep,
+            cycle: None,
+            tables,
+            calibrations,
+            tails: BTreeMap::new(),
+            drained_by_commits: 0,
+            cache,
+        })
     }
 
     /// The number under which a field of vectors is cached.
     pub(crate) fn field_number(&self, name: &str) -> u16 {
         self.config.schema.vectors.keys().position(|own| own == name).unwrap_or(usize::MAX) as u16
+    }
+
+    /// Ids that are in no cell yet, dead ones among them.
+    pub(crate) fn tail_rows(&self, field: &str) -> u64 {
+        let drained_to = self.tables.get(field).map_or(0, |table| table.drained_to);
+        self.counters.next_id.saturating_sub(drained_to)
     }
 
     pub(crate) fn table(&self, field: &str) -> Arc<Table> {
@@ -128,6 +150,29 @@ impl<'a> Snapshot<'a> {
     pub(crate) async fn matching(self, filter: &'a Filter) -> Result<IdSet> {
         filter.check(&self.state.config.schema)?;
         Ok(Bitmaps::new(self).evaluate(filter).await?.without(&self.state.dead))
+    }
+
+    /// Every id that was given out, but for those that are in no index any more.
+    pub(crate) async fn everything(self) -> Result<IdSet> {
+        let all = IdSet::range(0..self.state.counters.next_id);
+        // Before the first sweep has ended there are none.
+        if self.state.sweep.pieces == 0 {
+            return Ok(all);
+        }
+        let place = Place::Gone { swept: self.state.sweep.pieces };
+        if let Some(Item::Set(gone)) = self.state.cache.get(&place) {
+            return Ok(all.without(&gone));
+        }
+        let mut gone = IdSet::default();
+        let mut rows = self.view.scan(self.keys.all_gone(), Access::Bulk, Order::Ascending).await?;
+        while let Some(row) = rows.next().await? {
+            if let Key::Gone(chunk) = Key::decode(&row.key)? {
+                gone.add_bitmap(chunk, &record::decode_bitmap(&row.key, &row.value)?);
+            }
+        }
+        let all = all.without(&gone);
+        self.state.cache.put(place, Item::Set(Arc::new(gone)));
+        Ok(all)
     }
 
     /// A document that an index or an id row says is there.

@@ -82,7 +82,7 @@ impl DataSystem for Vector {
             }
             Key::Id(id) => format!("id {} -> {}", id.escape_ascii(), record::decode_id(key, value)?),
             Key::Doc(id) => format!("document {id} {:?}", Stored::decode(key, value)?),
-            Key::Dead(_) | Key::Attr { .. } | Key::Has { .. } => {
+            Key::Dead(_) | Key::Gone(_) | Key::Attr { .. } | Key::Has { .. } => {
                 format!("{decoded:?} ids={}", record::decode_bitmap(key, value)?.len())
             }
             Key::Cell { field, cell } => {

@@ -6,7 +6,7 @@
 //!
 //! What several transactions of a group add to one bitmap or posting list is gathered and written once, when the group ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,9 +20,9 @@ use roaring::RoaringBitmap;
 use crate::cell::calibration::Calibration;
 use crate::cell::table::{CellInfo, Table};
 use crate::cell::{Cell, Frame};
-use crate::idset;
+use crate::idset::{self, chunk::Chunk};
 use crate::key::Keys;
-use crate::maintain::{IndexJob, Upkeep};
+use crate::maintain::{self, Cycle, IndexJob, Upkeep};
 use crate::op::{Op, Receipt};
 use crate::postings;
 use crate::record::{self, Counters, Stored, Sweep, column};
@@ -44,9 +44,11 @@ pub struct Writer {
     counters: Counters,
     dead: idset::IdSet,
     sweep: Sweep,
+    cycle: Option<Arc<Cycle>>,
     tables: BTreeMap<String, Arc<Table>>,
     calibrations: BTreeMap<String, Arc<Calibration>>,
     tails: BTreeMap<String, Tail>,
+    drained_by_commits: u64,
     group: Group,
 }
 
@@ -58,6 +60,8 @@ struct Group {
     terms: BTreeMap<Bytes, Vec<Posting>>,
     sparse: BTreeMap<Bytes, Vec<Weight>>,
     blocks: BTreeMap<String, Block>,
+    /// Chunks of dead ids that have lost some.
+    forgotten: BTreeSet<u64>,
     /// Live documents that the published state does not have.
     recent: BTreeMap<u64, Stored>,
 }
@@ -79,6 +83,8 @@ struct Changes {
     unused: Vec<u64>,
     next_id: u64,
     receipt: Receipt,
+    /// Pieces of full tails that go into cells first.
+    drains: Vec<IndexJob>,
 }
 
 struct Write {
@@ -116,9 +122,11 @@ impl Writer {
             counters: state.counters.clone(),
             dead: state.dead.clone(),
             sweep: state.sweep.clone(),
+            cycle: None,
             tables: state.tables.clone(),
             calibrations: state.calibrations.clone(),
             tails,
+            drained_by_commits: 0,
             group: Group::default(),
             published: Arc::new(state),
         })
@@ -229,6 +237,37 @@ impl Writer {
         }
         table.drained_to = table.drained_to.max(job.drained_to);
         cx.put(keys.table(field), table.encode());
+        if let (Some(cycle), Some(purged)) = (&mut self.cycle, job.purged) {
+            Arc::make_mut(cycle).purged = purged;
+        }
+    }
+
+    /// From here on nothing but a row of its own says that these ids were given out.
+    fn forget(&mut self, chunks: Vec<(u64, Chunk)>, cx: &mut ApplyContext<'_>) {
+        let Some(mut cycle) = self.cycle.take().map(Arc::unwrap_or_clone) else { return };
+        for (chunk, gone) in chunks {
+            let doomed = cycle.doomed.chunk(chunk).cloned().unwrap_or_default();
+            cycle.doomed.replace_chunk(chunk, Chunk::default());
+            if matches!(gone, Chunk::All) {
+                // As small as nothing, and spares looking for rows of the chunk.
+                cx.delete(self.keys.gone(chunk));
+                cycle.left += gone.len();
+                self.dead.replace_chunk(chunk, gone);
+            } else {
+                cx.put(self.keys.gone(chunk), record::encode_bitmap(&gone.to_bitmap()));
+                let left = self.dead.chunk(chunk).map(|dead| dead.without(&doomed));
+                self.dead.replace_chunk(chunk, left.unwrap_or_default());
+            }
+            self.group.forgotten.insert(chunk);
+        }
+        self.sweep.pieces += 1;
+        if cycle.doomed.len() > 0 {
+            self.cycle = Some(Arc::new(cycle));
+        } else {
+            self.sweep.next = None;
+            self.sweep.dead = cycle.left;
+        }
+        cx.put(self.keys.sweep(), self.sweep.encode());
     }
 
     fn maintain(&mut self, upkeep: Upkeep, cx: &mut ApplyContext<'_>) {
@@ -238,7 +277,11 @@ impl Writer {
                 cx.put(self.keys.calibration(&field), calibration.encode());
                 self.calibrations.insert(field, Arc::new(calibration));
             }
-            Upkeep::Sweep { next, rows, .. } => {
+            Upkeep::Forget { chunks, .. } => self.forget(chunks, cx),
+            Upkeep::Sweep { next, rows, begins, .. } => {
+                if let Some(cycle) = begins {
+                    self.cycle = Some(Arc::new(cycle));
+                }
                 for (key, value) in rows {
                     match value {
                         Some(value) => cx.put(key, value),
@@ -271,7 +314,14 @@ impl SystemWriter for Writer {
                 false => draft.step(step).await?,
             }
         }
-        draft.finish().map(|changes| Plan(Checked::Documents(changes)))
+        let mut changes = draft.finish()?;
+        if !changes.writes.is_empty() {
+            let snapshot = Snapshot { view: cx.view(), keys: self.keys, state: &self.published };
+            let epoch = |tables: &BTreeMap<String, Arc<Table>>, name: &str| tables.get(name).map(|table| table.epoch);
+            let is_current = |name: &str| epoch(&self.tables, name) == epoch(&self.published.tables, name);
+            changes.drains = maintain::drain_full(snapshot, is_current).await?;
+        }
+        Ok(Plan(Checked::Documents(changes)))
     }
 
     fn apply(&mut self, plan: Plan, cx: &mut ApplyContext<'_>) -> Receipt {
@@ -281,6 +331,8 @@ impl SystemWriter for Writer {
                 Receipt::default()
             }
             Checked::Documents(changes) => {
+                self.drained_by_commits += changes.drains.len() as u64;
+                changes.drains.into_iter().for_each(|job| self.reindex(job, cx));
                 changes.kills.into_iter().for_each(|kill| self.kill(kill, cx));
                 changes.unused.into_iter().for_each(|id| self.mark_dead(id));
                 changes.writes.into_iter().for_each(|write| self.write(write, cx));
@@ -291,6 +343,15 @@ impl SystemWriter for Writer {
     }
 
     fn finish(&mut self, cx: &mut ApplyContext<'_>) {
+        for chunk in std::mem::take(&mut self.group.forgotten) {
+            // The whole of it, in place of what this group adds to it.
+            let key = self.keys.dead(chunk);
+            self.group.bitmaps.remove(&key);
+            match self.dead.chunk(chunk) {
+                Some(dead) => cx.put(key, record::encode_bitmap(&dead.to_bitmap())),
+                None => cx.delete(key),
+            }
+        }
         for (key, bitmap) in std::mem::take(&mut self.group.bitmaps) {
             cx.merge(key, record::encode_bitmap(&bitmap));
         }
@@ -323,9 +384,11 @@ impl SystemWriter for Writer {
             counters: self.counters.clone(),
             dead: self.dead.clone(),
             sweep: self.sweep.clone(),
+            cycle: self.cycle.clone(),
             tables: self.tables.clone(),
             calibrations: self.calibrations.clone(),
             tails: self.tails.clone(),
+            drained_by_commits: self.drained_by_commits,
             cache: Arc::clone(&self.published.cache),
         });
         Arc::clone(&self.published)

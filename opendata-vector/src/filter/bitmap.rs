@@ -54,7 +54,10 @@ impl<'a> Bitmaps<'a> {
                         break;
                     }
                 }
-                Ok(found.unwrap_or_else(|| self.everything()))
+                match found {
+                    Some(found) => Ok(found),
+                    None => self.snapshot.everything().await,
+                }
             }
             Filter::Or(all) => {
                 let mut found = IdSet::default();
@@ -63,7 +66,7 @@ impl<'a> Bitmaps<'a> {
                 }
                 Ok(found)
             }
-            Filter::Not(one) => Ok(self.everything().without(&self.evaluate(one).await?)),
+            Filter::Not(one) => Ok(self.snapshot.everything().await?.without(&self.evaluate(one).await?)),
             Filter::Compare { attribute, comparison, value } => {
                 self.compare(attribute, *comparison, &single(self.schema, attribute, value)?).await
             }
@@ -91,10 +94,6 @@ impl<'a> Bitmaps<'a> {
             }
             Filter::Exists { attribute } => self.exists(attribute).await,
         }
-    }
-
-    fn everything(self) -> IdSet {
-        IdSet::range(0..self.snapshot.state.counters.next_id)
     }
 
     async fn compare(self, attribute: &str, comparison: Comparison, value: &Scalar) -> Result<IdSet> {

@@ -71,6 +71,12 @@ impl Chunk {
         Self::list(bitmap.iter().map(|low| low as u16).collect())
     }
 
+    pub(crate) fn to_bitmap(&self) -> RoaringBitmap {
+        let mut bitmap: RoaringBitmap = self.iter().map(u32::from).collect();
+        bitmap.optimize();
+        bitmap
+    }
+
     pub(crate) fn words(&self) -> Box<Words> {
         match self {
             Self::List(lows) => {

@@ -67,6 +67,7 @@ proptest! {
         let cases = [
             (keys.table(&name), Key::Table(name.clone())),
             (keys.dead(chunk), Key::Dead(chunk)),
+            (keys.gone(chunk), Key::Gone(chunk)),
             (keys.id(name.as_bytes()), Key::Id(name.clone().into())),
             (keys.doc(id), Key::Doc(id)),
             (keys.vec(&name, id), Key::Vec { field: name.clone(), id }),

@@ -128,11 +128,14 @@ impl<'a> Builder<'a> {
         .await
     }
 
-    /// Removes dead ids from cells, as many as make a piece.
-    pub(super) async fn purge(self) -> Result<IndexJob> {
+    /// Removes dead ids from cells, from one on, as many as make a piece. Returns the cell it goes on at, if it is not done.
+    pub(super) async fn purge(self, from: u32) -> Result<(IndexJob, Option<u32>)> {
         let mut job = self.job();
         let mut bytes = 0;
-        for (number, info) in &self.table.cells {
+        for (number, info) in self.table.cells.range(from..) {
+            if bytes >= PIECE_BYTES {
+                return Ok((job, Some(*number)));
+            }
             let cell = self.snapshot.cell(self.name, *number, info.changed).await?;
             let dead = &self.snapshot.state.dead;
             if !cell.ids().any(|id| dead.contains(id)) {
@@ -143,11 +146,8 @@ impl<'a> Builder<'a> {
             let content = Content::new(kept);
             bytes += content.value.len();
             job.rewritten.push((*number, content));
-            if bytes >= PIECE_BYTES {
-                break;
-            }
         }
-        Ok(job)
+        Ok((job, None))
     }
 
     /// The live vectors of a cell.

@@ -6,24 +6,28 @@ use opendata_core::slate::{Access, Order};
 use opendata_core::{Error, Result};
 
 use super::Reader;
+use crate::idset::CHUNK;
 use crate::key::Key;
+use crate::record::{self, column};
 use crate::search::{Effort, Query, Scored, Top};
+use crate::sparse::Weight;
 use crate::state::{Snapshot, push_scored};
-use crate::{Select, kernel};
+use crate::{Select, kernel, postings, text};
 
 /// Neighbours that a sampled vector asks for.
 const NEIGHBOURS: usize = 10;
 
 impl Reader {
     /// Reads the whole index of every field of vectors and holds it against the vectors: each live one is in exactly one cell, or
-    /// still in the tail; no cell names a vector that is neither there nor dead; the table counts what is in the cells.
-    /// Returns how many vectors were checked.
+    /// still in the tail; no cell names a vector that is neither there nor dead; the table counts what is in the cells. Attributes,
+    /// words and sparse vectors name no document that is neither there nor dead. Returns how many vectors were checked.
     ///
     /// # Errors
     /// `Corrupt`, naming what does not hold, or what the store returned.
     pub async fn verify(&self) -> Result<u64> {
         let snapshot = self.snapshot().await?;
         let mut checked = 0;
+        verify_rows(snapshot).await?;
         for name in snapshot.state.config.schema.vectors.keys() {
             checked += verify_field(snapshot, name).await?;
         }
@@ -73,6 +77,53 @@ impl Reader {
         }
         Ok((wanted > 0).then(|| found as f64 / wanted as f64))
     }
+}
+
+/// What was forgotten to be dead must be in no index.
+async fn verify_rows(snapshot: Snapshot<'_>) -> Result<()> {
+    let mut known = snapshot.state.dead.clone();
+    let mut rows = snapshot.view.scan(snapshot.keys.docs(), Access::Bulk, Order::Ascending).await?;
+    let mut live = 0;
+    while let Some(row) = rows.next().await? {
+        let Key::Doc(id) = Key::decode(&row.key)? else { continue };
+        live += 1;
+        if !known.insert(id) {
+            return Err(Error::corrupt_at(&row.key, "a dead document was not deleted"));
+        }
+    }
+    if live != snapshot.state.counters.live {
+        let counted = snapshot.state.counters.live;
+        return Err(Error::corrupt(format!("documents are miscounted, documents={live}, counted={counted}")));
+    }
+    let mut rows = snapshot.view.scan(snapshot.keys.swept(None), Access::Bulk, Order::Ascending).await?;
+    while let Some(row) = rows.next().await? {
+        let (chunk, lows) = match Key::decode(&row.key)? {
+            Key::Attr { chunk, .. } | Key::Has { chunk, .. } => {
+                let ids = record::decode_bitmap(&row.key, &row.value)?;
+                (chunk, ids.iter().map(|low| low as u16).collect::<Vec<u16>>())
+            }
+            Key::Num { chunk, .. } => {
+                (chunk, column::decode(&row.key, &row.value)?.into_iter().map(|(_, low)| low).collect())
+            }
+            Key::Term { chunk, .. } => {
+                (chunk, text::decode(&row.key, &row.value)?.into_iter().map(|posting| posting.low).collect())
+            }
+            Key::Sparse { chunk, .. } => {
+                let weights = postings::decode::<Weight>(&row.key, &row.value)?;
+                (chunk, weights.into_iter().map(|weight| weight.low).collect())
+            }
+            _ => continue,
+        };
+        let first = chunk * CHUNK;
+        if let Some(low) = lows.iter().find(|low| !known.contains(first + u64::from(**low))) {
+            let id = first + u64::from(*low);
+            return Err(Error::corrupt_at(
+                &row.key,
+                format_args!("names a document that is neither there nor dead, id={id}"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 async fn verify_field(snapshot: Snapshot<'_>, name: &str) -> Result<u64> {

@@ -2,7 +2,7 @@
 //! nothing in it is ever stale.
 //!
 //! What is small and many (cells, vectors, documents, pieces of filters) goes through a sharded cache that keeps what is used
-//! again. What is large and few (the centroids of a field, an old tail) is kept apart, the newest of them.
+//! again. What is large and few (the centroids of a field, an old tail, ids that are gone) is kept apart, the newest of them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +14,7 @@ use quick_cache::sync::Cache as Sharded;
 use super::Routes;
 use super::tail::Block;
 use crate::cell::Cell;
+use crate::idset::IdSet;
 use crate::idset::chunk::Chunk;
 use crate::record::Stored;
 use crate::record::column::Column;
@@ -27,6 +28,13 @@ pub(crate) enum Place {
     Chunk { row: Bytes, next_id: u64, swept: u64 },
     Routes { field: u16, shape: u64 },
     Tail { field: u16, from: u64, to: u64 },
+    Gone { swept: u64 },
+}
+
+impl Place {
+    fn is_large(&self) -> bool {
+        matches!(self, Self::Routes { .. } | Self::Tail { .. } | Self::Gone { .. })
+    }
 }
 
 #[derive(Clone)]
@@ -39,6 +47,7 @@ pub(crate) enum Item {
     Column(Arc<Column>),
     Routes(Arc<Routes>),
     Tail(Arc<Block>),
+    Set(Arc<IdSet>),
 }
 
 impl Item {
@@ -51,6 +60,7 @@ impl Item {
             Self::Column(column) => column.size_bytes(),
             Self::Routes(routes) => routes.size_bytes(),
             Self::Tail(block) => block.size_bytes(),
+            Self::Set(ids) => ids.size_bytes(),
         }
     }
 }
@@ -83,7 +93,7 @@ impl Cache {
     }
 
     pub(crate) fn get(&self, place: &Place) -> Option<Item> {
-        if !matches!(place, Place::Routes { .. } | Place::Tail { .. }) {
+        if !place.is_large() {
             return self.small.get(place);
         }
         let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +105,7 @@ impl Cache {
     }
 
     pub(crate) fn put(&self, place: Place, item: Item) {
-        if !matches!(place, Place::Routes { .. } | Place::Tail { .. }) {
+        if !place.is_large() {
             return self.small.insert(place, item);
         }
         let mut large = self.large.lock().unwrap_or_else(PoisonError::into_inner);

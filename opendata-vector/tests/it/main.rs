@@ -9,3 +9,4 @@ mod index;
 mod legs;
 mod refusals;
 mod search;
+mod upkeep;

@@ -1,0 +1,112 @@
+//! Upkeep keeps what grows in bounds: the tail, and the ids of what was replaced.
+
+use opendata_vector::{AttributeType, Config, Document, Effort, Filter, Metric, Query, Reader, TextField, VectorField};
+
+use crate::bed::{Bed, Clustered, doc, ids};
+
+#[tokio::test]
+async fn the_tail_stays_bounded_when_nobody_maintains() {
+    let config = Config { tail_rows: 64, tail_limit_rows: 256, cell_rows: 32, ..Config::default() }
+        .vector("v", VectorField::new(8, Metric::L2))
+        .attribute("year", AttributeType::I64);
+    let mut bed = Bed::new(config).await;
+    let mut vectors = Clustered::new(4, 8);
+    for first in (0..2000).step_by(100) {
+        bed.commit(|op| (first..first + 100).for_each(|id| _ = op.upsert(doc(id, vectors.next())))).await.unwrap();
+        let tail = bed.reader().stats().await.unwrap().fields["v"].tail;
+        assert!(tail < 256 + 100, "the limit and one commit: {tail}");
+    }
+    let stats = bed.reader().stats().await.unwrap();
+    assert!(stats.drained_by_commits >= 4, "{stats:?}");
+    bed.reader().verify().await.unwrap();
+    let query = Query::nearest("v", vectors.next()).limit(20);
+    let exact = ids(&bed.reader(), &query.clone().effort(Effort::Exact)).await;
+    assert_eq!(ids(&bed.reader(), &query.clone().effort(Effort::Cells(10_000))).await, exact);
+    // A transaction that is refused drains nothing and leaves no trace.
+    let before = bed.reader().stats().await.unwrap();
+    bed.commit(|op| _ = op.upsert(Document::new("x").vector("v", [1.0]))).await.unwrap_err();
+    assert_eq!(bed.reader().stats().await.unwrap(), before);
+    bed.reopen().await;
+    assert_eq!(ids(&bed.reader(), &query.effort(Effort::Cells(10_000))).await, exact);
+}
+
+const DOCUMENTS: usize = 330;
+/// Some that stay, so that not all ids of a chunk die.
+const STAYING: usize = 30;
+
+/// A document that lives in every index.
+fn whole(id: usize, vector: Vec<f32>) -> Document {
+    let document = Document::new(format!("{id:06}")).vector("v", vector).attribute("kind", kind(id));
+    let document = document.attribute("year", (id % 110) as i64).text("body", "a red fox");
+    document.sparse("s", [(id as u32 % 3, 1.0)].into_iter().collect())
+}
+
+fn kind(id: usize) -> &'static str {
+    if id.is_multiple_of(2) { "even" } else { "odd" }
+}
+
+/// What is dead is looked for in every way there is.
+async fn holds(reader: &Reader) {
+    let count = DOCUMENTS as u64;
+    assert_eq!(reader.verify().await.unwrap(), count);
+    let odd = || Filter::eq("kind", "odd");
+    for (filter, expected) in [
+        (odd(), count / 2),
+        (odd().not(), count / 2),
+        (Filter::eq("kind", "neither").not(), count),
+        (Filter::ge("year", 55i64), count / 2),
+        (Filter::exists("year").not(), 0),
+    ] {
+        assert_eq!(reader.count(&filter).await.unwrap(), expected, "{filter}");
+    }
+    let third = [(1, 1.0)].into_iter().collect();
+    for (query, expected) in [
+        (Query::new(), DOCUMENTS),
+        (Query::words("body", "fox"), DOCUMENTS),
+        (Query::sparse("s", third), DOCUMENTS / 3),
+        (Query::nearest("v", [0.1, 0.2, 0.3, 0.4]).effort(Effort::Exact), DOCUMENTS),
+        (Query::nearest("v", [0.1, 0.2, 0.3, 0.4]).effort(Effort::Cells(10_000)), DOCUMENTS),
+        (Query::nearest("v", [0.1, 0.2, 0.3, 0.4]).filter(odd().not()), DOCUMENTS / 2),
+    ] {
+        assert_eq!(ids(reader, &query.clone().limit(5000)).await.len(), expected, "{query:?}");
+    }
+}
+
+/// More versions than a chunk of ids has: 65,536.
+#[tokio::test]
+async fn ids_of_what_was_replaced_are_forgotten_once_no_index_has_them() {
+    let config = Config { tail_rows: 512, cell_rows: 64, ..Config::default() }
+        .vector("v", VectorField::new(4, Metric::L2))
+        .vector("never", VectorField::new(2, Metric::L2))
+        .attribute("kind", AttributeType::String)
+        .attribute("year", AttributeType::I64)
+        .sparse("s")
+        .text("body", TextField::default());
+    let mut bed = Bed::new(config).await;
+    let mut vectors = Clustered::new(6, 4);
+    let all = 0..DOCUMENTS;
+    bed.commit(|op| all.clone().for_each(|id| _ = op.upsert(whole(id, vectors.next())))).await.unwrap();
+    bed.slate.maintain().await.unwrap();
+    for round in 0..225 {
+        let changing = STAYING..DOCUMENTS;
+        let short = |id: usize| Document::new(format!("{id:06}")).attribute("kind", kind(id));
+        bed.commit(|op| changing.clone().for_each(|id| _ = op.upsert(short(id)))).await.unwrap();
+        if round == 224 {
+            bed.commit(|op| changing.for_each(|id| _ = op.upsert(whole(id, vectors.next())))).await.unwrap();
+        }
+    }
+    let before = bed.reader();
+    bed.slate.maintain().await.unwrap();
+    let stats = bed.reader().stats().await.unwrap();
+    assert!(stats.versions > 1 << 16 && stats.documents == DOCUMENTS as u64, "{stats:?}");
+    assert!(stats.dead < stats.versions - (1 << 16), "only of the chunk that is open: {stats:?}");
+    assert!(before.stats().await.unwrap().dead > 1 << 16);
+    holds(&bed.reader()).await;
+    // A view of before that still looks at what was then dead.
+    assert_eq!(before.count(&Filter::eq("kind", "odd").not()).await.unwrap(), DOCUMENTS as u64 / 2);
+    holds(&bed.outside().await).await;
+    bed.reopen().await;
+    holds(&bed.reader()).await;
+    assert_eq!(bed.reader().stats().await.unwrap().dead, stats.dead);
+    assert_eq!(bed.slate.maintain().await.unwrap(), 0, "nothing is left to do");
+}
