@@ -239,5 +239,20 @@ impl fmt::Display for Short {
     }
 }
 
+/// A float to two digits, in the notation of [`Short`].
+pub(crate) struct Rounded(pub(crate) f64);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rounded = format!("{:.1e}", self.0);
+        let value: f64 = rounded.parse().unwrap_or(self.0);
+        match rounded.split_once('e').and_then(|(digits, exponent)| Some((digits, exponent.parse::<i32>().ok()?))) {
+            // Two digits are not enough to write it without an exponent.
+            Some((digits, exponent)) if exponent >= 2 => write!(f, "{}e+{exponent:02}", digits.trim_end_matches(".0")),
+            _ => Short(value).fmt(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

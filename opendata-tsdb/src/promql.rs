@@ -55,6 +55,7 @@ mod column;
 mod duration;
 mod engine;
 mod eval;
+mod explain;
 mod function;
 mod kernel;
 mod lex;
@@ -69,10 +70,11 @@ mod value;
 
 pub use budget::{Exceeded, Limit};
 pub use engine::{Engine, EngineConfig};
+pub use explain::{Explained, MatcherFacts, Narrowed, PlanNode, ReadFacts};
 pub(crate) use number::Kahan;
 pub use selectors::{parse_selector, selectors};
 pub use storage::{Found, SampleValue, Series, Storage};
-pub use value::{Annotations, Answer, Sample, Statistics, Value};
+pub use value::{Annotations, Answer, Sample, Statistics, StepStatistics, Value};
 
 /// The bits of the NaN that marks a series as ended (the value the reference writes).
 pub const STALE_NAN: f64 = f64::from_bits(0x7ff0_0000_0000_0002);

@@ -24,6 +24,7 @@ use crate::record::name::Sketch;
 mod beside;
 mod cache;
 mod found;
+mod narrow;
 mod rollups;
 mod samples;
 mod select;

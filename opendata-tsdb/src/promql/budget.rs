@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use opendata_core::{Error, ErrorKind, Result};
+use opendata_core::{Error, ErrorKind, Result, Timestamp};
 
 use super::EngineConfig;
+use super::column::Grid;
+use super::value::StepStatistics;
 
 /// A limit of [`EngineConfig`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,10 +83,13 @@ pub(crate) struct Budget {
     pub(crate) series: AtomicUsize,
     pub(crate) read: AtomicUsize,
     pub(crate) looked: AtomicUsize,
+    pub(crate) fresh: AtomicUsize,
     computed: AtomicUsize,
     pub(crate) held: AtomicUsize,
     /// The bytes of what was read and is not decoded.
     stored: AtomicUsize,
+    /// By step the samples looked at, and those of them that the step before had not, where they are counted.
+    pub(crate) steps: Option<(Grid, Vec<(AtomicUsize, AtomicUsize)>)>,
     limits: Limits,
     deadline: Option<Instant>,
     given_up: Arc<AtomicBool>,
@@ -109,8 +114,9 @@ impl Budget {
             time_ms: config.timeout_ms.unwrap_or(u64::MAX),
         };
         let zero = || AtomicUsize::new(0);
-        let (series, read, looked, computed, held, stored) = (zero(), zero(), zero(), zero(), zero(), zero());
-        Self { series, read, looked, computed, held, stored, limits, deadline, given_up }
+        let (series, read, looked, fresh) = (zero(), zero(), zero(), zero());
+        let (computed, held, stored) = (zero(), zero(), zero());
+        Self { series, read, looked, fresh, computed, held, stored, steps: None, limits, deadline, given_up }
     }
 
     /// Counts the samples of a series that was decoded.
@@ -130,8 +136,42 @@ impl Budget {
     }
 
     /// Counts samples as the reference counts them: those in each window of each step.
-    pub(crate) fn look(&self, samples: usize) {
+    ///
+    /// Of those, `fresh` were not in the window of the step before: together they are the samples that were needed.
+    pub(crate) fn look(&self, samples: usize, fresh: usize) {
         self.looked.fetch_add(samples, Ordering::Relaxed);
+        self.fresh.fetch_add(fresh, Ordering::Relaxed);
+    }
+
+    /// The same for the step that they were looked at for, if steps are counted: of a subquery's own steps, the first step of the query
+    /// that is not before it.
+    pub(crate) fn look_at(&self, time_ms: i64, samples: usize, fresh: usize) {
+        let Some((grid, steps)) = &self.steps else { return };
+        let behind = time_ms.saturating_sub(grid.start_ms).max(0);
+        let step = behind / grid.step_ms.max(1) + i64::from(behind % grid.step_ms.max(1) != 0);
+        let last = steps.len().saturating_sub(1);
+        let step = usize::try_from(step).unwrap_or(usize::MAX).min(last);
+        if let Some((looked, needed)) = steps.get(step) {
+            looked.fetch_add(samples, Ordering::Relaxed);
+            needed.fetch_add(fresh, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts the samples of each step, too.
+    pub(crate) fn count_steps(&mut self, grid: Grid) {
+        self.steps = Some((grid, (0..grid.count).map(|_| Default::default()).collect()));
+    }
+
+    /// The samples of each step, where they are counted.
+    pub(crate) fn by_step(&self) -> Vec<StepStatistics> {
+        let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed) as u64;
+        let Some((grid, steps)) = &self.steps else { return Vec::new() };
+        let of = |(step, (looked, needed)): (usize, &(AtomicUsize, AtomicUsize))| StepStatistics {
+            at: Timestamp(grid.time(step)),
+            samples_queried: count(looked),
+            samples_needed: count(needed),
+        };
+        steps.iter().enumerate().map(of).collect()
     }
 
     /// Counts values that are computed, and samples that are looked at to compute them.

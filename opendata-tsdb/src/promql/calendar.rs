@@ -3,6 +3,8 @@
 //! The conversion counts in eras of 400 years from 1 March, so that the leap day is the last of its year
 //! (Howard Hinnant, "chrono-compatible low-level date algorithms").
 
+use std::fmt;
+
 /// A moment as people say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Civil {
@@ -59,6 +61,21 @@ impl Civil {
     /// From 1.
     pub(crate) fn day_of_year(&self) -> i64 {
         (1..self.month).map(|month| Self { month, ..*self }.days_in_month()).sum::<i64>() + self.day
+    }
+}
+
+/// A time in milliseconds, shown as `2023-12-25T00:00:00.5Z`.
+pub(crate) struct Moment(pub(crate) i64);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, ms) = (self.0.div_euclid(1000), self.0.rem_euclid(1000));
+        let Civil { year, month, day, hour, minute, .. } = Civil::from_seconds(seconds);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}", seconds.rem_euclid(60))?;
+        if ms != 0 {
+            write!(f, ".{}", format!("{ms:03}").trim_end_matches('0'))?;
+        }
+        f.write_str("Z")
     }
 }
 

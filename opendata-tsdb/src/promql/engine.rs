@@ -47,6 +47,8 @@ pub struct EngineConfig {
     /// Whether the metric's name stays with a computed value until the end of the query, where functions such as `label_replace` can
     /// still see it: the reference's feature `promql-delayed-name-removal`. Off.
     pub delayed_name_removal: bool,
+    /// Whether [`Statistics`] says of each step how many samples it took. Off.
+    pub count_steps: bool,
 }
 
 impl Default for EngineConfig {
@@ -64,6 +66,7 @@ impl Default for EngineConfig {
             concurrent_reads: 8,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             delayed_name_removal: false,
+            count_steps: false,
         }
     }
 }
@@ -79,6 +82,10 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         Self { config }
+    }
+
+    pub(crate) fn config(&self) -> &EngineConfig {
+        &self.config
     }
 
     /// Whether a query parses and its types fit.
@@ -163,7 +170,10 @@ impl Engine {
         let deadline = self.config.timeout_ms.and_then(|ms| begun.checked_add(Duration::from_millis(ms)));
         // Dropped with this future: then the threads that evaluate stop soon.
         let waiting = Waiting::default();
-        let budget = Budget::new(&self.config, deadline, Arc::clone(&waiting.0));
+        let mut budget = Budget::new(&self.config, deadline, Arc::clone(&waiting.0));
+        if self.config.count_steps {
+            budget.count_steps(grid);
+        }
         let plan = plan(&parsed.expr, parsed.selectors, &grid, &self.config)?;
         let found = self.read(storage, &plan).await?;
         budget.check_time()?;
@@ -253,11 +263,14 @@ impl Work {
             series: count(&self.budget.series),
             samples_decoded: count(&self.budget.read),
             samples_queried: count(&self.budget.looked),
+            samples_needed: count(&self.budget.fresh),
+            steps: self.budget.by_step(),
             values_held: count(&self.budget.held),
             evaluation_time: begun.elapsed(),
             ..Statistics::default()
         };
-        let annotations = annotations.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut annotations = annotations.into_inner().unwrap_or_else(PoisonError::into_inner);
+        annotations.settle();
         Ok(Evaluated { raw, annotations, statistics })
     }
 }

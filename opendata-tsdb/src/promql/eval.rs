@@ -17,6 +17,7 @@ use super::budget::Budget;
 use super::column::{Cell, Column, Grid, Row};
 use super::duration::seconds;
 use super::kernel::{Extended, Looks, Notes, Samples, at, leading, points};
+use super::lex::Span;
 use super::storage::{Found, SampleValue, Series};
 use super::value::Annotations;
 use super::{EngineConfig, is_stale};
@@ -86,7 +87,7 @@ impl Eval<'_> {
             return self.rows_by_workers(expr, grid, series, sink);
         }
         match &expr.kind {
-            Kind::Instant(selector) => self.instant(selector, grid, Instant::Value, sink),
+            Kind::Instant(selector) => self.instant(selector, expr.span, grid, Instant::Value, sink),
             Kind::Negate(inner) => self.renamed(
                 inner,
                 grid,
@@ -167,15 +168,15 @@ impl Eval<'_> {
     }
 
     /// Pushes, for each series, the newest sample that is not older than the lookback, or its time.
-    fn instant(&self, selector: &Selector, grid: &Grid, what: Instant, sink: &mut Sink<'_>) -> Result<()> {
+    fn instant(&self, selector: &Selector, span: Span, grid: &Grid, what: Instant, sink: &mut Sink<'_>) -> Result<()> {
         if selector.bounds != Bounds::Samples {
-            return self.instant_between(selector, grid, what, sink);
+            return self.instant_between(selector, span, grid, what, sink);
         }
         let looks = self.looks(selector.shift, grid);
         self.each_series(selector, |series| {
             let mut column = Column::empty(grid.count);
             let histograms = if what == Instant::Value { series.histograms.as_slice() } else { &[] };
-            let mut next = 0;
+            let (mut next, mut shown, mut needed) = (0, None, 0);
             for step in 0..grid.count {
                 let at = looks.at(step);
                 next += leading(&series.timestamps, next, |time| time <= at);
@@ -186,34 +187,51 @@ impl Eval<'_> {
                 if at.saturating_sub(*time) >= self.config.lookback_ms || is_stale(*value) {
                     continue;
                 }
-                match histogram_at(histograms, newest) {
-                    Some(histogram) => column.set_histogram(step, Arc::clone(histogram)),
-                    None if what == Instant::Value => column.set(step, *value),
-                    None => column.set(step, seconds(*time)),
+                let fresh = usize::from(shown != Some(newest));
+                shown = Some(newest);
+                needed += fresh;
+                self.budget.look_at(grid.time(step), 1, fresh);
+                match (what, histogram_at(histograms, newest)) {
+                    (_, Some(histogram)) => column.set_histogram(step, Arc::clone(histogram)),
+                    (Instant::Value, None) => column.set(step, *value),
+                    (Instant::Time, None) => column.set(step, seconds(*time)),
+                    (Instant::Start, None) => {
+                        column.set(step, seconds(series.start_times.get(newest).copied().unwrap_or(0)));
+                    }
                 }
             }
-            self.budget.look(column.present.count());
-            self.emit(Row { drop_name: what == Instant::Time, ..Row::new(series.labels.clone(), column) }, sink)
+            self.budget.look(column.present.count(), needed);
+            self.emit(Row { drop_name: what != Instant::Value, ..Row::new(series.labels.clone(), column) }, sink)
         })
     }
 
-    /// The same for `anchored` and `smoothed`, which look at floats only, and at no stale markers.
-    fn instant_between(&self, selector: &Selector, grid: &Grid, what: Instant, sink: &mut Sink<'_>) -> Result<()> {
+    /// The same for `anchored` and `smoothed`, which pass over stale markers.
+    fn instant_between(
+        &self,
+        selector: &Selector,
+        span: Span,
+        grid: &Grid,
+        what: Instant,
+        sink: &mut Sink<'_>,
+    ) -> Result<()> {
         let looks = self.looks(selector.shift, grid);
         self.each_series(selector, |series| {
             let live = without_stale(series);
-            if !live.histograms.is_empty() {
-                return Ok(());
-            }
             let mut column = Column::empty(grid.count);
+            let mut notes = Notes::new();
             for step in 0..grid.count {
                 let at_ms = looks.at(step);
-                let value = at(selector.bounds, self.config.lookback_ms, &live.timestamps, &live.values, at_ms);
-                if let Some(value) = value {
-                    column.set(step, if what == Instant::Time { seconds(at_ms) } else { value });
+                let value = at(selector.bounds, self.config.lookback_ms, Samples::of(&live), at_ms, &mut notes);
+                match (what, value) {
+                    (_, None) => {}
+                    (Instant::Value, Some(value)) => column.set_cell(step, value),
+                    (Instant::Time, Some(_)) => column.set(step, seconds(at_ms)),
+                    (Instant::Start, Some(_)) => column.set(step, 0.0),
                 }
             }
-            self.emit(Row { drop_name: what == Instant::Time, ..Row::new(series.labels.clone(), column) }, sink)
+            self.report(notes, &series.labels, span);
+            self.budget.look(column.present.count(), column.present.count().min(live.timestamps.len()));
+            self.emit(Row { drop_name: what != Instant::Value, ..Row::new(series.labels.clone(), column) }, sink)
         })
     }
 
@@ -258,10 +276,9 @@ impl Eval<'_> {
             let after = until.saturating_sub(range_ms);
             let labels = if origin.drop_name { origin.labels.without_metadata() } else { origin.labels.clone() };
             if let Some(extended) = self.extended(expr) {
-                let (times, values) = points(extended, samples, after, until, &mut Notes::new());
-                if !times.is_empty() {
-                    all.push(Series::floats(labels, times, values));
-                }
+                let mut notes = Notes::new();
+                all.extend(points(extended, samples, labels, after, until, &mut notes));
+                self.report(notes, origin.labels, expr.span);
                 return Ok(());
             }
             let from = samples.times.partition_point(|time| *time <= after);
@@ -314,6 +331,8 @@ impl<'a> Origin<'a> {
 enum Instant {
     Value,
     Time,
+    /// Since when the sample counts.
+    Start,
 }
 
 fn negated(cell: Cell) -> Cell {
@@ -336,8 +355,8 @@ fn histogram_at(histograms: &[(u32, Arc<Histogram>)], place: usize) -> Option<&A
 
 /// The samples that are no stale markers.
 fn without_stale(series: &Series) -> Series {
-    let (mut times, mut values, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
-    for (time, value) in series.samples() {
+    let (mut times, mut values, mut histograms, mut starts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (at, (time, value)) in series.samples().enumerate() {
         match value {
             SampleValue::Float(value) if is_stale(value) => continue,
             SampleValue::Float(value) => values.push(value),
@@ -347,8 +366,9 @@ fn without_stale(series: &Series) -> Series {
             }
         }
         times.push(time);
+        starts.extend(series.start_times.get(at));
     }
-    Series::mixed(series.labels.clone(), times, values, histograms)
+    Series::mixed(series.labels.clone(), times, values, histograms).with_start_times(starts)
 }
 
 /// The values of a subquery's row as samples. What hints say of the sample before is not true of the step before, so they go.

@@ -29,6 +29,8 @@ pub(crate) enum Function {
     /// Labels of info series.
     Info,
     Timestamp,
+    /// Of a selector's samples the time since when they count.
+    StartTimestamp,
     LabelReplace,
     LabelJoin,
     Sort(Direction),
@@ -267,6 +269,7 @@ fn special(name: &str) -> Option<Signature> {
         "sort_by_label" => sort_by_label("sort_by_label", Direction::Ascending),
         "sort_by_label_desc" => sort_by_label("sort_by_label_desc", Direction::Descending),
         "time" => signature("time", Function::Time, &[]),
+        "start_timestamp" => signature("start_timestamp", Function::StartTimestamp, &[Vector]),
         "timestamp" => signature("timestamp", Function::Timestamp, &[Vector]),
         "vector" => signature("vector", Function::Vector, &[Scalar]),
         _ => return None,

@@ -25,7 +25,7 @@ mod rate;
 mod regression;
 
 pub(crate) use extended::{Extended, at, extended, points};
-pub(crate) use mixed::{Note, Notes, Step};
+pub(crate) use mixed::{Either, Note, Notes, Step};
 
 /// The samples of one window. Never empty.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Window<'a> {
     pub(crate) values: &'a [f64],
     /// Those that are histograms, by their place among all of the series.
     pub(crate) histograms: &'a [(u32, Arc<Histogram>)],
+    /// Since when each sample counts; empty where that is not known of any.
+    pub(crate) starts: &'a [i64],
     /// The left bound; not included.
     pub(crate) after_ms: i64,
     /// The right bound; included.
@@ -70,6 +72,8 @@ pub(crate) struct Samples<'a> {
     pub(crate) values: &'a [f64],
     /// Those that are histograms, by their place among all samples of the series.
     pub(crate) histograms: &'a [(u32, Arc<Histogram>)],
+    /// Since when each sample counts; empty where that is not known of any.
+    pub(crate) starts: &'a [i64],
     /// The place of the first sample.
     from: usize,
 }
@@ -77,7 +81,30 @@ pub(crate) struct Samples<'a> {
 impl<'a> Samples<'a> {
     /// All samples of a series without stale markers.
     pub(crate) fn of(series: &'a Series) -> Self {
-        Self { times: &series.timestamps, values: &series.values, histograms: &series.histograms, from: 0 }
+        Self {
+            times: &series.timestamps,
+            values: &series.values,
+            histograms: &series.histograms,
+            starts: &series.start_times,
+            from: 0,
+        }
+    }
+
+    /// The sample at a place.
+    pub(crate) fn sample(&self, at: usize) -> Option<(i64, Either<'a>)> {
+        let (time, value) = (*self.times.get(at)?, *self.values.get(at)?);
+        if self.histograms.is_empty() {
+            return Some((time, Either::Float(value)));
+        }
+        let place = self.from + at;
+        let found = self.histograms.binary_search_by_key(&place, |(place, _)| *place as usize).ok();
+        let histogram = found.and_then(|found| self.histograms.get(found));
+        Some((time, histogram.map_or(Either::Float(value), |(_, histogram)| Either::Histogram(histogram))))
+    }
+
+    /// Time and value of each sample.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (i64, Either<'a>)> + use<'a> {
+        mixed::each(self.times, self.values, self.histograms, self.from)
     }
 
     /// Those from one place to another.
@@ -88,6 +115,7 @@ impl<'a> Samples<'a> {
             times: self.times.get(from..to).unwrap_or_default(),
             values: self.values.get(from..to).unwrap_or_default(),
             histograms: self.histograms.get(first..last).unwrap_or_default(),
+            starts: self.starts.get(from..to).unwrap_or_default(),
             from: self.from + from,
         }
     }
@@ -96,7 +124,8 @@ impl<'a> Samples<'a> {
     pub(crate) fn to_series(self, labels: Labels) -> Series {
         let place = |place: u32| u32::try_from(place as usize - self.from).unwrap_or(u32::MAX);
         let histograms = self.histograms.iter().map(|(at, histogram)| (place(*at), Arc::clone(histogram))).collect();
-        Series::mixed(labels, self.times.to_vec(), self.values.to_vec(), histograms)
+        let series = Series::mixed(labels, self.times.to_vec(), self.values.to_vec(), histograms);
+        series.with_start_times(self.starts.to_vec())
     }
 }
 
@@ -126,17 +155,17 @@ pub(crate) fn slide(
     }
     match over {
         Over::Rate => {
-            let resets = rate::Resets::of(samples.values);
+            let resets = rate::Resets::of(samples);
             run.same(|w| rate::extrapolated(w, Some(&resets)).map(|x| x / seconds(range_ms)))
         }
         Over::Increase => {
-            let resets = rate::Resets::of(samples.values);
+            let resets = rate::Resets::of(samples);
             run.same(|w| rate::extrapolated(w, Some(&resets)))
         }
         Over::Delta => run.same(|w| rate::extrapolated(w, None)),
         Over::Irate => run.same(rate::last_rate),
         Over::Idelta => run.same(rate::last_delta),
-        Over::Resets => run.all(|w| Some(count_pairs(w, |a, b| b < a))),
+        Over::Resets => run.all(|w| Some(rate::resets(w))),
         Over::Changes => run.all(|w| Some(count_pairs(w, |a, b| a != b && !(a.is_nan() && b.is_nan())))),
         Over::Deriv => run.all(|w| {
             let first = *w.times.first()?;
@@ -251,25 +280,30 @@ impl Slide<'_> {
     }
 
     fn each_window(&self, mut f: impl FnMut(usize, Window<'_>) -> Result<()>) -> Result<()> {
-        let Samples { times, values, histograms: all, .. } = self.samples;
-        let (mut from, mut to, mut looked) = (0, 0, 0);
+        let Samples { times, values, histograms: all, starts, .. } = self.samples;
+        let (mut from, mut to, mut looked, mut needed) = (0, 0, 0, 0);
         for step in 0..self.looks.grid.count {
             let until_ms = self.looks.at(step);
             let after_ms = until_ms.saturating_sub(self.range_ms);
             from += leading(times, from, |time| time <= after_ms);
             to = to.max(from);
+            let known = to;
             to += leading(times, to, |time| time <= until_ms);
             let (Some(times), Some(values)) = (times.get(from..to), values.get(from..to)) else { break };
             if times.is_empty() {
                 continue;
             }
             looked += times.len();
+            let step_ms = self.looks.grid.time(step);
+            let fresh = if looked == times.len() { times.len() } else { to - known };
+            needed += fresh;
+            self.budget.look_at(step_ms, times.len(), fresh);
             let histograms = if all.is_empty() { all } else { self.samples.cut(from, to).histograms };
-            let window =
-                Window { from, times, values, histograms, after_ms, until_ms, step_ms: self.looks.grid.time(step) };
+            let starts = starts.get(from..to).unwrap_or_default();
+            let window = Window { from, times, values, histograms, starts, after_ms, until_ms, step_ms };
             f(step, window)?;
         }
-        self.budget.look(looked);
+        self.budget.look(looked, needed);
         Ok(())
     }
 }

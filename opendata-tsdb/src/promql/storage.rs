@@ -10,6 +10,8 @@ use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::matcher::Matcher;
 
+use super::explain::Narrowed;
+
 /// One series with the samples of a time range, as columns of equal length.
 ///
 /// Stale markers (the NaN of [`STALE_NAN`](crate::promql::STALE_NAN)) are handed over as they were stored; the engine
@@ -25,6 +27,9 @@ pub struct Series {
     pub values: Vec<f64>,
     /// The samples that are histograms, by their place in `timestamps`, ascending. Empty for nearly all series.
     pub histograms: Vec<(u32, Arc<Histogram>)>,
+    /// Since when each sample counts, as OpenTelemetry and OpenMetrics know it of counters: milliseconds, 0 where it is not known.
+    /// Empty where it is known of no sample.
+    pub start_times: Vec<i64>,
 }
 
 impl Series {
@@ -35,7 +40,19 @@ impl Series {
         let len = timestamps.len().min(values.len());
         timestamps.truncate(len);
         values.truncate(len);
-        Self { labels, timestamps, values, histograms: Vec::new() }
+        Self { labels, timestamps, values, ..Self::default() }
+    }
+
+    /// The same with the time since when each sample counts. There must be one a sample, or none at all; if there are fewer, the others
+    /// are not known.
+    #[must_use]
+    pub fn with_start_times(mut self, mut start_times: Vec<i64>) -> Self {
+        if start_times.iter().any(|start| *start != 0) {
+            debug_assert_eq!(start_times.len(), self.timestamps.len(), "columns of one length");
+            start_times.resize(self.timestamps.len(), 0);
+            self.start_times = start_times;
+        }
+        self
     }
 
     /// A series that holds histograms, each with the place of its sample, ascending. A place beyond the timestamps is left out.
@@ -180,6 +197,15 @@ pub trait Storage: Send + Sync {
     async fn find(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Found> {
         Ok(Found::from(self.select(matchers, start_ms, end_ms).await?))
     }
+
+    /// What makes the series of such a selection few, for [`Engine::explain`](crate::promql::Engine::explain). Nothing, if the storage
+    /// has no index to tell of.
+    ///
+    /// # Errors
+    /// Whatever reading fails with.
+    async fn narrowing(&self, _matchers: &[Matcher], _start_ms: i64, _end_ms: i64) -> Result<Vec<Narrowed>> {
+        Ok(Vec::new())
+    }
 }
 
 #[async_trait]
@@ -191,6 +217,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
     async fn find(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Found> {
         (**self).find(matchers, start_ms, end_ms).await
     }
+
+    async fn narrowing(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Narrowed>> {
+        (**self).narrowing(matchers, start_ms, end_ms).await
+    }
 }
 
 #[async_trait]
@@ -201,5 +231,9 @@ impl<S: Storage + ?Sized> Storage for &S {
 
     async fn find(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Found> {
         (**self).find(matchers, start_ms, end_ms).await
+    }
+
+    async fn narrowing(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Narrowed>> {
+        (**self).narrowing(matchers, start_ms, end_ms).await
     }
 }

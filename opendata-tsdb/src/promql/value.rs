@@ -1,13 +1,15 @@
 //! What a query answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use opendata_core::Timestamp;
 
+use super::calendar::Moment;
 use super::storage::Series;
-use crate::histogram::Histogram;
+use crate::histogram::{Histogram, Rounded, Short};
 use crate::labels::Labels;
 
 /// The answer to a query.
@@ -30,6 +32,12 @@ pub struct Statistics {
     pub samples_decoded: u64,
     /// Samples in each window of each step, added up, as the reference counts `totalQueryableSamples`.
     pub samples_queried: u64,
+    /// Of those, the samples that the step before had not looked at: each sample that was needed once, as the reference counts
+    /// `samplesRead`.
+    pub samples_needed: u64,
+    /// The samples of each step, where [`EngineConfig::count_steps`](super::EngineConfig::count_steps) asks for them. Those of a subquery's
+    /// own steps count for the first step that is not before them, so that the steps add up to the whole.
+    pub steps: Vec<StepStatistics>,
     /// Values that were kept in memory, over the whole query.
     pub values_held: u64,
     /// Rows of chunks that were read, from the store or from memory.
@@ -42,6 +50,17 @@ pub struct Statistics {
     pub evaluation_time: Duration,
     /// How long everything took.
     pub total_time: Duration,
+}
+
+/// What one step of a query took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepStatistics {
+    /// The step.
+    pub at: Timestamp,
+    /// Samples that it looked at.
+    pub samples_queried: u64,
+    /// Those of them that the step before had not looked at.
+    pub samples_needed: u64,
 }
 
 /// A result, of one of the language's four types.
@@ -101,6 +120,42 @@ impl Sample {
 pub struct Annotations {
     warnings: BTreeSet<String>,
     infos: BTreeSet<String>,
+    /// By what is said and the place of the query.
+    repaired: BTreeMap<(String, String), Repaired>,
+}
+
+/// What was repaired of classic histograms, whose counts must not fall from bucket to bucket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Repaired {
+    /// The bounds of the lowest and the highest bucket that was raised.
+    pub(crate) buckets: (f64, f64),
+    /// By how much at most.
+    pub(crate) most: f64,
+    /// At how many steps.
+    pub(crate) steps: u64,
+    /// The first and the last of them, in milliseconds.
+    pub(crate) times: (i64, i64),
+}
+
+impl Repaired {
+    fn join(&mut self, other: Self) {
+        self.buckets = (self.buckets.0.min(other.buckets.0), self.buckets.1.max(other.buckets.1));
+        self.most = self.most.max(other.most);
+        self.steps += other.steps;
+        self.times = (self.times.0.min(other.times.0), self.times.1.max(other.times.1));
+    }
+}
+
+impl fmt::Display for Repaired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { buckets: (low, high), most, steps, times: (first, last) } = *self;
+        let (low, high, most) = (Short(low), Short(high), Rounded(most));
+        let (first, last) = (Moment(first), Moment(last));
+        write!(
+            f,
+            "from buckets {low} to {high}, with a max diff of {most}, over {steps} samples from {first} to {last}"
+        )
+    }
 }
 
 impl Annotations {
@@ -120,5 +175,17 @@ impl Annotations {
 
     pub(crate) fn inform(&mut self, what: String) {
         self.infos.insert(what);
+    }
+
+    /// Notes a repair, together with others of which the same is to be said.
+    pub(crate) fn repair(&mut self, what: String, place: String, repaired: Repaired) {
+        self.repaired.entry((what, place)).and_modify(|known| known.join(repaired)).or_insert(repaired);
+    }
+
+    /// Says what was gathered.
+    pub(crate) fn settle(&mut self) {
+        for ((what, place), repaired) in std::mem::take(&mut self.repaired) {
+            self.infos.insert(format!("{what}, {repaired} ({place})"));
+        }
     }
 }

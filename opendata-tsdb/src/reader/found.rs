@@ -13,7 +13,7 @@ use crate::columns::Columns;
 use crate::labels::Labels;
 use crate::matcher::Matcher;
 use crate::promql::storage::{Buffer, Unpack};
-use crate::promql::{Found, Series, Storage};
+use crate::promql::{Found, Narrowed, Series, Storage};
 
 /// How many buckets of one query are read at a time.
 const BUCKETS_AT_ONCE: usize = 8;
@@ -105,6 +105,10 @@ impl Storage for Reader {
         let expired = self.expired_series(matchers, start_ms, end_ms).await?;
         let kept = self.find_kept(matchers, start_ms, end_ms).await?;
         if expired.is_empty() { Ok(kept) } else { behind(expired, &kept) }
+    }
+
+    async fn narrowing(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Narrowed>> {
+        self.narrowed(matchers, start_ms, end_ms).await
     }
 }
 

@@ -19,6 +19,8 @@ enum Stored {
 #[derive(Default)]
 pub(crate) struct Memory {
     series: BTreeMap<Labels, BTreeMap<i64, Stored>>,
+    /// Since when samples count.
+    starts: BTreeMap<Labels, BTreeMap<i64, i64>>,
 }
 
 impl Memory {
@@ -29,6 +31,11 @@ impl Memory {
             Item::Histogram(histogram) => Stored::Histogram(Arc::new(histogram.clone())),
         };
         self.series.entry(labels.clone()).or_default().insert(time_ms, stored);
+    }
+
+    /// Says since when a sample counts.
+    pub(crate) fn start(&mut self, labels: &Labels, time_ms: i64, start_ms: i64) {
+        self.starts.entry(labels.clone()).or_default().insert(time_ms, start_ms);
     }
 }
 
@@ -76,7 +83,10 @@ impl Storage for Memory {
                 }
                 before = Some(stored).filter(|stored| !matches!(stored, Stored::Float(value) if is_stale(*value)));
             }
-            Series::mixed(labels.clone(), times, values, histograms)
+            let starts = self.starts.get(labels);
+            let start = |time: &i64| starts.and_then(|starts| starts.get(time)).copied().unwrap_or(0);
+            let starts = times.iter().map(start).collect();
+            Series::mixed(labels.clone(), times, values, histograms).with_start_times(starts)
         });
         Ok(series.filter(|series| !series.timestamps.is_empty()).collect())
     }

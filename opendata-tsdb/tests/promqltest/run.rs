@@ -43,11 +43,16 @@ pub(crate) fn run(text: &str) -> Vec<Outcome> {
     for entry in parse(text) {
         match entry.command {
             Ok(Command::Clear) => memory = Memory::default(),
-            Ok(Command::Load { step_ms, series, classic_too }) => {
+            Ok(Command::Load { step_ms, series, starts, classic_too }) => {
                 let native = if classic_too { to_native(&series) } else { Vec::new() };
                 let time = |index: usize| i64::try_from(index).unwrap() * step_ms;
                 for (labels, items) in &series {
                     items.iter().enumerate().for_each(|(index, item)| memory.insert(labels, time(index), item));
+                }
+                for (labels, offsets) in &starts {
+                    for (index, offset) in offsets.iter().enumerate() {
+                        offset.iter().for_each(|offset| memory.start(labels, time(index), time(index) + offset));
+                    }
                 }
                 for (labels, items) in &native {
                     items.iter().for_each(|(index, item)| memory.insert(labels, time(*index), item));

@@ -7,9 +7,12 @@ use crate::series::{Item, items, labels, number, quoted};
 
 pub(crate) enum Command {
     Clear,
-    Load { step_ms: i64, series: Vec<(Labels, Vec<Item>)>, classic_too: bool },
+    Load { step_ms: i64, series: Vec<(Labels, Vec<Item>)>, starts: Vec<Starts>, classic_too: bool },
     Eval(Box<Eval>),
 }
+
+/// By how many milliseconds each sample of a series began before it (where that is said).
+pub(crate) type Starts = (Labels, Vec<Option<i64>>);
 
 /// A command, or why it is none, with its line and how that begins.
 pub(crate) struct Entry {
@@ -113,6 +116,24 @@ pub(crate) fn duration(text: &str) -> Result<i64, String> {
     Ok(sign * total)
 }
 
+/// `-1m`, `-1mx4` (five times), `-1m-30sx4` (each 30 s less), `_` and `_x4` (four unknown).
+fn start_offsets(text: &str) -> Result<Vec<Option<i64>>, String> {
+    let mut offsets = Vec::new();
+    for token in text.split_whitespace() {
+        let (head, more) = token.split_once('x').unwrap_or((token, "0"));
+        let more = more.parse::<usize>().map_err(|_| format!("not a number of times: {token}"))?;
+        if head == "_" {
+            offsets.extend(std::iter::repeat_n(None, more.max(1)));
+            continue;
+        }
+        let sign = head.char_indices().skip(1).find(|(_, c)| matches!(c, '+' | '-')).map(|(at, _)| at);
+        let (first, step) = sign.map_or((head, "0"), |at| head.split_at(at));
+        let (first, step) = (duration(first)?, duration(step.trim_start_matches('+'))?);
+        offsets.extend((0_i64..).take(more + 1).map(|n| Some(first + n * step)));
+    }
+    Ok(offsets)
+}
+
 pub(crate) fn parse(text: &str) -> Vec<Entry> {
     let lines: Vec<&str> =
         text.lines().map(str::trim).map(|line| if line.starts_with('#') { "" } else { line }).collect();
@@ -140,15 +161,22 @@ fn command(line: usize, first: &str, block: &[&str]) -> Result<Command, String> 
     }
     let classic = first.strip_prefix("load_with_nhcb ");
     if let Some(step) = classic.or_else(|| first.strip_prefix("load ")) {
-        let series: Result<Vec<_>, String> = block
-            .iter()
-            .map(|line| {
-                let (labels, values) = labels(line)?;
-                Ok((labels, items(values)?))
-            })
-            .collect();
+        let (mut series, mut starts) = (Vec::new(), Vec::<Starts>::new());
+        for line in block {
+            let (labels, values) = labels(line)?;
+            if let Some(offsets) = values.strip_prefix("@st") {
+                starts.push((labels, start_offsets(offsets)?));
+                continue;
+            }
+            let items = items(values)?;
+            let wanted = starts.last().filter(|(of, _)| *of == labels).map(|(_, offsets)| offsets.len());
+            if wanted.is_some_and(|wanted| wanted != items.len()) {
+                return Err(format!("{} start times for {} samples", wanted.unwrap_or(0), items.len()));
+            }
+            series.push((labels, items));
+        }
         let classic_too = classic.is_some();
-        return Ok(Command::Load { step_ms: duration(step.trim())?, series: series?, classic_too });
+        return Ok(Command::Load { step_ms: duration(step.trim())?, series, starts, classic_too });
     }
     let (verb, rest) = first.split_once(' ').ok_or("unknown command")?;
     let mut expect = Expect::default();

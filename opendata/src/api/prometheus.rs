@@ -6,7 +6,7 @@ pub(crate) mod monitor;
 use std::collections::BTreeMap;
 
 use opendata_core::Timestamp;
-use opendata_tsdb::promql::{Answer, Sample, SampleValue, Series, Value};
+use opendata_tsdb::promql::{Answer, Explained, Sample, SampleValue, Series, Value};
 use opendata_tsdb::{Histogram, Labels};
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,49 @@ pub(crate) enum QueryData {
     String((Seconds, String)),
     Vector(Vec<VectorSample>),
     Matrix(Vec<MatrixSeries>),
+}
+
+/// How an answer came about: our own addition to the API.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Explanation {
+    pub(crate) plan: serde_json::Value,
+    pub(crate) reads: serde_json::Value,
+    pub(crate) cost: Cost,
+}
+
+/// What a query cost.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Cost {
+    pub(crate) series: u64,
+    pub(crate) samples_decoded: u64,
+    pub(crate) samples_queried: u64,
+    pub(crate) values_held: u64,
+    pub(crate) chunk_rows: u64,
+    pub(crate) chunk_bytes: u64,
+    pub(crate) read_seconds: f64,
+    pub(crate) evaluation_seconds: f64,
+}
+
+impl Explanation {
+    /// Takes the answer off.
+    pub(crate) fn of(explained: Explained) -> (Answer, Self) {
+        let Explained { answer, plan, reads } = explained;
+        let cost = &answer.statistics;
+        let cost = Cost {
+            series: cost.series,
+            samples_decoded: cost.samples_decoded,
+            samples_queried: cost.samples_queried,
+            values_held: cost.values_held,
+            chunk_rows: cost.chunk_rows,
+            chunk_bytes: cost.chunk_bytes,
+            read_seconds: cost.read_time.as_secs_f64(),
+            evaluation_seconds: cost.evaluation_time.as_secs_f64(),
+        };
+        let json = |value: serde_json::Result<serde_json::Value>| value.unwrap_or_default();
+        let (plan, reads) = (json(serde_json::to_value(plan)), json(serde_json::to_value(reads)));
+        (answer, Self { plan, reads, cost })
+    }
 }
 
 /// A time in seconds, and a value as text.

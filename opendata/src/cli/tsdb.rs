@@ -1,10 +1,12 @@
-//! `opendata tsdb write | query`.
+//! `opendata tsdb write | query | explain`.
 
+mod explain;
 mod query;
 mod write;
 
 use clap::Subcommand;
 
+use self::explain::Explain;
 use self::query::Query;
 use self::write::Write;
 use super::context::Context;
@@ -22,6 +24,7 @@ Examples:
 pub(super) enum Tsdb {
     Write(Write),
     Query(Query),
+    Explain(Explain),
 }
 
 impl Tsdb {
@@ -29,6 +32,7 @@ impl Tsdb {
         match self {
             Self::Write(write) => write.execute(cx).await,
             Self::Query(query) => query.execute(cx).await,
+            Self::Explain(explain) => explain.execute(cx).await,
         }
     }
 }

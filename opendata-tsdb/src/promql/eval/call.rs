@@ -42,7 +42,8 @@ impl Eval<'_> {
                 let to = call.args.get(1).map_or(Ok(Scalar::Constant(1.0)), |to| self.scalar(to, grid))?;
                 self.mapped(call.arg(0)?, grid, |step, value| Some(round(value, to.at(step))), sink)
             }
-            Function::Timestamp => self.timestamp(call.arg(0)?, grid, sink),
+            Function::Timestamp => self.timestamp(call.arg(0)?, Instant::Time, grid, sink),
+            Function::StartTimestamp => self.timestamp(call.arg(0)?, Instant::Start, grid, sink),
             Function::LabelReplace => self.label_replace(call, grid, sink),
             Function::LabelJoin => self.label_join(call, grid, sink),
             Function::Sort(direction) => self.sort(call.arg(0)?, direction, span, grid, sink),
@@ -155,7 +156,7 @@ impl Eval<'_> {
     }
 
     /// Tells what windows of histograms had to be told.
-    fn report(&self, notes: Notes, labels: &Labels, span: Span) {
+    pub(super) fn report(&self, notes: Notes, labels: &Labels, span: Span) {
         let name = Named(labels.metric_name().unwrap_or_default());
         let quoted = Quoted(labels.metric_name().unwrap_or_default());
         for note in notes {
@@ -236,15 +237,15 @@ impl Eval<'_> {
     }
 
     /// The time of the sample where a selector stands, else of the step.
-    fn timestamp(&self, expr: &Expr, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
+    fn timestamp(&self, expr: &Expr, what: Instant, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
         let Kind::Instant(selector) = &expr.kind else {
             return self.mapped(expr, grid, |step, _| Some(seconds(grid.time(step))), sink);
         };
         if self.config.delayed_name_removal || expr.is_distinct_without_name() {
-            return self.instant(selector, grid, Instant::Time, sink);
+            return self.instant(selector, expr.span, grid, what, sink);
         }
         let mut merged = Merged::new(self.budget);
-        self.instant(selector, grid, Instant::Time, &mut |row| merged.push(row.nameless()))?;
+        self.instant(selector, expr.span, grid, what, &mut |row| merged.push(row.nameless()))?;
         merged.emit(sink)
     }
 

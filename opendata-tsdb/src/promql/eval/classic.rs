@@ -9,14 +9,15 @@ pub(super) struct Bucket {
     pub(super) count: f64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repaired {
-    Yes,
-    No,
+/// Which buckets had to be raised: the bounds of the lowest and the highest, and by how much at most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Raised {
+    pub(super) buckets: (f64, f64),
+    pub(super) most: f64,
 }
 
 /// Adds up buckets of one bound and makes counts grow. Differences within 1e-12 of the counts are rounding and not worth a word.
-pub(super) fn repair(buckets: &mut Vec<Bucket>) -> Repaired {
+pub(super) fn repair(buckets: &mut Vec<Bucket>) -> Option<Raised> {
     buckets.dedup_by(|later, first| {
         #[expect(clippy::float_cmp, reason = "the same number in two spellings is exactly the same")]
         let same = later.until == first.until;
@@ -25,22 +26,22 @@ pub(super) fn repair(buckets: &mut Vec<Bucket>) -> Repaired {
         }
         same
     });
-    let mut repaired = Repaired::No;
-    let Some(first) = buckets.first() else { return repaired };
-    let mut highest = first.count;
+    let mut raised: Option<Raised> = None;
+    let mut highest = buckets.first()?.count;
     for bucket in buckets.iter_mut().skip(1) {
         let apart = (bucket.count - highest).abs();
         let rounding = apart <= 1e-12 * (bucket.count.abs() + highest.abs());
         if rounding {
             bucket.count = highest;
         } else if bucket.count < highest {
+            let (lowest, most) = raised.map_or((bucket.until, 0.0), |raised| (raised.buckets.0, raised.most));
+            raised = Some(Raised { buckets: (lowest, bucket.until), most: most.max(highest - bucket.count) });
             bucket.count = highest;
-            repaired = Repaired::Yes;
         } else {
             highest = bucket.count;
         }
     }
-    repaired
+    raised
 }
 
 /// The φ-quantile, interpolated linearly inside its bucket; the lowest bucket begins at 0 where its bound is positive.

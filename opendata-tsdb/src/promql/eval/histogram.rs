@@ -8,7 +8,7 @@ use std::sync::Arc;
 use opendata_core::{Error, Result};
 
 use super::aggregate::Groups;
-use super::classic::{self, Bucket, Repaired};
+use super::classic::{self, Bucket, Raised};
 use super::{Eval, Merged, Named, Sink};
 use crate::histogram::{Estimate, Histogram, NanObservations, Short};
 use crate::labels::{Labels, Quoted};
@@ -17,6 +17,7 @@ use crate::promql::column::{Column, Grid, Row, Scalar};
 use crate::promql::function::OfHistogram;
 use crate::promql::lex::Span;
 use crate::promql::number::text;
+use crate::promql::value::Repaired;
 
 /// The label with a bucket's upper bound.
 const UPPER_BOUND: &str = "le";
@@ -191,8 +192,13 @@ impl Eval<'_> {
                     column.set(step, value);
                 }
                 (None, false) => {
-                    if classic::repair(&mut buckets) == Repaired::Yes && matches!(what, What::Quantile(_)) {
-                        self.inform_repaired(&labels, span);
+                    let raised = classic::repair(&mut buckets);
+                    let is_bounded = buckets.last().is_some_and(|last| last.until == f64::INFINITY);
+                    if let (Some(raised), What::Quantile(phi)) = (raised, what)
+                        && is_bounded
+                        && (0.0..=1.0).contains(&phi.at(step))
+                    {
+                        self.inform_repaired(&labels, raised, grid.time(step), span);
                     }
                     column.set(step, what.classic(step, &buckets));
                 }
@@ -203,11 +209,14 @@ impl Eval<'_> {
         self.settled(row)
     }
 
-    fn inform_repaired(&self, labels: &Labels, span: Span) {
+    /// Of one metric and place, all steps and histograms are told of together.
+    fn inform_repaired(&self, labels: &Labels, raised: Raised, at_ms: i64, span: Span) {
         let name = Named(labels.metric_name().unwrap_or_default());
-        let what = "input to histogram_quantile needed to be fixed for monotonicity \
+        let what = "PromQL info: input to histogram_quantile needed to be fixed for monotonicity \
             (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
-        self.inform(span, format_args!("{what}{name}"));
+        let Raised { buckets, most } = raised;
+        let repaired = Repaired { buckets, most, steps: 1, times: (at_ms, at_ms) };
+        self.notes().repair(format!("{what}{name}"), span.place(self.query).to_string(), repaired);
     }
 
     fn inform_nan(&self, what: What<'_>, nan: NanObservations, labels: &Labels, span: Span) {

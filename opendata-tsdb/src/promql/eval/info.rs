@@ -100,7 +100,7 @@ impl Eval<'_> {
         };
         let (names, wanted) = selector.matchers.iter().partition(|matcher| matcher.name() == METRIC_NAME);
         let mut infos = Infos { by_target: HashMap::new(), wanted, names };
-        self.instant(selector, grid, Instant::Time, &mut |row| {
+        self.instant(selector, call.arg(1)?.span, grid, Instant::Time, &mut |row| {
             let target = row.labels.keep(&IDENTIFYING);
             if !target.is_empty() {
                 self.budget.hold(row.column.weight())?;

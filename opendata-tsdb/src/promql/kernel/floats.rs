@@ -7,14 +7,14 @@ use crate::promql::number::{Kahan, Mean, Variance, count, quantile};
 
 /// The function's value. The window's floats must begin at place 0 of what they were taken from.
 pub(super) fn value(over: Over, w: Window<'_>, step: usize, range_ms: i64, args: Arguments<'_>) -> Option<f64> {
-    let resets = || rate::Resets::of(w.values);
+    let resets = || rate::Resets::of_window(w);
     match over {
         Over::Rate => rate::extrapolated(w, Some(&resets())).map(|x| x / seconds(range_ms)),
         Over::Increase => rate::extrapolated(w, Some(&resets())),
         Over::Delta => rate::extrapolated(w, None),
         Over::Irate => rate::last_rate(w),
         Over::Idelta => rate::last_delta(w),
-        Over::Resets => Some(count_pairs(w, |a, b| b < a)),
+        Over::Resets => Some(rate::resets(w)),
         Over::Changes => Some(count_pairs(w, |a, b| a != b && !(a.is_nan() && b.is_nan()))),
         Over::Deriv => regression::line(w, *w.times.first()?).map(|line| line.slope),
         Over::PredictLinear => {
@@ -41,8 +41,11 @@ pub(super) fn value(over: Over, w: Window<'_>, step: usize, range_ms: i64, args:
     }
 }
 
-/// The median distance from the median.
+/// The median distance from the median; NaN where one of the values is.
 pub(super) fn deviation(values: &[f64]) -> f64 {
+    if values.iter().any(|value| value.is_nan()) {
+        return f64::NAN;
+    }
     let median = quantile(0.5, &mut values.to_vec());
     let mut distances: Vec<f64> = values.iter().map(|value| (value - median).abs()).collect();
     quantile(0.5, &mut distances)

@@ -5,10 +5,8 @@
 
 use std::sync::Arc;
 
-use opendata_core::Result;
-
 use super::{Arguments, Over, Slide, Window, floats, rate};
-use crate::histogram::{Combined, CounterReset, Histogram, Total};
+use crate::histogram::{Combined, CounterReset, Histogram, Incompatible, Total};
 use crate::promql::column::{Cell, Column};
 use crate::promql::duration::seconds;
 use crate::promql::number::count;
@@ -63,8 +61,10 @@ struct Parts<'a> {
     all: Window<'a>,
     times: Vec<i64>,
     values: Vec<f64>,
+    starts: Vec<i64>,
     histogram_times: Vec<i64>,
     histograms: Vec<&'a Arc<Histogram>>,
+    histogram_starts: Vec<i64>,
 }
 
 impl<'a> Parts<'a> {
@@ -73,18 +73,23 @@ impl<'a> Parts<'a> {
             all: window,
             times: Vec::new(),
             values: Vec::new(),
+            starts: Vec::new(),
             histogram_times: Vec::new(),
             histograms: Vec::new(),
+            histogram_starts: Vec::new(),
         };
-        for (time, sample) in window.samples() {
+        for (at, (time, sample)) in window.samples().enumerate() {
+            let start = window.starts.get(at);
             match sample {
                 Either::Float(value) => {
                     parts.times.push(time);
                     parts.values.push(value);
+                    parts.starts.extend(start);
                 }
                 Either::Histogram(histogram) => {
                     parts.histogram_times.push(time);
                     parts.histograms.push(histogram);
+                    parts.histogram_starts.extend(start);
                 }
             }
         }
@@ -93,11 +98,19 @@ impl<'a> Parts<'a> {
 
     /// The floats as a window of their own.
     fn floats(&self) -> Window<'_> {
-        Window { from: 0, times: &self.times, values: &self.values, histograms: &[], ..self.all }
+        let (times, values, starts) = (&self.times, &self.values, &self.starts);
+        Window { from: 0, times, values, histograms: &[], starts, ..self.all }
     }
 
     fn is_mixed(&self) -> bool {
         !self.times.is_empty() && !self.histograms.is_empty()
+    }
+
+    /// Whether a histogram began anew, by its time or by its counts.
+    fn began_anew(&self, at: usize) -> bool {
+        let pair = at.checked_sub(1).and_then(|before| self.histograms.get(before)).zip(self.histograms.get(at));
+        pair.is_some_and(|(before, after)| after.is_reset_after(before))
+            || rate::began_anew(&self.histogram_times, &self.histogram_starts, at)
     }
 }
 
@@ -108,21 +121,45 @@ pub(crate) enum Either<'a> {
     Histogram(&'a Arc<Histogram>),
 }
 
+impl<'a> Either<'a> {
+    pub(crate) fn histogram(self) -> Option<&'a Arc<Histogram>> {
+        match self {
+            Self::Float(_) => None,
+            Self::Histogram(histogram) => Some(histogram),
+        }
+    }
+}
+
+/// Time and value of each sample; `from` is the first one's place, as `histograms` counts.
+pub(super) fn each<'a>(
+    times: &'a [i64],
+    values: &'a [f64],
+    histograms: &'a [(u32, Arc<Histogram>)],
+    from: usize,
+) -> impl Iterator<Item = (i64, Either<'a>)> + use<'a> {
+    let mut histograms = histograms.iter().peekable();
+    times.iter().zip(values).enumerate().map(move |(at, (time, value))| {
+        match histograms.next_if(|(place, _)| *place as usize == from + at) {
+            Some((_, histogram)) => (*time, Either::Histogram(histogram)),
+            None => (*time, Either::Float(*value)),
+        }
+    })
+}
+
 impl<'a> Window<'a> {
     /// Time and value of each sample.
-    fn samples(self) -> impl Iterator<Item = (i64, Either<'a>)> {
-        let mut histograms = self.histograms.iter().peekable();
-        self.times.iter().zip(self.values).enumerate().map(move |(at, (time, value))| {
-            match histograms.next_if(|(place, _)| *place as usize == self.from + at) {
-                Some((_, histogram)) => (*time, Either::Histogram(histogram)),
-                None => (*time, Either::Float(*value)),
-            }
-        })
+    fn samples(self) -> impl Iterator<Item = (i64, Either<'a>)> + use<'a> {
+        each(self.times, self.values, self.histograms, self.from)
     }
 }
 
 /// The function's value at each step, of a series that holds histograms.
-pub(super) fn slide(run: &Slide<'_>, over: Over, args: Arguments<'_>, notes: &mut Notes) -> Result<Column> {
+pub(super) fn slide(
+    run: &Slide<'_>,
+    over: Over,
+    args: Arguments<'_>,
+    notes: &mut Notes,
+) -> opendata_core::Result<Column> {
     let mut column = Column::empty(run.looks.grid.count);
     run.each_window(|step, window| {
         run.budget.compute(window.values.len() + weight(window))?;
@@ -158,8 +195,8 @@ fn value(
         Over::Last => return window.samples().last().map(|(_, sample)| cell(sample)),
         Over::TimeOfFirst => return window.times.first().map(|time| Cell::Float(seconds(*time))),
         Over::TimeOfLast => return window.times.last().map(|time| Cell::Float(seconds(*time))),
-        Over::Resets => return Some(Cell::Float(pairs(window, is_reset))),
-        Over::Changes => return Some(Cell::Float(pairs(window, is_change))),
+        Over::Resets => return Some(Cell::Float(pairs(window, is_reset, window.starts))),
+        Over::Changes => return Some(Cell::Float(pairs(window, is_change, &[]))),
         Over::Irate => return last_two(window, true, notes),
         Over::Idelta => return last_two(window, false, notes),
         _ => {}
@@ -195,13 +232,14 @@ fn scaled(mut histogram: Histogram, factor: f64) -> Cell {
     Cell::Histogram(Arc::new(histogram))
 }
 
-/// How many neighbours satisfy a condition.
-fn pairs(window: Window<'_>, wanted: fn(Either<'_>, Either<'_>) -> bool) -> f64 {
-    let after = window.samples().skip(1);
-    count(window.samples().zip(after).filter(|((_, a), (_, b))| wanted(*a, *b)).count())
+/// How many neighbours satisfy a condition, or began anew by their times.
+fn pairs(window: Window<'_>, wanted: fn(Either<'_>, Either<'_>) -> bool, starts: &[i64]) -> f64 {
+    let pairs = window.samples().zip(window.samples().skip(1)).zip(1..);
+    let found = pairs.filter(|(((_, a), (_, b)), at)| wanted(*a, *b) || rate::began_anew(window.times, starts, *at));
+    count(found.count())
 }
 
-fn is_reset(before: Either<'_>, after: Either<'_>) -> bool {
+pub(super) fn is_reset(before: Either<'_>, after: Either<'_>) -> bool {
     match (before, after) {
         (Either::Float(before), Either::Float(after)) => after < before,
         (Either::Histogram(before), Either::Histogram(after)) => {
@@ -211,7 +249,7 @@ fn is_reset(before: Either<'_>, after: Either<'_>) -> bool {
     }
 }
 
-fn is_change(before: Either<'_>, after: Either<'_>) -> bool {
+pub(super) fn is_change(before: Either<'_>, after: Either<'_>) -> bool {
     match (before, after) {
         (Either::Float(before), Either::Float(after)) => before != after && !(before.is_nan() && after.is_nan()),
         (Either::Histogram(before), Either::Histogram(after)) => !after.same_values(before),
@@ -225,15 +263,16 @@ fn last_two(window: Window<'_>, is_rate: bool, notes: &mut Notes) -> Option<Cell
     let mut samples = window.samples().skip(from);
     let ((before_ms, before), (after_ms, after)) = (samples.next()?, samples.next()?);
     let apart = seconds(after_ms.saturating_sub(before_ms));
+    let anew = rate::began_anew(window.times, window.starts, from + 1);
     match (before, after) {
         (Either::Float(before), Either::Float(after)) => {
-            let grown = if is_rate && after < before { after } else { after - before };
+            let grown = if is_rate && (after < before || anew) { after } else { after - before };
             Some(Cell::Float(if is_rate { grown / apart } else { grown }))
         }
         (Either::Histogram(before), Either::Histogram(after)) => {
             check_kind([before, after].into_iter(), is_rate, notes);
             let mut grown = Histogram::clone(after);
-            if !(is_rate && after.is_reset_after(before)) {
+            if !(is_rate && (anew || after.is_reset_after(before))) {
                 subtract(&mut grown, before, notes)?;
             }
             grown.counter_reset = CounterReset::Gauge;
@@ -248,7 +287,7 @@ fn last_two(window: Window<'_>, is_rate: bool, notes: &mut Notes) -> Option<Cell
 }
 
 /// Counters are for rates, gauges for differences; it is computed all the same.
-fn check_kind<'a>(histograms: impl Iterator<Item = &'a Arc<Histogram>>, is_rate: bool, notes: &mut Notes) {
+pub(super) fn check_kind<'a>(histograms: impl Iterator<Item = &'a Arc<Histogram>>, is_rate: bool, notes: &mut Notes) {
     for histogram in histograms {
         if is_rate && histogram.is_gauge() {
             notes.insert(Note::NotCounter);
@@ -259,11 +298,21 @@ fn check_kind<'a>(histograms: impl Iterator<Item = &'a Arc<Histogram>>, is_rate:
     }
 }
 
-fn subtract(from: &mut Histogram, other: &Histogram, notes: &mut Notes) -> Option<()> {
-    match from.sub(other) {
+/// Subtracts; nothing where the two do not go together, which is noted.
+pub(super) fn subtract(from: &mut Histogram, other: &Histogram, notes: &mut Notes) -> Option<()> {
+    combined(from.sub(other), Step::Subtraction, notes)
+}
+
+/// Adds; nothing where the two do not go together, which is noted.
+pub(super) fn add(to: &mut Histogram, other: &Histogram, notes: &mut Notes) -> Option<()> {
+    combined(to.add(other), Step::Addition, notes)
+}
+
+fn combined(combined: Result<Combined, Incompatible>, step: Step, notes: &mut Notes) -> Option<()> {
+    match combined {
         // That counters went on and began anew between first and last is no contradiction here.
-        Ok(combined) => note(notes, Combined { resets_conflict: false, ..combined }, Step::Subtraction),
-        Err(_) => {
+        Ok(combined) => note(notes, Combined { resets_conflict: false, ..combined }, step),
+        Err(Incompatible) => {
             notes.insert(Note::MixedSchemas);
             return None;
         }
@@ -274,35 +323,39 @@ fn subtract(from: &mut Histogram, other: &Histogram, notes: &mut Notes) -> Optio
 /// The difference over the window, as [`rate::extrapolated`] has it for floats. The count decides how far down a counter goes.
 fn extrapolated(parts: &Parts<'_>, is_counter: bool, notes: &mut Notes) -> Option<Histogram> {
     let (first, last) = (*parts.histograms.first()?, *parts.histograms.last()?);
-    if parts.histograms.len() < 2 {
+    let times = &parts.histogram_times;
+    let begin_ms = rate::begin(times, &parts.histogram_starts, parts.all.after_ms).filter(|_| is_counter);
+    if parts.histograms.len() < 2 && begin_ms.is_none() {
         return None;
     }
     check_kind(parts.histograms.iter().copied(), is_counter, notes);
-    let restarted = is_counter && parts.histograms.get(1).is_some_and(|second| second.is_reset_after(first));
-    let used = parts.histograms.get(usize::from(restarted)..).unwrap_or_default();
+    let restarted = is_counter && begin_ms.is_none() && parts.began_anew(1);
+    let first_used = usize::from(restarted);
+    let used = parts.histograms.get(first_used..).unwrap_or_default();
     let custom = used.iter().filter(|histogram| histogram.has_custom_bounds()).count();
     if custom != 0 && custom != used.len() {
         notes.insert(Note::MixedSchemas);
         return None;
     }
     let mut grown = Histogram::clone(last);
-    if !restarted {
+    if !restarted && begin_ms.is_none() {
         subtract(&mut grown, first, notes)?;
     }
     if is_counter {
-        for pair in used.array_windows() {
-            let [before, after] = pair;
-            if after.is_reset_after(before) {
-                match grown.add(before) {
-                    Ok(combined) => note(notes, Combined { resets_conflict: false, ..combined }, Step::Addition),
-                    Err(_) => return None,
-                }
+        for (pair, at) in used.array_windows().zip(first_used + 1..) {
+            let [before, _] = pair;
+            if parts.began_anew(at) {
+                add(&mut grown, before, notes)?;
             }
         }
     }
-    let times = &parts.histogram_times;
-    let floor = is_counter.then_some((first.count, grown.count));
-    let factor = rate::reach(times, parts.all.after_ms, parts.all.until_ms, floor)?;
+    let factor = match begin_ms {
+        Some(begin_ms) => rate::reach_from(begin_ms, times, parts.all.until_ms)?,
+        None => {
+            let floor = is_counter.then_some((first.count, grown.count));
+            rate::reach(times, parts.all.after_ms, parts.all.until_ms, floor)?
+        }
+    };
     grown.scale(factor);
     grown.counter_reset = CounterReset::Gauge;
     grown.compact();

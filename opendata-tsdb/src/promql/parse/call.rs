@@ -9,6 +9,9 @@ use crate::promql::ast::{Aggregate, AggregateOp, Bounds, Call, Expr, Kind, Label
 use crate::promql::function::{self, Function, Repeat, Signature};
 use crate::promql::lex::{Span, TokenKind};
 
+/// How many quantiles `histogram_quantiles` computes at once.
+const MAX_QUANTILES: usize = 10;
+
 impl Parser<'_> {
     /// At a word: an aggregation, a function call, or the name of a metric.
     pub(super) fn word(&mut self, word: &str) -> Result<Expr> {
@@ -119,6 +122,16 @@ impl Parser<'_> {
                 args.len()
             );
             return Err(self.error(span, what));
+        }
+        if matches!(signature.function, Function::HistogramQuantiles) && args.len() > most + MAX_QUANTILES - 1 {
+            let what = format_args!("too many quantiles, limit={MAX_QUANTILES}, got={}", args.len() + 1 - most);
+            return Err(self.error(span, what));
+        }
+        if matches!(signature.function, Function::StartTimestamp)
+            && let Some(arg) = args.first()
+            && !matches!(arg.kind, Kind::Instant(_))
+        {
+            return Err(self.error(arg.span, "`start_timestamp` needs a selector here: only stored samples have one"));
         }
         for (index, arg) in args.iter().enumerate() {
             let wanted = signature.args.get(index).or(signature.args.last()).copied().unwrap_or(Type::Vector);

@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 
-use opendata_tsdb::promql::{Answer, SampleValue, Series, Statistics, Value};
+use opendata_tsdb::promql::{Answer, SampleValue, Series, Statistics, StepStatistics, Value};
 use opendata_tsdb::{Histogram, Labels};
+
+use super::{Explanation, Seconds};
 
 /// What is said where a limit cut the answer off.
 pub(crate) const TRUNCATED: &str = "results truncated due to limit";
@@ -14,27 +16,50 @@ pub(crate) const TRUNCATED: &str = "results truncated due to limit";
 pub(crate) enum Stats {
     Off,
     Totals,
+    /// Of each step, too.
+    Steps,
 }
 
 /// The whole document.
-pub(crate) fn answer(answer: &Answer, truncated: Option<&str>, stats: Stats) -> String {
+pub(crate) fn answer<'a>(
+    answer: &'a Answer,
+    remarks: impl Iterator<Item = &'a str>,
+    stats: Stats,
+    explanation: Option<&Explanation>,
+) -> String {
     let mut out = String::with_capacity(256);
     out.push_str("{\"status\":\"success\",\"data\":{\"resultType\":");
     data(&mut out, &answer.value);
-    if stats == Stats::Totals {
-        statistics(&mut out, &answer.statistics);
+    if stats != Stats::Off {
+        statistics(&mut out, &answer.statistics, stats);
+    }
+    if let Some(explanation) = explanation.and_then(|explanation| serde_json::to_string(explanation).ok()) {
+        // Writing to a string cannot fail; so below.
+        let _ = write!(out, ",\"explanation\":{explanation}");
     }
     out.push('}');
-    texts(&mut out, "warnings", answer.annotations.warnings().chain(truncated));
+    texts(&mut out, "warnings", answer.annotations.warnings().chain(remarks));
     texts(&mut out, "infos", answer.annotations.infos());
     out.push('}');
     out
 }
 
 /// What the answer cost, in seconds and samples.
-fn statistics(out: &mut String, cost: &Statistics) {
+fn statistics(out: &mut String, cost: &Statistics, stats: Stats) {
     let total = cost.total_time.as_secs_f64();
     let (read, evaluated) = (cost.read_time.as_secs_f64(), cost.evaluation_time.as_secs_f64());
+    let mut samples = serde_json::json!({
+        "totalQueryableSamples": cost.samples_queried,
+        "peakSamples": cost.values_held,
+        "samplesRead": cost.samples_needed,
+    });
+    if let (Stats::Steps, Some(samples)) = (stats, samples.as_object_mut()) {
+        let by_step = |of: fn(&StepStatistics) -> u64| {
+            cost.steps.iter().map(|step| serde_json::json!([Seconds::of(step.at), of(step)])).collect()
+        };
+        samples.insert("totalQueryableSamplesPerStep".to_owned(), by_step(|step| step.samples_queried));
+        samples.insert("samplesReadPerStep".to_owned(), by_step(|step| step.samples_needed));
+    }
     let stats = serde_json::json!({
         "timings": {
             "evalTotalTime": read + evaluated,
@@ -44,7 +69,7 @@ fn statistics(out: &mut String, cost: &Statistics) {
             "execQueueTime": 0.0,
             "execTotalTime": total,
         },
-        "samples": {"totalQueryableSamples": cost.samples_queried, "peakSamples": cost.values_held},
+        "samples": samples,
     });
     // Writing to a string cannot fail.
     let _ = write!(out, ",\"stats\":{stats}");

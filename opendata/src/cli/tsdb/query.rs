@@ -6,9 +6,11 @@ use clap::Args;
 use opendata_compose::Tsdb;
 use opendata_core::{Error, Result, Timestamp};
 use opendata_tsdb::promql::Engine;
+use serde::de::DeserializeOwned;
 
 use super::Context;
-use crate::api::prometheus::{Point, QueryData, Response, show_metric};
+use super::explain::of_server;
+use crate::api::prometheus::{Explanation, Point, QueryData, Response, show_metric};
 use crate::cli::context::instance_in;
 use crate::client::Client;
 use crate::failure::Failure;
@@ -63,7 +65,7 @@ impl Query {
     pub(super) async fn execute(self, cx: &mut Context) -> Result<(), Failure> {
         let when = self.when()?;
         let answer = match cx.server()? {
-            Some(server) if self.at.is_none() => self.ask(&server, &when).await?,
+            Some(server) if self.at.is_none() => self.ask(&server, &when, &[]).await?,
             _ => {
                 cx.without_server("--at")?;
                 let view = cx.reader(self.at.as_deref()).await?.view();
@@ -104,20 +106,48 @@ impl Query {
         Ok(When::Range { start, end, step_ms })
     }
 
-    async fn ask(&self, server: &Client, when: &When) -> Result<Response<QueryData>> {
+    /// How the query is answered.
+    pub(super) async fn explanation(&self, cx: &mut Context) -> Result<Explanation, Failure> {
+        let when = self.when()?;
+        if let Some(server) = cx.server()?
+            && self.at.is_none()
+        {
+            return Ok(of_server(self.ask(&server, &when, &[("explain", "true")]).await?)?);
+        }
+        cx.without_server("--at")?;
+        let view = cx.reader(self.at.as_deref()).await?.view();
+        let name = instance_in::<Tsdb>(self.instance.as_deref(), &view)?;
+        let (reader, engine) = (view.get_reader::<Tsdb>(&name)?, Engine::default());
+        let explained = match when {
+            When::Instant(at) => engine.explain(&reader, &self.query, at).await?,
+            When::Range { start, end, step_ms } => {
+                engine.explain_range(&reader, &self.query, start, end, step_ms).await?
+            }
+        };
+        Ok(Explanation::of(explained).1)
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        server: &Client,
+        when: &When,
+        more: &[(&str, &str)],
+    ) -> Result<Response<T>> {
         let instance = server.instance_of::<Tsdb>(self.instance.as_deref()).await?;
         let base = ["v1", "tsdb", instance.as_str(), "api", "v1"];
         match when {
             When::Instant(at) => {
                 let path = [&base[..], &["query"]].concat();
-                server.query(&path, &[("query", &self.query), ("time", &times::show(*at))]).await
+                let at = times::show(*at);
+                let query = [("query", self.query.as_str()), ("time", &at)];
+                server.query(&path, &[&query[..], more].concat()).await
             }
             When::Range { start, end, step_ms } => {
                 let path = [&base[..], &["query_range"]].concat();
                 let step = format!("{step_ms}ms");
                 let (start, end) = (times::show(*start), times::show(*end));
                 let query = [("query", self.query.as_str()), ("start", &start), ("end", &end), ("step", &step)];
-                server.query(&path, &query).await
+                server.query(&path, &[&query[..], more].concat()).await
             }
         }
     }

@@ -103,6 +103,11 @@ impl Asked {
         self.all(name).next().filter(|value| !value.is_empty())
     }
 
+    /// Whether a parameter says yes.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        matches!(self.get(name), Some("true" | "1"))
+    }
+
     /// All values of a parameter that may be repeated.
     pub(super) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         self.parameters.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())

@@ -7,12 +7,15 @@ use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use opendata_core::{Result, Timestamp};
-use opendata_tsdb::promql::{Answer, Engine, EngineConfig, Value};
+use opendata_tsdb::promql::{Answer, Engine, EngineConfig, Explained, Value};
 
 use super::ask::Asked;
 use super::refused::Refused;
+use crate::api::prometheus::Explanation;
 use crate::api::prometheus::encode::{self, Stats};
 
+/// What is said of other values of `stats` than `true` and `all`: the reference still takes them.
+const ODD_STATS: &str = "the stats parameter has the values true and all; others are deprecated, and count as true";
 /// The most points that an answer may have for each series.
 const MAX_POINTS: i64 = 11_000;
 
@@ -22,9 +25,16 @@ pub(super) async fn query(asked: Asked) -> Result<Response, Refused> {
     let engine = engine(&asked)?;
     let query = parsed(&engine, &asked)?;
     let reader = asked.reader()?;
-    let mut answer = within(&asked, engine.instant(&reader, query, at)).await?;
-    let truncated = truncate(&mut answer, limit);
-    Ok(respond(&asked, &answer, truncated))
+    let explain = asked.is_set("explain");
+    let answered = async {
+        match explain {
+            true => engine.explain(&reader, query, at).await.map(Answered::from),
+            false => engine.instant(&reader, query, at).await.map(Answered::from),
+        }
+    };
+    let mut answered = within(&asked, answered).await?;
+    let truncated = truncate(&mut answered.answer, limit);
+    Ok(respond(&asked, &answered, truncated))
 }
 
 pub(super) async fn query_range(asked: Asked) -> Result<Response, Refused> {
@@ -37,9 +47,35 @@ pub(super) async fn query_range(asked: Asked) -> Result<Response, Refused> {
     let engine = engine(&asked)?;
     let query = parsed(&engine, &asked)?;
     let reader = asked.reader()?;
-    let mut answer = within(&asked, engine.range(&reader, query, start, end, step_ms)).await?;
-    let truncated = truncate(&mut answer, limit);
-    Ok(respond(&asked, &answer, truncated))
+    let explain = asked.is_set("explain");
+    let answered = async {
+        match explain {
+            true => engine.explain_range(&reader, query, start, end, step_ms).await.map(Answered::from),
+            false => engine.range(&reader, query, start, end, step_ms).await.map(Answered::from),
+        }
+    };
+    let mut answered = within(&asked, answered).await?;
+    let truncated = truncate(&mut answered.answer, limit);
+    Ok(respond(&asked, &answered, truncated))
+}
+
+/// An answer, and how it came about where that was asked for.
+struct Answered {
+    answer: Answer,
+    explanation: Option<Explanation>,
+}
+
+impl From<Answer> for Answered {
+    fn from(answer: Answer) -> Self {
+        Self { answer, explanation: None }
+    }
+}
+
+impl From<Explained> for Answered {
+    fn from(explained: Explained) -> Self {
+        let (answer, explanation) = Explanation::of(explained);
+        Self { answer, explanation: Some(explanation) }
+    }
 }
 
 fn step_ms(asked: &Asked, start: Timestamp, end: Timestamp) -> Result<i64, Refused> {
@@ -67,6 +103,7 @@ fn engine(asked: &Asked) -> Result<Engine, Refused> {
         }
         config.lookback_ms = lookback_ms;
     }
+    config.count_steps = asked.get("stats") == Some("all");
     // The waiting for the answer has its own end.
     config.timeout_ms = None;
     // A range may have one point more than it has steps.
@@ -82,7 +119,7 @@ fn parsed<'a>(engine: &Engine, asked: &'a Asked) -> Result<&'a str, Refused> {
 }
 
 /// Waits for an answer as long as the client and the server allow.
-async fn within(asked: &Asked, answer: impl Future<Output = Result<Answer>>) -> Result<Answer, Refused> {
+async fn within<T>(asked: &Asked, answer: impl Future<Output = Result<T>>) -> Result<T, Refused> {
     let most = asked.server().prometheus().query_timeout;
     let wanted = asked.duration_ms("timeout")?.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
     let patience = wanted.map_or(most, |wanted| wanted.min(most));
@@ -112,9 +149,16 @@ fn truncate(answer: &mut Answer, limit: Option<usize>) -> Option<&'static str> {
     cut.then_some(encode::TRUNCATED)
 }
 
-fn respond(asked: &Asked, answer: &Answer, truncated: Option<&str>) -> Response {
-    let stats = if asked.get("stats").is_some() { Stats::Totals } else { Stats::Off };
-    let mut response = Response::new(Body::from(encode::answer(answer, truncated, stats)));
+fn respond(asked: &Asked, answered: &Answered, truncated: Option<&str>) -> Response {
+    let (stats, odd) = match asked.get("stats") {
+        None => (Stats::Off, None),
+        Some("all") => (Stats::Steps, None),
+        Some("true") => (Stats::Totals, None),
+        Some(_) => (Stats::Totals, Some(ODD_STATS)),
+    };
+    let Answered { answer, explanation } = answered;
+    let remarks = truncated.into_iter().chain(odd);
+    let mut response = Response::new(Body::from(encode::answer(answer, remarks, stats, explanation.as_ref())));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -47,8 +47,9 @@ fn documents_have_the_documented_shape() {
     let whole = |value| {
         answer(
             &Answer { value, annotations: Annotations::default(), statistics: Statistics::default() },
-            None,
+            [].into_iter(),
             Stats::Off,
+            None,
         )
     };
     let at = Timestamp(1500);
@@ -74,7 +75,7 @@ fn documents_have_the_documented_shape() {
         statistics: Statistics::default(),
     };
     assert_eq!(
-        answer(&truncated, Some(TRUNCATED), Stats::Off),
+        answer(&truncated, [TRUNCATED].into_iter(), Stats::Off, None),
         r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["results truncated due to limit"]}"#
     );
 }
@@ -123,17 +124,22 @@ fn what_is_written_at_once_is_what_the_types_read() {
         annotations: Annotations::default(),
         statistics: Statistics::default(),
     };
-    let read: serde_json::Value = serde_json::from_str(&answer(&given, None, Stats::Off)).unwrap();
+    let read: serde_json::Value = serde_json::from_str(&answer(&given, [].into_iter(), Stats::Off, None)).unwrap();
     let typed = crate::api::prometheus::Response::<crate::api::prometheus::QueryData>::from(given);
     assert_eq!(serde_json::to_value(&typed).unwrap(), read);
 }
 
 #[test]
 fn statistics_stand_beside_the_result_where_they_are_wanted() {
-    let statistics = Statistics { samples_queried: 7, values_held: 3, ..Statistics::default() };
+    let step = StepStatistics { at: Timestamp(1500), samples_queried: 7, samples_needed: 4 };
+    let statistics = Statistics { samples_queried: 7, values_held: 3, steps: vec![step], ..Statistics::default() };
     let given = Answer { value: Value::Vector(Vec::new()), annotations: Annotations::default(), statistics };
-    let read: serde_json::Value = serde_json::from_str(&answer(&given, None, Stats::Totals)).unwrap();
-    let samples = serde_json::json!({"totalQueryableSamples": 7, "peakSamples": 3});
+    let read: serde_json::Value = serde_json::from_str(&answer(&given, [].into_iter(), Stats::Totals, None)).unwrap();
+    let samples = serde_json::json!({"totalQueryableSamples": 7, "peakSamples": 3, "samplesRead": 0});
     assert_eq!(read["data"]["stats"]["samples"], samples);
+    let read: serde_json::Value = serde_json::from_str(&answer(&given, [].into_iter(), Stats::Steps, None)).unwrap();
+    let samples = &read["data"]["stats"]["samples"];
+    assert_eq!(samples["totalQueryableSamplesPerStep"], serde_json::json!([[1.5, 7]]));
+    assert_eq!(samples["samplesReadPerStep"], serde_json::json!([[1.5, 4]]));
     assert_eq!(read["data"]["stats"]["timings"]["execTotalTime"], 0.0);
 }
