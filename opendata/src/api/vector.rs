@@ -29,11 +29,23 @@ pub(crate) struct DocumentJson {
 }
 
 /// A field as its kind takes it.
-enum Field {
+pub(crate) enum Field {
     Vector(Vec<f32>),
     Sparse(SparseVector),
     Attribute(Value),
     Text(String),
+}
+
+impl Field {
+    /// The document with this field.
+    pub(crate) fn onto(self, document: Document, name: &str) -> Document {
+        match self {
+            Self::Vector(vector) => document.vector(name, vector),
+            Self::Sparse(vector) => document.sparse(name, vector),
+            Self::Attribute(value) => document.attribute(name, value),
+            Self::Text(text) => document.text(name, text),
+        }
+    }
 }
 
 impl DocumentJson {
@@ -41,12 +53,7 @@ impl DocumentJson {
     pub(crate) fn document(&self, schema: &Schema) -> Result<Document> {
         let mut document = Document::new(&self.id.0);
         for (name, raw) in self.fields.iter().filter(|(_, raw)| raw.get() != "null") {
-            document = match self.field(schema, name, raw)? {
-                Field::Vector(vector) => document.vector(name, vector),
-                Field::Sparse(vector) => document.sparse(name, vector),
-                Field::Attribute(value) => document.attribute(name, value),
-                Field::Text(text) => document.text(name, text),
-            };
+            document = self.field(schema, name, raw)?.onto(document, name);
         }
         Ok(document)
     }
@@ -120,14 +127,14 @@ impl DocumentJson {
 }
 
 /// What a field of a schema is.
-enum Kind {
+pub(crate) enum Kind {
     Vector,
     Sparse,
     Attribute(AttributeType),
     Text,
 }
 
-fn kind(schema: &Schema, name: &str) -> Option<Kind> {
+pub(crate) fn kind(schema: &Schema, name: &str) -> Option<Kind> {
     if let Some(of) = schema.attributes.get(name) {
         return Some(Kind::Attribute(*of));
     }

@@ -21,7 +21,7 @@ use crate::api::bytes::Text;
 use crate::api::commit::{AckIn, CommitIn, CommitOut, OneOrMany, Operation};
 use crate::api::vector::DocumentJson;
 use crate::api::vector::ask::{
-    self, CountIn, CountOut, DeleteIn, GetIn, GotOut, ImportOut, RefusedOut, ScanIn, ScanOut,
+    self, CountIn, CountOut, DeleteIn, GetIn, GotOut, ImportOut, RefusedOut, ScanIn, ScanOut, StatsIn,
 };
 use crate::api::vector::query::{QueryIn, ResultsOut};
 
@@ -215,8 +215,12 @@ impl Pages {
     }
 }
 
-async fn stats(State(server): State<Server>, InstanceName(instance): InstanceName) -> Answer<Json<serde_json::Value>> {
-    Ok(Json(ask::describe(&reader(&server, &instance)?).await?))
+async fn stats(
+    State(server): State<Server>,
+    InstanceName(instance): InstanceName,
+    Params(asked): Params<StatsIn>,
+) -> Answer<Json<serde_json::Value>> {
+    Ok(Json(ask::describe(&reader(&server, &instance)?, asked).await?))
 }
 
 /// One document, by `GET`.

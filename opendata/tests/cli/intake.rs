@@ -1,7 +1,7 @@
 //! What flows into time series by itself: OpenTelemetry, scrapes, rules; with real clients where they can be installed.
 
 mod otlp;
-mod packages;
+pub(super) mod packages;
 mod real;
 mod rules;
 mod scrape;

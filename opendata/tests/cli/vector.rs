@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::harness::Place;
+use super::intake::packages;
 
 const FILE: &str = "version: 1
 store: {url: file:./data, local_durability: operating_system}
@@ -123,7 +124,15 @@ fn searches_say_the_same_at_the_store_through_the_server_and_over_http() {
     let field = &stats["fields"]["embedding"];
     assert_eq!((&stats["documents"], &field["tombstones"], &field["storage"]), (&json!(3), &json!(0), &json!("f32")));
     let table = place.ok(&["--server", &server.url, "vector", "stats"]);
-    assert!(table.contains("tombstones"), "{table}");
+    assert!(table.contains("tombstones") && !table.contains("recall"), "{table}");
+    // Three vectors that are all scanned exactly.
+    let sampled = server.json("GET", "/v1/vector/docs/stats?sample=3", "");
+    assert_eq!(sampled["fields"]["embedding"]["sampled_recall"], 1.0);
+    for at in [&["--server", &server.url][..], &[]] {
+        let table = place.ok(&[at, &["vector", "stats", "--sample-recall"]].concat());
+        assert!(table.contains("sampled_recall"), "{table}");
+    }
+    assert_eq!(server.refused("GET", "/v1/vector/docs/stats?sample=0", "").0, 400);
 }
 
 #[test]
@@ -246,4 +255,85 @@ fn matrices_of_numpy_are_imported() {
     let server = place.serve();
     assert_eq!(place.run(&["--server", &server.url, "vector", "import", "words.npy"]).code, 3);
     assert_eq!(server.json("GET", "/v1/vector/docs/documents/2", "")["document"]["embedding"], json!([5.0, 6.0]));
+}
+
+/// A small file that pyarrow wrote.
+const PARQUET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/documents.parquet");
+
+#[test]
+fn files_of_parquet_are_imported() {
+    let place = place();
+    let columns = "url=id,emb=embedding,lang,year,at,weights,body";
+    let ended = place.run(&["vector", "import", PARQUET]);
+    assert_eq!(ended.code, 3);
+    assert!(ended.err.contains("no such field in the schema for a column"), "{}", ended.err);
+    let import = ["vector", "import", PARQUET, "--columns", columns];
+    assert_eq!(place.ok(&import), "wrote 7 documents\n");
+    let check = |document: &Value| {
+        let expected = json!({
+            "id": "p004", "embedding": [4.0, 2.0], "lang": "en", "year": 1994, "at": 1_769_860_804_000i64,
+            "body": "a red fox 4", "weights": {"indices": [1, 100], "values": [1.0, 4.0]},
+        });
+        assert_eq!(*document, expected);
+    };
+    check(&place.json(&["vector", "get", "p004"])[0]["document"]);
+    // The year of p003 is null.
+    assert_eq!(place.ok(&["vector", "count", "--filter", "not year exists"]), "1\n");
+    let server = place.serve();
+    server.json("POST", "/v1/vector/docs/delete", &json!({"ids": ["p004"]}).to_string());
+    place.ok(&[&["--server", &server.url], &import[..]].concat());
+    check(&server.json("GET", "/v1/vector/docs/documents/p004", "")["document"]);
+}
+
+/// What pyarrow writes with each compression and encoding comes in as what it was, and is the same as its JSON lines.
+#[test]
+fn what_pyarrow_writes_is_read_as_it_was() {
+    let packages = ["pyarrow"];
+    let Some(python) = packages::python("vector::what_pyarrow_writes_is_read_as_it_was", "pyarrow", &packages) else {
+        return;
+    };
+    let place = place();
+    let script = r#"
+import json, pyarrow as pa, pyarrow.parquet as pq, random
+random.seed(7)
+n = 1000
+rows = [{"id": f"r{i:05}", "embedding": [random.randint(-99, 99) / 4, random.randint(-99, 99) / 4],
+         "lang": None if i % 11 == 0 else random.choice(["en", "de", "fr"]), "year": random.randint(1900, 2100),
+         "at": 1700000000000 + i, "body": " ".join(random.choices(["red", "fox", "dog"], k=i % 5)),
+         "weights": {"indices": sorted(random.sample(range(50), i % 4)), "values": [random.randint(1, 9) / 2.0] * (i % 4)}} for i in range(n)]
+schema = pa.schema([("id", pa.string()), ("embedding", pa.list_(pa.float64())), ("lang", pa.string()), ("year", pa.int16()),
+    ("at", pa.timestamp("us", tz="UTC")), ("body", pa.large_string()),
+    ("weights", pa.struct([("indices", pa.list_(pa.int64())), ("values", pa.list_(pa.float32()))]))])
+table = pa.Table.from_pylist([{**row, "at": row["at"] * 1000} for row in rows], schema=schema)
+for name, options in {"snappy": {}, "gzip": {"compression": "gzip", "use_dictionary": False}, "none": {"compression": "none", "data_page_version": "2.0"},
+                      "zstd": {"compression": "zstd", "row_group_size": 300}}.items():
+    pq.write_table(table, f"{name}.parquet", **options)
+pq.write_table(table, "brotli.parquet", compression="brotli")
+with open("rows.jsonl", "w") as lines:
+    for row in rows:
+        lines.write(json.dumps({name: value for name, value in row.items() if value is not None}) + "\n")
+"#;
+    let ended = std::process::Command::new(python).args(["-c", script]).current_dir(place.path()).output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let everything = |place: &Place| {
+        let found = place.json(&["vector", "scan", "--limit", "10000", "--select", "everything"]);
+        found.iter().map(|found| found["document"].clone()).collect::<Vec<_>>()
+    };
+    place.ok(&["vector", "import", "rows.jsonl"]);
+    let expected = everything(&place);
+    assert_eq!(expected.len(), 1003);
+    for name in ["snappy", "gzip", "none", "zstd"] {
+        place.ok(&["vector", "delete", "--filter", "year >= 1900"]);
+        let ended = place.run(&["vector", "import", &format!("{name}.parquet"), "--progress"]);
+        assert_eq!(ended.code, 0, "{name}: {}{}", ended.out, ended.err);
+        assert!(ended.err.contains("import: 1000 done"), "{}", ended.err);
+        assert_eq!(
+            everything(&place),
+            expected.iter().filter(|document| document["id"].as_str() > Some("d")).cloned().collect::<Vec<_>>(),
+            "{name}"
+        );
+    }
+    let ended = place.run(&["vector", "import", "brotli.parquet"]);
+    assert_eq!(ended.code, 3, "{}", ended.err);
+    assert!(ended.err.contains("the Parquet file cannot be read"), "{}", ended.err);
 }

@@ -1,6 +1,6 @@
 //! What is asked of a vector instance besides searches, and what is answered: the same over HTTP and on the command line.
 
-use opendata_compose::vector::{Filter, Found, Op, Reader, Receipt, Refused, Select, Version};
+use opendata_compose::vector::{Effort, Filter, Found, Op, Reader, Receipt, Refused, Select, Version};
 use opendata_core::{Error, ErrorKind, Position, Result};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ use crate::failure::kind_name;
 /// Documents of a page that names no limit, and the most that one may have.
 const PAGE: usize = 100;
 const MAX_PAGE: usize = 10_000;
+/// Vectors of a field that are searched for at most to sample recall.
+const SAMPLES: usize = 1000;
 
 /// Documents by their ids.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -173,8 +175,20 @@ pub(crate) async fn search(reader: &Reader, ask: QueryIn) -> Result<ResultsOut> 
     ResultsOut::of(&results, reader.position(), explain)
 }
 
-/// Figures of an instance.
-pub(crate) async fn describe(reader: &Reader) -> Result<serde_json::Value> {
+/// Which figures of an instance.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StatsIn {
+    /// How many vectors of each field shall be searched for, to see how many of their true neighbours are found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sample: Option<usize>,
+}
+
+/// Figures of an instance. Sampling recall reads every vector once.
+pub(crate) async fn describe(reader: &Reader, asked: StatsIn) -> Result<serde_json::Value> {
+    if asked.sample.is_some_and(|sample| !(1..=SAMPLES).contains(&sample)) {
+        return Err(Error::invalid(format!("a sample is of 1 to {SAMPLES} vectors")));
+    }
     let (stats, config) = (reader.stats().await?, reader.config());
     let mut fields = serde_json::Map::new();
     for (name, field) in &stats.fields {
@@ -186,12 +200,16 @@ pub(crate) async fn describe(reader: &Reader) -> Result<serde_json::Value> {
         if let (Some(shown), Some(of)) = (shown.as_object_mut(), config.schema.vectors.get(name)) {
             shown.insert("storage".to_owned(), serde_json::json!(of.storage));
             shown.insert("metric".to_owned(), serde_json::json!(of.metric));
+            if let Some(sample) = asked.sample {
+                let recall = reader.sampled_recall(name, sample, Effort::Normal).await?;
+                shown.insert("sampled_recall".to_owned(), serde_json::json!(recall));
+            }
         }
         fields.insert(name.clone(), shown);
     }
     Ok(serde_json::json!({
         "documents": stats.documents, "versions": stats.versions, "dead": stats.dead,
-        "cached_bytes": stats.cached_bytes, "fields": fields, "position": reader.position(),
+        "cached_bytes": stats.cached_bytes, "drained_by_commits": stats.drained_by_commits, "fields": fields, "position": reader.position(),
     }))
 }
 

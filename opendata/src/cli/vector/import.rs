@@ -1,6 +1,7 @@
 //! `opendata vector import`.
 
 mod npy;
+mod parquet;
 mod rows;
 mod sink;
 
@@ -12,6 +13,7 @@ use clap::{Args, ValueEnum};
 use opendata_core::{Error, Position};
 use serde_json::json;
 
+use self::parquet::Parquet;
 use self::rows::Rows;
 use self::sink::Sink;
 use super::Context;
@@ -24,15 +26,17 @@ Examples:
   opendata vector import wiki.jsonl --progress
   opendata vector import - < wiki.jsonl
   opendata vector import glove.npy --field embedding --ids words.txt
+  opendata vector import wiki.parquet --columns url=id,emb=embedding,title
   opendata vector import wiki.jsonl --report refused.jsonl
 
 JSON lines are documents as `upsert` takes them. A NumPy file is a matrix, a row a vector; without --ids the ids are the numbers of
-the rows, from 0.";
+the rows, from 0. The columns of a Parquet file are fields of the same names, or as --columns says; lists of numbers are vectors. Files
+that are compressed by Snappy, gzip or Zstandard are read.";
 
 /// Refused rows that are shown without --report.
 const SHOWN: usize = 20;
 
-/// Write many documents, durably: JSON lines or a NumPy matrix.
+/// Write many documents, durably: JSON lines, a Parquet file or a NumPy matrix.
 ///
 /// A wrong row is left out and reported with its number, and the others are written; the exit code is 3 then. A document
 /// replaces any other with its id, so that importing a file again changes nothing.
@@ -56,6 +60,9 @@ pub(in crate::cli) struct Import {
     /// NumPy: a file with the ids, one a line.
     #[arg(long, value_name = "FILE")]
     ids: Option<PathBuf>,
+    /// Parquet: the columns to read, `COLUMN` or `COLUMN=FIELD`, with commas between them; one of them is the `id`. All by default.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    columns: Vec<String>,
     /// Rows that are committed together at most.
     #[arg(long, value_name = "ROWS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     batch: u64,
@@ -71,6 +78,8 @@ enum Format {
     Jsonl,
     /// A NumPy matrix.
     Npy,
+    /// A Parquet file.
+    Parquet,
 }
 
 /// What was imported, and what not.
@@ -155,6 +164,7 @@ impl Import {
         match extension.map(str::to_ascii_lowercase).as_deref() {
             Some("jsonl" | "ndjson" | "json") => Ok(Format::Jsonl),
             Some("npy") => Ok(Format::Npy),
+            Some("parquet") => Ok(Format::Parquet),
             None if self.source.as_os_str() == "-" => Ok(Format::Jsonl),
             _ => Err(Error::invalid("the name does not say what the file is: name it with --format").into()),
         }
@@ -176,6 +186,10 @@ impl Import {
     fn rows(&self, sink: &Sink) -> Result<Rows, Failure> {
         match self.format()? {
             Format::Jsonl => Rows::lines(&self.source),
+            Format::Parquet => {
+                let schema = sink.schema().clone();
+                Ok(Rows::parquet(Parquet::open(&self.source, schema, &self.columns)?))
+            }
             Format::Npy => {
                 let vectors = &sink.schema().vectors;
                 let field = match (&self.field, vectors.len()) {

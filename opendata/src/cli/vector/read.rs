@@ -6,7 +6,7 @@ use opendata_core::Error;
 use super::{Context, Place};
 use crate::api::bytes::Text;
 use crate::api::vector::DocumentJson;
-use crate::api::vector::ask::{self, CountIn, CountOut, FoundOut, GetIn, GotOut, ScanIn, ScanOut};
+use crate::api::vector::ask::{self, CountIn, CountOut, FoundOut, GetIn, GotOut, ScanIn, ScanOut, StatsIn};
 use crate::api::vector::query::SelectIn;
 use crate::failure::Failure;
 use crate::output::{Align, Table};
@@ -55,6 +55,9 @@ pub(in crate::cli) struct Count {
 pub(in crate::cli) struct Stats {
     #[command(flatten)]
     place: Place,
+    /// Search for so many vectors of each field, and show which share of their true ten nearest is found. Reads every vector once.
+    #[arg(long, value_name = "VECTORS", num_args = 0..=1, default_missing_value = "50")]
+    sample_recall: Option<usize>,
 }
 
 /// The fields of a document, on one line.
@@ -135,13 +138,16 @@ impl Count {
 
 impl Stats {
     pub(super) async fn execute(self, cx: &mut Context) -> Result<(), Failure> {
+        let asked = StatsIn { sample: self.sample_recall };
         let stats: serde_json::Value = match self.place.open(cx).await? {
             super::Source::Server { client, instance } => {
-                client.query(&["v1", "vector", &instance, "stats"], &[]).await?
+                let sample = asked.sample.map(|sample| sample.to_string());
+                let query: Vec<_> = sample.iter().map(|sample| ("sample", sample.as_str())).collect();
+                client.query(&["v1", "vector", &instance, "stats"], &query).await?
             }
             super::Source::Slate { reader, instance } => {
                 let reader = reader.view().get_reader::<opendata_compose::Vector>(&instance)?;
-                ask::describe(&reader).await?
+                ask::describe(&reader, asked).await?
             }
         };
         cx.out.say_table(&stats, || {

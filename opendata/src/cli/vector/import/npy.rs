@@ -2,20 +2,22 @@
 //!
 //! ```text
 //! 0x93 "NUMPY" | major u8 | minor u8 | length of the header u16 (from version 2 on u32) | header: a Python dictionary |
-//! numbers, row by row
+//! numbers, row by row, or column by column where `fortran_order` says so
 //! ```
 //!
 //! The format is described in NumPy Enhancement Proposal 1. The libraries that read it bring a whole parser of Python's
 //! literals; the header of an array of numbers is three known entries.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use opendata_core::{Error, Result};
 
 /// Longest header that is read.
 const HEADER_LIMIT: usize = 1 << 20;
+/// Rows that are read at a time where columns lie one after another.
+const BLOCK_ROWS: u64 = 16_384;
 
 /// The type of the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,17 @@ pub(super) struct Npy<R> {
     pub(super) rows: u64,
     pub(super) columns: usize,
     read: u64,
+    columnar: Option<Columnar>,
+}
+
+/// A matrix that is stored column by column: a block of rows at a time is read, a piece of each column.
+struct Columnar {
+    /// Where the numbers begin.
+    begin: u64,
+    /// Pieces of the columns, one after another.
+    block: Vec<u8>,
+    first: u64,
+    rows: u64,
 }
 
 impl Npy<BufReader<File>> {
@@ -48,7 +61,7 @@ fn broken(error: std::io::Error) -> Error {
     Error::invalid("the file ends too early, or cannot be read").with_source(error)
 }
 
-impl<R: Read> Npy<R> {
+impl<R: Read + Seek> Npy<R> {
     /// Reads the header.
     pub(super) fn new(mut source: R) -> Result<Self> {
         let mut begin = [0; 8];
@@ -80,9 +93,11 @@ impl<R: Read> Npy<R> {
             Some("|i1") => Number::I8,
             _ => return Err(unsupported("the numbers are not f2, f4, f8 (little-endian) or i1")),
         };
-        if entry(&header, "fortran_order") != Some("False") {
-            return Err(unsupported("the matrix is not stored row by row"));
-        }
+        let is_columnar = match entry(&header, "fortran_order") {
+            Some("False") => false,
+            Some("True") => true,
+            _ => return Err(unsupported("the header does not say in which order the numbers are")),
+        };
         let shape = entry(&header, "shape").and_then(|shape| shape.strip_prefix('(')?.strip_suffix(')'));
         let shape: Option<Vec<u64>> = shape.and_then(|shape| {
             let numbers = shape.split(',').map(str::trim).filter(|number| !number.is_empty());
@@ -95,17 +110,49 @@ impl<R: Read> Npy<R> {
         };
         let columns = usize::try_from(columns).ok().filter(|columns| (1..=1 << 20).contains(columns));
         let columns = columns.ok_or_else(|| unsupported("rows of this size are no vectors"))?;
-        Ok(Self { source, number, rows, columns, read: 0 })
+        let columnar = if is_columnar && rows > 1 {
+            let begin = source.stream_position().map_err(broken)?;
+            Some(Columnar { begin, block: Vec::new(), first: 0, rows: 0 })
+        } else {
+            None
+        };
+        Ok(Self { source, number, rows, columns, read: 0, columnar })
     }
 
-    pub(super) fn row_bytes(&self) -> u64 {
-        let size = match self.number {
+    fn number_bytes(&self) -> u64 {
+        match self.number {
             Number::I8 => 1,
             Number::F16 => 2,
             Number::F32 => 4,
             Number::F64 => 8,
-        };
-        self.columns as u64 * size
+        }
+    }
+
+    pub(super) fn row_bytes(&self) -> u64 {
+        self.columns as u64 * self.number_bytes()
+    }
+
+    /// The bytes of the next row, one number of each column.
+    fn gathered(&mut self) -> Result<Vec<u8>> {
+        let (size, row_bytes) = (self.number_bytes(), self.row_bytes());
+        let mut row = Vec::with_capacity(row_bytes as usize);
+        let Some(columnar) = &mut self.columnar else { return Ok(row) };
+        if self.read >= columnar.first + columnar.rows {
+            columnar.first = self.read;
+            columnar.rows = BLOCK_ROWS.min(self.rows - self.read);
+            let piece = (columnar.rows * size) as usize;
+            columnar.block.resize(piece * self.columns, 0);
+            for (column, piece) in (0u64..).zip(columnar.block.chunks_exact_mut(piece)) {
+                let at = columnar.begin + (column * self.rows + self.read) * size;
+                self.source.seek(SeekFrom::Start(at)).map_err(broken)?;
+                self.source.read_exact(piece).map_err(broken)?;
+            }
+        }
+        let at = ((self.read - columnar.first) * size) as usize;
+        for piece in columnar.block.chunks_exact((columnar.rows * size) as usize) {
+            row.extend_from_slice(piece.get(at..at + size as usize).unwrap_or_default());
+        }
+        Ok(row)
     }
 
     /// The next row.
@@ -113,8 +160,14 @@ impl<R: Read> Npy<R> {
         if self.read == self.rows {
             return Ok(None);
         }
-        let mut bytes = vec![0; self.row_bytes() as usize];
-        self.source.read_exact(&mut bytes).map_err(broken)?;
+        let bytes = match self.columnar.is_some() {
+            true => self.gathered()?,
+            false => {
+                let mut bytes = vec![0; self.row_bytes() as usize];
+                self.source.read_exact(&mut bytes).map_err(broken)?;
+                bytes
+            }
+        };
         self.read += 1;
         Ok(Some(match self.number {
             Number::I8 => bytes.iter().map(|byte| f32::from(*byte as i8)).collect(),

@@ -8,6 +8,7 @@ use opendata_compose::vector::Document;
 use opendata_core::{Error, Result};
 
 use super::npy::Npy;
+use super::parquet::Parquet;
 use crate::api::bytes::Text;
 use crate::cli::lines::Lines;
 use crate::failure::Failure;
@@ -37,6 +38,7 @@ pub(super) struct Rows {
 
 enum Source {
     Lines(Lines),
+    Parquet(Parquet),
     Npy { npy: Npy<BufReader<std::fs::File>>, field: String, ids: Option<std::io::Lines<BufReader<std::fs::File>>> },
 }
 
@@ -58,6 +60,10 @@ impl Rows {
         Ok(Self { source: Source::Npy { npy, field, ids }, next: 1, size_bytes })
     }
 
+    pub(super) fn parquet(parquet: Parquet) -> Self {
+        Self { size_bytes: Some(parquet.size_bytes), source: Source::Parquet(parquet), next: 1 }
+    }
+
     pub(super) fn size_bytes(&self) -> Option<u64> {
         self.size_bytes
     }
@@ -74,6 +80,21 @@ impl Rows {
                         batch.rows.push((self.next, Row::Json(line)));
                     }
                     self.next += 1;
+                }
+            }
+            Source::Parquet(parquet) => {
+                while batch.rows.len() < limit {
+                    let rows = parquet.next().await?;
+                    if rows.is_empty() {
+                        break;
+                    }
+                    let count = rows.len() as u64;
+                    batch.read_bytes += parquet.row_bytes * count;
+                    batch.rows.extend((self.next..).zip(rows));
+                    self.next += count;
+                }
+                if batch.rows.is_empty() {
+                    return Ok(None);
                 }
             }
             Source::Npy { npy, field, ids } => {
