@@ -2,7 +2,7 @@
 //! kernel and beside what a user would pick instead, in the same run.
 //!
 //! ```text
-//! cargo xtask bench vector [-- --quick] [-- --set 256|50|debian|clustered] [-- --no-peers | -- --only-peers] [-- --churn] [-- --rows 100000] [-- --bits 4]
+//! cargo xtask bench vector [-- --quick] [-- --set 256|50|debian|clustered] [-- --no-peers | -- --only-peers] [-- --churn] [-- --trace] [-- --rows 100000] [-- --bits 4]
 //! ```
 //!
 //! The first run installs Python packages into `target/bench-vector` (GloVe vectors, wordllama's token table, the peers) and
@@ -38,6 +38,7 @@ pub(crate) struct Asked {
     /// Ours at a few recalls and the peers, nothing else.
     pub(crate) only_peers: bool,
     pub(crate) churn: bool,
+    pub(crate) trace: bool,
     pub(crate) rows: Option<usize>,
     pub(crate) bits: CodeBits,
 }
@@ -52,6 +53,7 @@ fn asked() -> Asked {
         peers: !has("--no-peers") && !has("--quick"),
         only_peers: has("--only-peers"),
         churn: has("--churn"),
+        trace: has("--trace"),
         rows: after("--rows").and_then(|rows| rows.parse().ok()),
         bits: if after("--bits").as_deref() == Some("4") { CodeBits::Four } else { CodeBits::Eight },
     }
@@ -88,6 +90,7 @@ async fn run(set: &Set, asked: &Asked) {
     }
     bed.slate.compact().await.unwrap();
     let disk_bytes = bed.print_disk(set, "after compaction, index included").await;
+    bed.print_rows(set).await;
     println!("warm: recall@10, queries/s on all cores, ms of processor a query, p50 and p99 of one client");
     bed.warm(set).await;
     let mut found: Vec<Figures> = Vec::new();
@@ -99,7 +102,7 @@ async fn run(set: &Set, asked: &Asked) {
         for thousandths in [500, 100, 10, 1] {
             bed.measure(set, Effort::Normal, Some(thousandths)).await;
         }
-        cold::run(folder.path(), set).await;
+        cold::run(folder.path(), set, asked.trace).await;
     }
     if asked.churn {
         bed.churn(set, &found[2], disk_bytes).await;

@@ -4,7 +4,7 @@ use opendata_core::DataSystem;
 use opendata_vector::{Cursor, Filter, Vector};
 
 /// Keys of every kind of record, without the system, the version and the instance: segment, tag and fields.
-const KEYS: [&[u8]; 17] = [
+const KEYS: [&[u8]; 18] = [
     b"\0\0\0\0\x10",
     b"\0\0\0\0\x11v\0\0",
     b"\0\0\0\0\x12\0\0\0\0\0\x01",
@@ -14,6 +14,7 @@ const KEYS: [&[u8]; 17] = [
     b"\0\0\0\x01\x20id",
     b"\0\0\0\x01\x21\0\0\0\0\0\0\0\x01",
     b"\0\0\0\x01\x22v\0\0\0\0\0\0\0\0\0\x01",
+    b"\0\0\0\x01\x23\0\0\0\0\0\0\0\x01",
     b"\0\0\0\x02\x30v\0\0\0\0\0\x01",
     b"\0\0\0\x02\x31v\0\0\0\0\0\x01",
     b"\0\0\0\x02\x32k\0\0\x01\x01\0\0\0\0\0\x01",

@@ -20,10 +20,12 @@ pub(crate) mod cluster;
 pub(crate) mod quantize;
 pub(crate) mod rotate;
 pub(crate) mod sketch;
+pub(crate) mod strip;
 pub(crate) mod table;
 
 use quantize::Code;
 use sketch::Sketch;
+use strip::Strip;
 
 const LAYOUT: u8 = 1;
 const CELL_LAYOUT: u8 = 2;
@@ -41,12 +43,15 @@ pub(crate) struct Frame {
     pub(crate) slope: Vec<f32>,
     pub(crate) spread: Vec<f32>,
     pub(crate) codes: Vec<u8>,
-    sketch: Made,
+    made: Made,
 }
 
-/// A sketch, once it was asked for. Frames are equal whether it was or not.
+/// What is made of codes once it is asked for. Frames are equal whether it was or not.
 #[derive(Clone, Debug, Default)]
-struct Made(OnceLock<Sketch>);
+struct Made {
+    sketch: OnceLock<Sketch>,
+    strip: OnceLock<Strip>,
+}
 
 impl PartialEq for Made {
     fn eq(&self, _other: &Self) -> bool {
@@ -57,11 +62,16 @@ impl PartialEq for Made {
 impl Frame {
     /// The signs of its vectors, where they are worth a look.
     pub(crate) fn sketch(&self) -> Option<&Sketch> {
-        Sketch::is_worth_it(self).then(|| self.sketch.0.get_or_init(|| Sketch::new(self)))
+        Sketch::is_worth_it(self).then(|| self.made.sketch.get_or_init(|| Sketch::new(self)))
+    }
+
+    /// The codes side by side, where that is how they are scored.
+    pub(crate) fn strip(&self) -> Option<&Strip> {
+        Strip::is_worth_it(self).then(|| self.made.strip.get_or_init(|| Strip::new(self)))
     }
 
     pub(crate) fn push(&mut self, id: u64, code: &Code) {
-        self.sketch = Made::default();
+        self.made = Made::default();
         self.bits = code.bits;
         self.code_size = code.bytes.len();
         self.ids.push(id);
@@ -93,7 +103,7 @@ impl Frame {
     }
 
     fn append(&mut self, other: &Self) {
-        self.sketch = Made::default();
+        self.made = Made::default();
         self.ids.extend_from_slice(&other.ids);
         self.base.extend_from_slice(&other.base);
         self.slope.extend_from_slice(&other.slope);
@@ -102,7 +112,8 @@ impl Frame {
     }
 
     fn size_bytes(&self) -> usize {
-        self.ids.len() * (20 + Sketch::bytes_a_vector(self)) + self.codes.len() + 256
+        let made = Sketch::bytes_a_vector(self) + Strip::bytes_a_vector(self);
+        self.ids.len() * (20 + made) + self.codes.len() + 256
     }
 
     fn encode(&self, to: &mut Encoder) {
@@ -140,7 +151,7 @@ impl Frame {
         let halves = fields.raw(count * 2)?.as_chunks::<2>().0.iter();
         let spread = halves.map(|half| f32::from_bits(u32::from(u16::from_le_bytes(*half)) << 16)).collect();
         let codes = fields.raw(count * code_size)?.to_vec();
-        Ok(Self { bits, code_size, ids, base, slope, spread, codes, sketch: Made::default() })
+        Ok(Self { bits, code_size, ids, base, slope, spread, codes, made: Made::default() })
     }
 }
 

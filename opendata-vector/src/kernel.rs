@@ -6,8 +6,15 @@
 
 use std::sync::OnceLock;
 
+use crate::cell::strip::Quad;
 use crate::schema::Metric;
 
+use codes::{Factors, Line, Reaching};
+pub(crate) use codes::{reaching, strip};
+use columns::Dots;
+
+pub(crate) mod codes;
+pub(crate) mod columns;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -20,6 +27,10 @@ struct Kernels {
     codes8: fn(&[u8], usize, &Plane, &mut Vec<f32>),
     codes4: fn(&[u8], usize, &[Plane; 2], &mut Vec<f32>),
     signs: fn(&[u64], usize, &Plane, &mut Vec<f32>),
+    strip: fn(&[Quad], usize, &Plane, &mut Vec<f32>),
+    reaching: fn(&[f32], Factors<'_>, Line, &mut Vec<Reaching>),
+    columns: fn(&[Dots], &[f32]) -> Dots,
+    columns4: fn(&[Dots], [&[f32]; 4]) -> [Dots; 4],
 }
 
 static PLAIN: Kernels = Kernels {
@@ -30,6 +41,10 @@ static PLAIN: Kernels = Kernels {
     codes8: plain::codes8,
     codes4: plain::codes4,
     signs: plain::signs,
+    strip: codes::plain_strip,
+    reaching: codes::plain_reaching,
+    columns: columns::plain,
+    columns4: columns::plain4,
 };
 
 /// Bytes of a code whose inner product is summed in 32 bits: 255 * 16,320 * 512 is just below 2^31.

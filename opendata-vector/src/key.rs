@@ -10,8 +10,9 @@
 //! 0x15 GONE     chunk u48                                  dead ids that no index has any more
 //! data segment 1: documents
 //! 0x20 ID       external id raw                            -> internal id, version
-//! 0x21 DOC      internal id u64                            the document without its vectors
-//! 0x22 VEC      vector field, terminated | internal id u64 a vector
+//! 0x21 DOC      internal id u64                            the document without its vectors, if it is large
+//! 0x22 VEC      vector field, terminated | page u64        vectors of neighbouring internal ids
+//! 0x23 DOCS     page u64                                   documents of neighbouring internal ids
 //! data segment 2: indexes
 //! 0x30 CENTROID vector field, terminated | cell u32        the middle of a cell
 //! 0x31 CELL     vector field, terminated | cell u32        ids and codes
@@ -47,6 +48,7 @@ const GONE: Tag = Tag(0x15);
 const ID: Tag = Tag(0x20);
 const DOC: Tag = Tag(0x21);
 const VEC: Tag = Tag(0x22);
+const DOCS: Tag = Tag(0x23);
 const CENTROID: Tag = Tag(0x30);
 const CELL: Tag = Tag(0x31);
 const ATTR: Tag = Tag(0x32);
@@ -70,7 +72,8 @@ pub(crate) enum Key {
     Calibration(String),
     Id(Bytes),
     Doc(u64),
-    Vec { field: String, id: u64 },
+    Vec { field: String, page: u64 },
+    Docs(u64),
     Centroid { field: String, cell: u32 },
     Cell { field: String, cell: u32 },
     Attr { name: String, value: Scalar, chunk: u64 },
@@ -92,7 +95,8 @@ impl Key {
             (SegmentId::CONTROL, GONE) => Self::Gone(chunk(&mut fields)?),
             (DOCUMENTS, ID) => return Ok(Self::Id(Bytes::copy_from_slice(fields.rest()))),
             (DOCUMENTS, DOC) => Self::Doc(fields.u64()?),
-            (DOCUMENTS, VEC) => Self::Vec { field: text(key, &mut fields)?, id: fields.u64()? },
+            (DOCUMENTS, VEC) => Self::Vec { field: text(key, &mut fields)?, page: fields.u64()? },
+            (DOCUMENTS, DOCS) => Self::Docs(fields.u64()?),
             (INDEXES, CENTROID) => Self::Centroid { field: text(key, &mut fields)?, cell: fields.u32()? },
             (INDEXES, CELL) => Self::Cell { field: text(key, &mut fields)?, cell: fields.u32()? },
             (INDEXES, ATTR) => {
@@ -197,25 +201,32 @@ impl Keys {
         self.document(DOC).u64(id).build()
     }
 
-    pub(crate) fn docs(self) -> KeyRange {
-        self.document(DOC).range()
+    /// All pages of documents.
+    pub(crate) fn all_docs(self) -> KeyRange {
+        self.document(DOCS).range()
     }
 
-    pub(crate) fn vec(self, field: &str, id: u64) -> Bytes {
-        self.document(VEC).terminated(field.as_bytes()).u64(id).build()
+    pub(crate) fn vec_page(self, field: &str, page: u64) -> Bytes {
+        self.document(VEC).terminated(field.as_bytes()).u64(page).build()
     }
 
-    /// The vectors of a field from `from` on, up to `to`, excluded.
-    pub(crate) fn vecs(self, field: &str, from: u64, to: u64) -> KeyRange {
-        KeyRange::between(self.vec(field, from), self.vec(field, to))
+    /// The pages of vectors of a field from one on, up to another, excluded.
+    pub(crate) fn vec_pages(self, field: &str, from: u64, to: u64) -> KeyRange {
+        KeyRange::between(self.vec_page(field, from), self.vec_page(field, to))
+    }
+
+    pub(crate) fn docs(self, page: u64) -> Bytes {
+        self.document(DOCS).u64(page).build()
     }
 
     pub(crate) fn centroid(self, field: &str, cell: u32) -> Bytes {
         self.index(CENTROID).terminated(field.as_bytes()).u32(cell).build()
     }
 
-    pub(crate) fn centroids(self, field: &str) -> KeyRange {
-        self.index(CENTROID).terminated(field.as_bytes()).range()
+    /// The centroids of a field from one to another, both included.
+    pub(crate) fn some_centroids(self, field: &str, first: u32, last: u32) -> KeyRange {
+        let end = last.checked_add(1).map_or_else(|| self.cell(field, 0), |end| self.centroid(field, end));
+        KeyRange::between(self.centroid(field, first), end)
     }
 
     pub(crate) fn cell(self, field: &str, cell: u32) -> Bytes {

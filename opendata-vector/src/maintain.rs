@@ -1,5 +1,5 @@
-//! Background work: draining the tail into cells, splitting and dissolving cells, removing dead ids, and measuring how far
-//! searches must look.
+//! Background work: draining the tail into cells, making cells anew, splitting and dissolving them, removing dead ids, and
+//! measuring how far searches must look.
 //!
 //! Each piece is planned on a view and committed as one ordinary operation of at most about 8 MiB. The table of a
 //! field has an epoch, which every piece moves on by one: a piece that was planned on another epoch is a `Conflict`
@@ -25,6 +25,7 @@ use crate::system::Vector;
 
 mod build;
 mod calibrate;
+mod rebuild;
 mod sweep;
 mod work;
 
@@ -38,6 +39,10 @@ const PIECE_ROWS: usize = 32_768;
 
 /// With fewer cells there is nothing to choose.
 const CALIBRATED_CELLS: usize = 16;
+/// All cells are made anew when at least so many cells of vectors have come.
+const REBUILT_CELLS: u64 = 8;
+/// A cell of so many times its target is split. Until all are made anew, cells may grow.
+const SPLIT_AT: u64 = 4;
 
 /// A piece of background work.
 #[derive(Debug)]
@@ -67,6 +72,30 @@ pub(crate) struct IndexJob {
     pub(crate) appended: Vec<(u32, Content)>,
     /// Of a purge: how far cells are rid of what shall be forgotten.
     pub(crate) purged: Option<(usize, u32)>,
+    pub(crate) rebuild: Step,
+}
+
+/// A step of making all cells anew.
+#[derive(Debug, Default)]
+pub(crate) enum Step {
+    #[default]
+    None,
+    /// Makes the new cells, empty.
+    Begin { centroids: Vec<(u32, Bytes)> },
+    /// Puts the vectors of ids below `fed_to` into them, as far as they are not there yet.
+    Feed { fed_to: u64, appended: Vec<(u32, Content)> },
+    /// Puts the new cells in the place of the old.
+    Finish,
+}
+
+impl Step {
+    fn size_bytes(&self) -> usize {
+        match self {
+            Self::None | Self::Finish => 0,
+            Self::Begin { centroids } => centroids.iter().map(|(_, centroid)| centroid.len() + 64).sum(),
+            Self::Feed { appended, .. } => appended.iter().map(|(_, content)| content.value.len() + 64).sum(),
+        }
+    }
 }
 
 impl Upkeep {
@@ -75,7 +104,8 @@ impl Upkeep {
             Self::Index(job) => {
                 let created: usize = job.created.iter().map(|(_, c, content)| c.len() + content.value.len() + 64).sum();
                 let others = job.rewritten.iter().chain(&job.appended);
-                created + others.map(|(_, content)| content.value.len() + 64).sum::<usize>() + job.removed.len() * 64
+                let others = others.map(|(_, content)| content.value.len() + 64).sum::<usize>();
+                created + others + job.removed.len() * 64 + job.rebuild.size_bytes()
             }
             Self::Calibrate { .. } => 256,
             Self::Forget { chunks, .. } => chunks.iter().map(|(_, ids)| ids.size_bytes() + 64).sum(),
@@ -132,16 +162,34 @@ enum Need {
     Dissolve(u32),
     Purge,
     Calibrate,
+    BeginRebuild,
+    Feed,
+    FinishRebuild,
 }
 
 fn need(state: &State, name: &str) -> Option<Need> {
     let table = state.table(name);
     let target = u64::from(state.config.cell_rows);
+    let is_waiting = state.tail_rows(name) >= u64::from(state.config.tail_rows);
+    if let Some(rebuild) = &table.rebuild {
+        // New vectors and old ones have their turns, so that neither waits for ever. Cells that will go are left as they are.
+        return Some(match rebuild.fed_to >= table.drained_to {
+            true => Need::FinishRebuild,
+            false if is_waiting && table.epoch.is_multiple_of(2) => Need::Drain,
+            false => Need::Feed,
+        });
+    }
+    // Cells that grew by splitting lie less well than cells that were made as a whole. As many vectors as there were then have
+    // come since: on average each vector is moved once more for that.
+    let since = table.drained_to.saturating_sub(table.clustered.drained_to);
+    if table.cells.len() > 1 && since >= table.clustered.rows.max(REBUILT_CELLS * target) {
+        return Some(Need::BeginRebuild);
+    }
     let overfull = || {
         let mut cells: Vec<(u64, u32)> = table
             .cells
             .iter()
-            .filter(|(_, info)| info.rows > 2 * target)
+            .filter(|(_, info)| info.rows > SPLIT_AT * target)
             .map(|(cell, info)| (info.rows, *cell))
             .collect();
         cells.sort_unstable_by(|a, b| b.cmp(a));
@@ -151,7 +199,7 @@ fn need(state: &State, name: &str) -> Option<Need> {
     if !split.is_empty() {
         return Some(Need::Split(split));
     }
-    if state.tail_rows(name) >= u64::from(state.config.tail_rows) {
+    if is_waiting {
         return Some(Need::Drain);
     }
     if table.cells.len() > 1
@@ -178,6 +226,9 @@ async fn plan_field(snapshot: Snapshot<'_>, name: &str) -> Result<Option<Upkeep>
         Need::Split(cells) => builder.split(cells).await?,
         Need::Dissolve(cell) => builder.dissolve(cell).await?,
         Need::Purge => builder.purge(0).await?.0,
+        Need::BeginRebuild => builder.begin_rebuild().await?,
+        Need::Feed => builder.feed().await?,
+        Need::FinishRebuild => builder.finish_rebuild(),
         Need::Calibrate => {
             let (field, calibration) = builder.calibrate().await?;
             return Ok(Some(Upkeep::Calibrate { field, calibration }));

@@ -28,6 +28,7 @@ use crate::document::{Document, Value};
 use crate::sparse;
 
 pub(crate) mod column;
+pub(crate) mod page;
 pub(crate) mod vector;
 
 const LAYOUT: u8 = 1;
@@ -126,6 +127,11 @@ impl Stored {
             }
             Ok(stored)
         })
+    }
+
+    /// Whether it has a row of its own.
+    pub(crate) fn is_large(encoded: &[u8]) -> bool {
+        encoded.len() > page::LARGE_BYTES
     }
 
     pub(crate) fn size_bytes(&self) -> usize {

@@ -65,6 +65,15 @@ impl VectorField {
         Self { dims, metric, storage: Storage::F32 }
     }
 
+    /// Internal ids whose vectors stand in one page: as many as fit into about four kilobytes, so that one vector is not read with
+    /// many that nobody asked for.
+    pub(crate) fn page_ids(self) -> u64 {
+        /// More save nothing any more.
+        const MOST: u32 = 64;
+        let fit = (4096 / self.dims.max(1).saturating_mul(4)).clamp(1, MOST);
+        1 << fit.ilog2()
+    }
+
     /// The same field, stored in another way.
     #[must_use]
     pub fn stored_as(self, storage: Storage) -> Self {

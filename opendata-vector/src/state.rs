@@ -13,7 +13,7 @@ use opendata_core::{Error, Result};
 
 use crate::cell::calibration::Calibration;
 use crate::cell::rotate::Rotation;
-use crate::cell::table::Table;
+use crate::cell::table::{CellInfo, Table};
 use crate::cell::{self, Cell, cluster};
 use crate::config::Config;
 use crate::document::Document;
@@ -21,14 +21,16 @@ use crate::filter::Filter;
 use crate::filter::bitmap::Bitmaps;
 use crate::idset::IdSet;
 use crate::kernel;
+use crate::kernel::columns::Columns;
 use crate::key::{Key, Keys};
 use crate::maintain::Cycle;
-use crate::record::{self, Counters, Stored, Sweep, vector};
+use crate::record::{self, Counters, Stored, Sweep, page, vector};
 use crate::schema::VectorField;
 
 mod cache;
 mod plan;
 pub(crate) mod tail;
+mod vectors;
 
 pub(crate) use cache::{Cache, Item, Place};
 use tail::{Block, Tail};
@@ -56,22 +58,25 @@ pub(crate) struct Routes {
     pub(crate) centroids: Vec<f32>,
     /// The squared lengths of the centroids.
     pub(crate) squares: Vec<f32>,
+    /// The centroids by columns.
+    pub(crate) columns: Columns,
 }
 
 impl Routes {
     pub(crate) fn new(dims: u32, cells: Vec<u32>, centroids: Vec<f32>) -> Self {
         let squares = centroids.chunks_exact(dims.max(1) as usize).map(|c| kernel::dot(c, c)).collect();
-        Self { rotation: Rotation::new(dims), cells, centroids, squares }
+        let columns = Columns::new(&centroids, dims as usize);
+        Self { rotation: Rotation::new(dims), cells, centroids, squares, columns }
     }
 
     /// For each of some rotated vectors the place of the centroid that lies nearest, but for a cell that goes.
     pub(crate) fn nearest_of(&self, vectors: &[f32], without: Option<u32>) -> Vec<usize> {
         let skipped = without.and_then(|cell| self.cells.binary_search(&cell).ok());
-        cluster::nearest_of(&self.centroids, &self.squares, vectors, skipped)
+        cluster::nearest_of(&self.columns, &self.squares, vectors, skipped)
     }
 
     pub(crate) fn size_bytes(&self) -> usize {
-        self.centroids.len() * 4 + self.cells.len() * 8 + 64
+        self.centroids.len() * 4 + self.columns.size_bytes() + self.cells.len() * 8 + 64
     }
 }
 
@@ -181,9 +186,15 @@ impl<'a> Snapshot<'a> {
         if let Some(Item::Document(stored)) = self.state.cache.get(&place) {
             return Ok(stored);
         }
-        let key = self.keys.doc(id);
-        let value = self.view.get(&key).await?;
-        let value = value.ok_or_else(|| Error::corrupt_at(&key, "document is missing"))?;
+        let missing = |key: &[u8]| Error::corrupt_at(key, "document is missing");
+        let (page, low) = page::split(id, page::DOCUMENTS);
+        let mut key = self.keys.docs(page);
+        let found = self.view.get(&key).await?.ok_or_else(|| missing(&key))?;
+        let mut value = found.slice_ref(page::find(&key, &found, low)?.ok_or_else(|| missing(&key))?);
+        if value.is_empty() {
+            key = self.keys.doc(id);
+            value = self.view.get(&key).await?.ok_or_else(|| missing(&key))?;
+        }
         let stored = Arc::new(Stored::decode(&key, &value)?);
         self.state.cache.put(place, Item::Document(Arc::clone(&stored)));
         Ok(stored)
@@ -195,12 +206,13 @@ impl<'a> Snapshot<'a> {
         self.view.get(&key).await?.map(|value| record::decode_id(&key, &value)).transpose()
     }
 
-    /// A vector as it is stored.
-    pub(crate) async fn vector_bytes(self, field: &str, id: u64) -> Result<(Bytes, Bytes)> {
-        let key = self.keys.vec(field, id);
-        let value = self.view.get(&key).await?;
-        let value = value.ok_or_else(|| Error::corrupt_at(&key, "vector is missing"))?;
-        Ok((key, value))
+    /// A vector as it is stored, if there is one, and the key of its page.
+    pub(crate) async fn vector_bytes(self, name: &str, field: VectorField, id: u64) -> Result<(Bytes, Option<Bytes>)> {
+        let (page, low) = page::split(id, field.page_ids());
+        let key = self.keys.vec_page(name, page);
+        let Some(value) = self.view.get(&key).await? else { return Ok((key, None)) };
+        let found = page::find(&key, &value, low)?.map(|bytes| value.slice_ref(bytes));
+        Ok((key, found))
     }
 
     /// A vector that is in memory, as its metric scores it.
@@ -217,8 +229,7 @@ impl<'a> Snapshot<'a> {
         if let Some(held) = self.held_vector(number, id) {
             return Ok(Some(held));
         }
-        let key = self.keys.vec(name, id);
-        let Some(value) = self.view.get(&key).await? else { return Ok(None) };
+        let (key, Some(value)) = self.vector_bytes(name, field, id).await? else { return Ok(None) };
         let mut vector = Vec::with_capacity(field.dims as usize);
         push_scored(&key, &value, field, &mut vector)?;
         let vector: Arc<[f32]> = vector.into();
@@ -264,7 +275,8 @@ impl<'a> Snapshot<'a> {
         let mut vectors = BTreeMap::new();
         for name in stored.vectors.iter().filter(|name| wants(name)) {
             let field = self.state.config.schema.vector_field(name)?;
-            let (key, value) = self.vector_bytes(name, id).await?;
+            let (key, value) = self.vector_bytes(name, field, id).await?;
+            let value = value.ok_or_else(|| Error::corrupt_at(&key, "vector is missing"))?;
             let mut components = Vec::with_capacity(field.dims as usize);
             vector::decode(&key, &value, field.dims, &mut components)?;
             vectors.insert(name.clone(), components);
@@ -351,21 +363,44 @@ impl<'a> Snapshot<'a> {
         if let Some(Item::Routes(routes)) = self.state.cache.get(&place) {
             return Ok(routes);
         }
-        let (mut cells, mut centroids) = (Vec::new(), Vec::new());
-        let mut rows = self.view.scan(self.keys.centroids(name), Access::Bulk, Order::Ascending).await?;
+        let routes = self.read_routes(name, field, &table.cells).await?;
+        self.state.cache.put(place, Item::Routes(Arc::clone(&routes)));
+        Ok(routes)
+    }
+
+    /// The centroids of the cells that will take the place of a field's cells.
+    pub(crate) async fn new_routes(self, name: &str, field: VectorField) -> Result<Arc<Routes>> {
+        let table = self.state.table(name);
+        let Some(rebuild) = &table.rebuild else { return self.routes(name, field).await };
+        let first = rebuild.cells.keys().next().copied().unwrap_or(table.next_cell);
+        let place = Place::NewRoutes { field: self.state.field_number(name), first };
+        if let Some(Item::Routes(routes)) = self.state.cache.get(&place) {
+            return Ok(routes);
+        }
+        let routes = self.read_routes(name, field, &rebuild.cells).await?;
+        self.state.cache.put(place, Item::Routes(Arc::clone(&routes)));
+        Ok(routes)
+    }
+
+    async fn read_routes(self, name: &str, field: VectorField, of: &BTreeMap<u32, CellInfo>) -> Result<Arc<Routes>> {
+        let (mut cells, mut centroids) = (Vec::with_capacity(of.len()), Vec::new());
+        let (Some(first), Some(last)) = (of.keys().next(), of.keys().next_back()) else {
+            return Ok(Arc::new(Routes::new(field.dims, cells, centroids)));
+        };
+        let range = self.keys.some_centroids(name, *first, *last);
+        let mut rows = self.view.scan(range, Access::Bulk, Order::Ascending).await?;
         while let Some(row) = rows.next().await? {
-            if let Key::Centroid { cell, .. } = Key::decode(&row.key)? {
+            if let Key::Centroid { cell, .. } = Key::decode(&row.key)?
+                && of.contains_key(&cell)
+            {
                 cells.push(cell);
                 cell::decode_centroid(&row.key, &row.value, field.dims, &mut centroids)?;
             }
         }
-        let routes = Routes::new(field.dims, cells, centroids);
-        if !routes.cells.iter().eq(table.cells.keys()) {
-            return Err(Error::corrupt_at(&self.keys.table(name), "table and centroids name other cells"));
+        if !cells.iter().eq(of.keys()) {
+            return Err(Error::corrupt_at(&self.keys.table(name), "the table names a cell without a centroid"));
         }
-        let routes = Arc::new(routes);
-        self.state.cache.put(place, Item::Routes(Arc::clone(&routes)));
-        Ok(routes)
+        Ok(Arc::new(Routes::new(field.dims, cells, centroids)))
     }
 
     /// All vectors of a field that are in no cell, dead ones among them.
@@ -399,15 +434,13 @@ impl<'a> Snapshot<'a> {
         limit: usize,
     ) -> Result<Block> {
         let mut block = Block::default();
-        let mut rows = self.view.scan(self.keys.vecs(name, from, to), Access::Bulk, Order::Ascending).await?;
-        while let Some(row) = rows.next().await? {
-            if block.ids.len() == limit {
-                break;
-            }
-            let Key::Vec { id, .. } = Key::decode(&row.key)? else { continue };
+        let mut vectors = self.vectors(name, field, (from, to), Access::Bulk).await?;
+        while block.ids.len() < limit
+            && let Some((id, key, value)) = vectors.next().await?
+        {
             if !self.state.dead.contains(id) {
                 block.ids.push(id);
-                push_scored(&row.key, &row.value, field, &mut block.vectors)?;
+                push_scored(key, &value, field, &mut block.vectors)?;
             }
         }
         Ok(block)

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::key::Key;
 use crate::op::Op;
 use crate::reader::Reader;
-use crate::record::{self, Counters, Stored, Sweep, column};
+use crate::record::{self, Counters, Stored, Sweep, column, page};
 use crate::sparse::Weight;
 use crate::writer::Writer;
 use crate::{maintain, postings, text};
@@ -53,6 +53,7 @@ impl DataSystem for Vector {
         match Key::decode(key)? {
             Key::Dead(_) | Key::Attr { .. } | Key::Has { .. } => record::merge_bitmaps(key, &values),
             Key::Cell { .. } => cell::merge(key, &values),
+            Key::Vec { .. } | Key::Docs(_) => page::merge(key, &values),
             Key::Num { .. } => column::merge(key, &values),
             Key::Term { .. } => text::merge(key, &values),
             Key::Sparse { .. } => postings::merge::<Weight>(key, &values),
@@ -100,7 +101,14 @@ impl DataSystem for Vector {
                 let postings = postings::decode::<Weight>(key, value)?.len();
                 format!("sparse field={field} dimension={dimension} chunk={chunk} postings={postings}")
             }
-            Key::Vec { field, id } => format!("vector field={field} id={id} size_bytes={}", value.len()),
+            Key::Vec { .. } | Key::Docs(_) => {
+                let (mut alive, mut dead) = (0, 0);
+                let mut entries = page::Entries::new(key, value)?;
+                while let Some((_, entry)) = entries.next(key)? {
+                    *(if entry.is_some() { &mut alive } else { &mut dead }) += 1;
+                }
+                format!("{decoded:?} alive={alive} dead={dead} size_bytes={}", value.len())
+            }
             Key::Centroid { field, cell } => format!("centroid field={field} cell={cell} size_bytes={}", value.len()),
         })
     }

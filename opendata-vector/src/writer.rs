@@ -18,14 +18,14 @@ use opendata_core::{Position, Result, SystemWriter};
 use roaring::RoaringBitmap;
 
 use crate::cell::calibration::Calibration;
-use crate::cell::table::{CellInfo, Table};
+use crate::cell::table::{CellInfo, Clustered, Rebuild, Table};
 use crate::cell::{Cell, Frame};
 use crate::idset::{self, chunk::Chunk};
 use crate::key::Keys;
-use crate::maintain::{self, Cycle, IndexJob, Upkeep};
+use crate::maintain::{self, Cycle, IndexJob, Step, Upkeep};
 use crate::op::{Op, Receipt};
 use crate::postings;
-use crate::record::{self, Counters, Stored, Sweep, column};
+use crate::record::{self, Counters, Stored, Sweep, column, page};
 use crate::sparse::Weight;
 use crate::state::tail::{Block, Tail};
 use crate::state::{Cache, Item, Place, Snapshot, State, push_scored};
@@ -62,6 +62,9 @@ struct Group {
     blocks: BTreeMap<String, Block>,
     /// Chunks of dead ids that have lost some.
     forgotten: BTreeSet<u64>,
+    /// What goes into pages: none for what is dead.
+    documents: BTreeMap<u64, Option<Bytes>>,
+    vectors: BTreeMap<String, BTreeMap<u64, Option<Bytes>>>,
     /// Live documents that the published state does not have.
     recent: BTreeMap<u64, Stored>,
 }
@@ -136,17 +139,22 @@ impl Writer {
         let Write { id, stored, words, vectors } = write;
         let (chunk, low) = idset::split(id);
         cx.put_visible(self.keys.id(&stored.external), record::encode_id(id));
-        cx.put_visible(self.keys.doc(id), stored.encode());
+        let encoded = stored.encode();
+        if Stored::is_large(&encoded) {
+            cx.put(self.keys.doc(id), encoded);
+            self.group.documents.insert(id, Some(Bytes::new()));
+        } else {
+            self.group.documents.insert(id, Some(encoded));
+        }
         for (name, value) in vectors {
-            let key = self.keys.vec(&name, id);
             if let Some(field) = self.published.config.schema.vectors.get(&name) {
-                let block = self.group.blocks.entry(name).or_default();
+                let block = self.group.blocks.entry(name.clone()).or_default();
                 // The value was encoded a moment ago.
-                if push_scored(&key, &value, *field, &mut block.vectors).is_ok() {
+                if push_scored(b"", &value, *field, &mut block.vectors).is_ok() {
                     block.ids.push(id);
                 }
             }
-            cx.put_visible(key, value);
+            self.group.vectors.entry(name).or_default().insert(id, Some(value));
         }
         for (name, value) in &stored.attributes {
             self.group.bitmaps.entry(self.keys.has(name, chunk)).or_default().insert(low.into());
@@ -180,9 +188,12 @@ impl Writer {
         if gone {
             cx.delete_visible(self.keys.id(&stored.external));
         }
-        cx.delete(self.keys.doc(id));
+        if Stored::is_large(&stored.encode()) {
+            cx.delete(self.keys.doc(id));
+        }
+        self.group.documents.insert(id, None);
         for field in &stored.vectors {
-            cx.delete(self.keys.vec(field, id));
+            self.group.vectors.entry(field.clone()).or_default().insert(id, None);
         }
         self.counters.remove(&stored);
         self.group.recent.remove(&id);
@@ -202,6 +213,7 @@ impl Writer {
         if !job.removed.is_empty() || !job.created.is_empty() {
             table.shape = table.epoch;
         }
+        let is_first = table.cells.is_empty();
         let changed = table.epoch;
         // What is written is what the next search reads. Older views ask for older epochs.
         let hold = |cell: u32, content: Arc<Cell>| {
@@ -236,6 +248,44 @@ impl Writer {
             }
         }
         table.drained_to = table.drained_to.max(job.drained_to);
+        if is_first {
+            table.clustered = Clustered { rows: table.rows(), drained_to: table.drained_to };
+        }
+        match job.rebuild {
+            Step::None => {}
+            Step::Begin { centroids } => {
+                let fresh = centroids.iter().map(|(cell, _)| (*cell, CellInfo::default())).collect();
+                table.rebuild = Some(Rebuild { fed_to: 0, cells: fresh });
+                for (cell, centroid) in centroids {
+                    table.next_cell = table.next_cell.max(cell + 1);
+                    cx.put(keys.centroid(field, cell), centroid);
+                }
+            }
+            Step::Feed { fed_to, appended } => {
+                let Some(rebuild) = &mut table.rebuild else { return };
+                rebuild.fed_to = fed_to;
+                for (cell, content) in appended {
+                    let Some(info) = rebuild.cells.get_mut(&cell) else { continue };
+                    *info = CellInfo { rows: info.rows + content.cell.rows() as u64, changed };
+                    cx.merge(keys.cell(field, cell), content.value);
+                }
+            }
+            Step::Finish => {
+                let Some(rebuild) = table.rebuild.take() else { return };
+                for cell in table.cells.keys() {
+                    cx.delete(keys.centroid(field, *cell));
+                    cx.delete(keys.cell(field, *cell));
+                }
+                let (full, empty): (BTreeMap<_, _>, BTreeMap<_, _>) =
+                    rebuild.cells.into_iter().partition(|(_, info)| info.rows > 0);
+                empty.keys().for_each(|cell| cx.delete(keys.centroid(field, *cell)));
+                (table.cells, table.shape) = (full, changed);
+                table.clustered = Clustered { rows: table.rows(), drained_to: table.drained_to };
+                // It was measured on the cells that are gone.
+                self.calibrations.remove(field);
+                cx.delete(keys.calibration(field));
+            }
+        }
         cx.put(keys.table(field), table.encode());
         if let (Some(cycle), Some(purged)) = (&mut self.cycle, job.purged) {
             Arc::make_mut(cycle).purged = purged;
@@ -350,6 +400,15 @@ impl SystemWriter for Writer {
             match self.dead.chunk(chunk) {
                 Some(dead) => cx.put(key, record::encode_bitmap(&dead.to_bitmap())),
                 None => cx.delete(key),
+            }
+        }
+        for (page, value) in page::pages(&std::mem::take(&mut self.group.documents), page::DOCUMENTS) {
+            cx.merge(self.keys.docs(page), value);
+        }
+        for (name, vectors) in std::mem::take(&mut self.group.vectors) {
+            let page_ids = self.published.config.schema.vectors.get(&name).map_or(1, |field| field.page_ids());
+            for (page, value) in page::pages(&vectors, page_ids) {
+                cx.merge(self.keys.vec_page(&name, page), value);
             }
         }
         for (key, bitmap) in std::mem::take(&mut self.group.bitmaps) {

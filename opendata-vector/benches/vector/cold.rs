@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use opendata_core::slate::{At, SlateReader};
@@ -13,10 +14,19 @@ use crate::sets::Set;
 
 const LATENCY: Duration = Duration::from_millis(50);
 
-pub(crate) async fn run(folder: &Path, set: &Set) {
+/// Prints every request of the first time if asked for a trace.
+pub(crate) async fn run(folder: &Path, set: &Set, trace: bool) {
     let local = Store::from_url(&format!("file:{}", folder.display())).unwrap();
     let faults = FaultStore::new(Arc::clone(local.object_store()));
-    faults.set_rule(|_, _| Some(Fault::Slow(LATENCY)));
+    let began = Instant::now();
+    let telling = Arc::new(AtomicBool::new(trace));
+    let tell = Arc::clone(&telling);
+    faults.set_rule(move |method, path| {
+        if tell.load(Ordering::Relaxed) {
+            println!("  {:>6.0} ms {method:?} {path}", began.elapsed().as_secs_f64() * 1e3);
+        }
+        Some(Fault::Slow(LATENCY))
+    });
     let slow = faults.clone();
     let (mut found, mut wanted) = (0, 0);
     let times = 10.min(set.queries());
@@ -29,7 +39,11 @@ pub(crate) async fn run(folder: &Path, set: &Set) {
         let docs = reader.view().on(&reader.get::<Vector>("docs").unwrap()).unwrap();
         let opened = (faults.counts().gets - before.gets, started.elapsed().as_secs_f64() / LATENCY.as_secs_f64());
         let query = Query::nearest("v", set.query(at)).limit(10).select(Select::Id);
+        if telling.load(Ordering::Relaxed) {
+            println!("  {:>6.0} ms opened", began.elapsed().as_secs_f64() * 1e3);
+        }
         let hits = docs.search(&query).await.unwrap().hits;
+        telling.store(false, Ordering::Relaxed);
         let (after, took) = (faults.counts(), started.elapsed());
         opening = (opening.0.max(opened.0), f64::max(opening.1, opened.1));
         gets = gets.max(after.gets - before.gets);

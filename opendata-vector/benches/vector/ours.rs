@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use opendata_core::slate::{Ack, Compression, Handle, Settings, Slate};
+use opendata_core::key::KeyRange;
+use opendata_core::slate::{Access, Ack, Compression, Handle, Order, Settings, Slate};
 use opendata_core::store::Store;
 use opendata_vector::{AttributeType, Config, Document, Effort, Filter, Query, Reader, Select, Vector, VectorField};
 
@@ -112,6 +113,25 @@ impl Bed {
             bytes as f64 / set.count() as f64
         );
         bytes as f64 / set.count() as f64
+    }
+
+    /// Where the bytes are: rows by their tag, before the engine compresses them.
+    pub(crate) async fn print_rows(&self, set: &Set) {
+        let view = self.slate.view();
+        let mut rows = view.scan(KeyRange::prefix(&[0x02]), Access::Bulk, Order::Ascending).await.unwrap();
+        let mut tags: std::collections::BTreeMap<u8, (u64, usize, usize)> = std::collections::BTreeMap::new();
+        while let Some(row) = rows.next().await.unwrap() {
+            let (count, keys, values) = tags.entry(row.key[8]).or_default();
+            (*count, *keys, *values) = (*count + 1, *keys + row.key.len(), *values + row.value.len());
+        }
+        for (tag, (count, keys, values)) in tags {
+            let each = |bytes: usize| bytes as f64 / set.count() as f64;
+            println!(
+                "  rows of tag {tag:#x}: {count}, keys {:.1} and values {:.1} bytes a vector",
+                each(keys),
+                each(values)
+            );
+        }
     }
 
     fn query(&self, set: &Set, at: usize, effort: Effort, thousandths: Option<usize>) -> Query {

@@ -4,8 +4,11 @@
 //! logarithmic. Deterministic.
 
 use crate::kernel;
+use crate::kernel::columns::{COLUMN_ROWS, Columns};
 
 const ROUNDS: usize = 6;
+/// How often the middles of many parts are moved.
+const MOVES: usize = 4;
 /// Vectors that the two means are found from at most.
 const SAMPLE: usize = 2048;
 
@@ -99,41 +102,45 @@ impl Lean {
 
 /// For each vector the place of the centroid that lies nearest, given the squared lengths of the centroids. One of them may
 /// be left out.
-pub(crate) fn nearest_of(centroids: &[f32], squares: &[f32], vectors: &[f32], without: Option<usize>) -> Vec<usize> {
-    let count = squares.len().max(1);
-    let dims = (centroids.len() / count).max(1);
-    let found = vectors.chunks_exact(dims).map(|vector| {
-        let mut best = (f32::NEG_INFINITY, 0);
-        let mut at = 0;
-        let mut look = |dot: f32, at: usize| {
-            let nearness = 2.0 * dot - squares.get(at).copied().unwrap_or(f32::INFINITY);
-            if nearness > best.0 && Some(at) != without {
-                best = (nearness, at);
-            }
-        };
-        let fours = centroids.chunks_exact(dims * 4);
-        let rest = fours.remainder();
-        for four in fours {
-            let row = |n: usize| four.get(n * dims..(n + 1) * dims).unwrap_or_default();
-            for dot in kernel::dot4(vector, [row(0), row(1), row(2), row(3)]) {
-                look(dot, at);
-                at += 1;
+pub(crate) fn nearest_of(centroids: &Columns, squares: &[f32], vectors: &[f32], without: Option<usize>) -> Vec<usize> {
+    let dims = centroids.dims().max(1);
+    let mut found = Vec::with_capacity(vectors.len() / dims);
+    for four in vectors.chunks(dims * 4) {
+        let row = |n: usize| four.get(n * dims..(n + 1) * dims).unwrap_or_default();
+        let mut best = [(f32::NEG_INFINITY, 0); 4];
+        for (block, squares) in squares.chunks(COLUMN_ROWS).enumerate() {
+            let dots = centroids.dots4(block, [row(0), row(1), row(2), row(3)]);
+            for (best, dots) in best.iter_mut().zip(&dots) {
+                for (at, (dot, squared)) in dots.iter().zip(squares).enumerate() {
+                    let (nearness, at) = (2.0 * dot - squared, block * COLUMN_ROWS + at);
+                    if nearness > best.0 && Some(at) != without {
+                        *best = (nearness, at);
+                    }
+                }
             }
         }
-        for centroid in rest.chunks_exact(dims) {
-            look(kernel::dot(vector, centroid), at);
-            at += 1;
-        }
-        best.1
-    });
-    found.collect()
+        found.extend(best.iter().take(four.len() / dims).map(|(_, at)| *at));
+    }
+    found
+}
+
+/// About `count` middles of some vectors: those of the parts that halving makes, moved to where their nearest vectors are.
+/// Neighbours have neighbouring places, as far as a line can do that.
+pub(crate) fn centroids(vectors: &[f32], dims: usize, count: usize) -> Vec<f32> {
+    let rows = vectors.len().checked_div(dims).unwrap_or(0);
+    // Parts are full to seven tenths on average.
+    let parts = partition(vectors, dims, (rows * 10 / 7).div_ceil(count.max(1)));
+    let mut centroids: Vec<f32> = parts.iter().flat_map(|part| mean(vectors, dims, part)).collect();
+    (0..MOVES).for_each(|_| refine(vectors, dims, &mut centroids));
+    centroids
 }
 
 /// Moves centroids to the middle of what lies nearest to them, once.
 pub(crate) fn refine(vectors: &[f32], dims: usize, centroids: &mut [f32]) {
     let squares: Vec<f32> = centroids.chunks_exact(dims.max(1)).map(|c| kernel::dot(c, c)).collect();
     let mut members = vec![Vec::new(); squares.len()];
-    for (at, nearest) in nearest_of(centroids, &squares, vectors, None).into_iter().enumerate() {
+    let nearest = nearest_of(&Columns::new(centroids, dims), &squares, vectors, None);
+    for (at, nearest) in nearest.into_iter().enumerate() {
         if let Some(members) = members.get_mut(nearest) {
             members.push(at);
         }

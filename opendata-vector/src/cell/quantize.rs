@@ -14,6 +14,7 @@
 
 use super::Frame;
 use crate::config::CodeBits;
+use crate::kernel::codes::{Factors, Line, Reaching};
 use crate::kernel::{self, Plane};
 use crate::schema::Metric;
 
@@ -113,6 +114,20 @@ fn pack(integers: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Where searches keep what they find in a frame, so that nothing is allocated for each.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    products: Vec<f32>,
+    pub(crate) reaching: Vec<Reaching>,
+}
+
+impl Scratch {
+    fn clear(&mut self) {
+        self.products.clear();
+        self.reaching.clear();
+    }
+}
+
 /// A rotated query, ready for codes.
 #[derive(Debug)]
 pub(crate) struct CodeQuery {
@@ -153,26 +168,41 @@ impl CodeQuery {
     /// The estimated scores of vectors, without the constant of their cell.
     pub(crate) fn estimate(&self, frame: &Frame, to: &mut Vec<f32>) {
         to.clear();
-        self.products(frame.bits, &frame.codes, frame.code_size, to);
+        self.all_products(frame, to);
         let middle = self.middle(frame.bits);
         for ((estimate, base), slope) in to.iter_mut().zip(&frame.base).zip(&frame.slope) {
             *estimate = base + slope * (*estimate * self.scale - middle);
         }
     }
 
-    /// Upper bounds of the scores of vectors by their signs, without the constant of their cell; false if signs say too little
-    /// of vectors at this distance from the query.
-    pub(crate) fn bounds(&self, frame: &Frame, distance: f32, to: &mut Vec<f32>) -> bool {
+    /// The vectors of a frame whose scores may reach the floor by what their signs say, given the constant of their cell; false
+    /// if signs say too little of vectors at this distance from the query.
+    pub(crate) fn reaching_by_signs(
+        &self,
+        frame: &Frame,
+        (constant, distance): (f32, f32),
+        floor: f32,
+        scratch: &mut Scratch,
+    ) -> bool {
         let length = self.squared.sqrt();
         let Some(sketch) = frame.sketch().filter(|_| length <= distance * FAR) else { return false };
-        to.clear();
-        kernel::signs(&sketch.words, sketch.size, &self.whole, to);
-        let (all, doubt) = (self.whole.high_sum(), SIGN_DEVIATIONS * length);
-        let factors = frame.base.iter().zip(&sketch.slope).zip(&sketch.spread);
-        for (bound, ((base, slope), spread)) in to.iter_mut().zip(factors) {
-            *bound = base + slope * self.scale * (2.0 * *bound - all) + doubt * spread;
-        }
+        scratch.clear();
+        kernel::signs(&sketch.words, sketch.size, &self.whole, &mut scratch.products);
+        let middle = self.scale * self.whole.high_sum();
+        let line = Line { scale: 2.0 * self.scale, middle, constant, doubt: SIGN_DEVIATIONS * length, floor };
+        let factors = Factors { base: &frame.base, slope: &sketch.slope, spread: &sketch.spread };
+        kernel::reaching(&scratch.products, factors, line, &mut scratch.reaching);
         true
+    }
+
+    /// The vectors of a frame whose scores may reach the floor by what their codes say, given the constant of their cell.
+    pub(crate) fn reaching(&self, frame: &Frame, (constant, distance): (f32, f32), floor: f32, scratch: &mut Scratch) {
+        scratch.clear();
+        self.all_products(frame, &mut scratch.products);
+        let middle = self.middle(frame.bits);
+        let line = Line { scale: self.scale, middle, constant, doubt: DEVIATIONS * distance, floor };
+        let factors = Factors { base: &frame.base, slope: &frame.slope, spread: &frame.spread };
+        kernel::reaching(&scratch.products, factors, line, &mut scratch.reaching);
     }
 
     /// The estimate of one vector of a frame.
@@ -183,6 +213,16 @@ impl CodeQuery {
         let factor = |factors: &[f32]| factors.get(row).copied().unwrap_or(0.0);
         let product = to.first().copied().unwrap_or(0.0);
         factor(&frame.base) + factor(&frame.slope) * (product * self.scale - self.middle(frame.bits))
+    }
+
+    fn all_products(&self, frame: &Frame, to: &mut Vec<f32>) {
+        match frame.strip() {
+            Some(strip) => {
+                kernel::strip(&strip.codes, strip.quads, &self.whole, to);
+                to.truncate(frame.ids.len());
+            }
+            None => self.products(frame.bits, &frame.codes, frame.code_size, to),
+        }
     }
 
     fn products(&self, bits: u8, codes: &[u8], size: usize, to: &mut Vec<f32>) {

@@ -7,7 +7,7 @@
 use super::Frame;
 
 /// Codes of fewer bytes are as quick to look at whole.
-const LEAST_BYTES: usize = 128;
+pub(super) const LEAST_BYTES: usize = 128;
 
 /// The signs of a frame's vectors.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::table::{CellInfo, Table};
+use super::table::{CellInfo, Clustered, Rebuild, Table};
 use super::*;
 
 fn frame(bits: u8, ids: &[u64]) -> Frame {
@@ -18,8 +18,13 @@ fn golden_bytes() {
     let expected = "02 08 02000000 03000000 02 04 0000803f 00004040 0000c03f 00006040 803f 4040 010101 030303";
     assert_eq!(opendata_core::Hex(&cell.encode()).to_string(), expected.replace(' ', ""));
     let cells = [(2, CellInfo { rows: 9, changed: 3 }), (5, CellInfo { rows: 1, changed: 4 })].into();
-    let table = Table { epoch: 4, drained_to: 10, next_cell: 6, shape: 3, cells };
-    assert_eq!(opendata_core::Hex(&table.encode()).to_string(), "01 04 0a 06 03 02 02 09 03 03 01 04".replace(' ', ""));
+    let clustered = Clustered { rows: 7, drained_to: 8 };
+    let mut table = Table { epoch: 4, drained_to: 10, next_cell: 6, shape: 3, clustered, cells, rebuild: None };
+    let expected = "02 04 0a 06 03 07 08 02 02 09 03 03 01 04 00";
+    assert_eq!(opendata_core::Hex(&table.encode()).to_string(), expected.replace(' ', ""));
+    table.rebuild = Some(Rebuild { fed_to: 9, cells: [(6, CellInfo { rows: 2, changed: 5 })].into() });
+    let expected = "02 04 0a 06 03 07 08 02 02 09 03 03 01 04 01 09 01 06 02 05";
+    assert_eq!(opendata_core::Hex(&table.encode()).to_string(), expected.replace(' ', ""));
     assert_eq!(opendata_core::Hex(&encode_centroid(&[1.0])).to_string(), "010000803f");
 }
 
@@ -53,9 +58,13 @@ proptest! {
         epoch in any::<u64>(),
         next_cell in any::<u32>(),
         cells in proptest::collection::btree_map(any::<u32>(), (any::<u64>(), any::<u64>()), 0..20),
+        is_rebuilt in any::<bool>(),
     ) {
-        let cells = cells.into_iter().map(|(cell, (rows, changed))| (cell, CellInfo { rows, changed })).collect();
-        let table = Table { epoch, drained_to: epoch / 2, next_cell, shape: 1, cells };
+        let cells: std::collections::BTreeMap<_, _> =
+            cells.into_iter().map(|(cell, (rows, changed))| (cell, CellInfo { rows, changed })).collect();
+        let rebuild = is_rebuilt.then(|| Rebuild { fed_to: epoch / 3, cells: cells.clone() });
+        let clustered = Clustered { rows: epoch, drained_to: epoch / 4 };
+        let table = Table { epoch, drained_to: epoch / 2, next_cell, shape: 1, clustered, cells, rebuild };
         prop_assert_eq!(Table::decode(b"k", &table.encode()).unwrap(), table);
     }
 

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cell::Frame;
+use crate::cell::quantize::Code;
 
 /// All sets of loops that this machine can run.
 fn fast() -> Vec<&'static Kernels> {
@@ -34,6 +36,64 @@ proptest! {
             let four = (kernels.dot4)(&a[..length], [&b, half, &a, &b].map(|other| &other[..length]));
             prop_assert!(close(four[0], plain::dot(&a[..length], &b), size), "{}", kernels.name);
             prop_assert!(close(four[2], plain::dot(&a[..length], &a), magnitude(&a, &a)), "{}", kernels.name);
+        }
+    }
+
+    #[test]
+    fn rows_by_columns_are_scored_like_rows(dims in 1usize..80, count in 0usize..150, rows in floats(80 * 150), four in floats(320)) {
+        let rows = &rows[..dims * count];
+        let columns = columns::Columns::new(rows, dims);
+        let vectors: [&[f32]; 4] = std::array::from_fn(|at| &four[at * 80..at * 80 + dims]);
+        for (block, rows) in rows.chunks(dims * columns::COLUMN_ROWS).enumerate() {
+            let own = columns.block(block);
+            for kernels in fast() {
+                let dots = (kernels.columns4)(own, vectors);
+                for (vector, dots) in vectors.iter().zip(&dots) {
+                    let alone = (kernels.columns)(own, vector);
+                    for (row, (dot, alone)) in rows.chunks(dims).zip(dots.iter().zip(&alone)) {
+                        let size = magnitude(row, vector);
+                        prop_assert!(close(*dot, plain::dot(row, vector), size), "{}", kernels.name);
+                        prop_assert!(close(*alone, plain::dot(row, vector), size), "{}", kernels.name);
+                    }
+                }
+                let some = (kernels.columns4)(own, [vectors[0], &[], &[], &[]]);
+                prop_assert_eq!(some[1], [0.0; columns::COLUMN_ROWS]);
+                prop_assert!(close(some[0][0], dots[0][0], magnitude(&rows[..dims], vectors[0])));
+            }
+        }
+    }
+
+    /// To the bit, as one after another.
+    #[test]
+    fn codes_side_by_side_are_scored_alike(
+        dims in 1usize..128,
+        bytes in proptest::collection::vec(any::<u8>(), 0..4000),
+        query in floats(128),
+        factors in floats(3 * 4000),
+        floor in -1e5f32..1e5,
+    ) {
+        let mut frame = Frame::default();
+        for (id, code) in bytes.chunks_exact(dims).enumerate() {
+            frame.push(id as u64, &Code { bits: 8, bytes: code.to_vec(), ..Code::default() });
+        }
+        let strip = frame.strip().cloned().unwrap_or_default();
+        let whole = Plane::new(&query[..dims], Plane::scale(&query));
+        let mut expected = Vec::new();
+        plain::codes8(&frame.codes, dims, &whole, &mut expected);
+        let rows = expected.len();
+        let of = |part: usize| &factors[part * 4000..part * 4000 + rows];
+        let factors = Factors { base: of(0), slope: of(1), spread: of(2) };
+        let line = Line { scale: 1e-3, middle: 0.5, constant: -1.0, doubt: 0.25, floor };
+        let mut reached = Vec::new();
+        codes::plain_reaching(&expected, factors, line, &mut reached);
+        for kernels in fast() {
+            let (mut products, mut own) = (Vec::new(), Vec::new());
+            (kernels.strip)(&strip.codes, strip.quads, &whole, &mut products);
+            prop_assert!(products.len() >= rows && products.len() < rows + 16);
+            products.truncate(rows);
+            prop_assert_eq!(&products, &expected, "{}", kernels.name);
+            (kernels.reaching)(&products, factors, line, &mut own);
+            prop_assert_eq!(&own, &reached, "{}", kernels.name);
         }
     }
 

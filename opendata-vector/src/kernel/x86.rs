@@ -5,12 +5,16 @@
 //! the bytes that are left of it.
 #![expect(unsafe_code, reason = "vector instructions need it; see the head of this file")]
 
+use super::codes::{Factors, Line, Reaching};
+use super::columns::Dots;
 use super::{Kernels, Plane};
+use crate::cell::strip::Quad;
 
 mod avx2;
 mod avx512;
 
-static AVX512: Kernels = Kernels { name: "avx512", dot, l2, dot4, codes8, codes4, signs };
+static AVX512: Kernels =
+    Kernels { name: "avx512", dot, l2, dot4, codes8, codes4, signs, strip, reaching, columns, columns4 };
 
 /// The fast loops, if this processor has what they need.
 pub(super) fn detect() -> Option<&'static Kernels> {
@@ -53,4 +57,24 @@ fn codes4(codes: &[u8], size: usize, query: &[Plane; 2], to: &mut Vec<f32>) {
 fn signs(words: &[u64], size: usize, query: &Plane, to: &mut Vec<f32>) {
     // SAFETY: only reached through `detect`.
     unsafe { avx512::signs(words, size, query, to) }
+}
+
+fn columns(columns: &[Dots], vector: &[f32]) -> Dots {
+    // SAFETY: only reached through `detect`.
+    unsafe { avx512::columns(columns, vector) }
+}
+
+fn columns4(columns: &[Dots], vectors: [&[f32]; 4]) -> [Dots; 4] {
+    // SAFETY: only reached through `detect`.
+    unsafe { avx512::columns4(columns, vectors) }
+}
+
+fn strip(codes: &[Quad], quads: usize, query: &Plane, to: &mut Vec<f32>) {
+    // SAFETY: only reached through `detect`.
+    unsafe { avx512::strip(codes, quads, query, to) }
+}
+
+fn reaching(products: &[f32], factors: Factors<'_>, line: Line, to: &mut Vec<Reaching>) {
+    // SAFETY: only reached through `detect`.
+    unsafe { avx512::reaching(products, factors, line, to) }
 }

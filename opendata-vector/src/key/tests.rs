@@ -31,7 +31,8 @@ fn golden_bytes() {
         (keys.calibration("v"), "0201000700000000 14 760000"),
         (keys.id(b"a\0"), "0201000700000001 20 6100"),
         (keys.doc(258), "0201000700000001 21 0000000000000102"),
-        (keys.vec("v", 1), "0201000700000001 22 760000 0000000000000001"),
+        (keys.vec_page("v", 1), "0201000700000001 22 760000 0000000000000001"),
+        (keys.docs(1), "0201000700000001 23 0000000000000001"),
         (keys.centroid("v", 2), "0201000700000002 30 760000 00000002"),
         (keys.cell("v", 2), "0201000700000002 31 760000 00000002"),
         (keys.attr("k", &Scalar::Bool(true), 3), "0201000700000002 32 6b0000 0101 000000000003"),
@@ -51,7 +52,7 @@ fn golden_bytes() {
 #[test]
 fn torn_and_unknown_keys_are_corrupt() {
     let keys = keys();
-    for whole in [keys.attr("k", &Scalar::I64(1), 3), keys.term("t", "fox", 0), keys.vec("v", 1), keys.dead(0)] {
+    for whole in [keys.attr("k", &Scalar::I64(1), 3), keys.term("t", "fox", 0), keys.vec_page("v", 1), keys.dead(0)] {
         for len in 0..whole.len() {
             assert!(Key::decode(&whole[..len]).is_err(), "len={len}");
         }
@@ -70,7 +71,8 @@ proptest! {
             (keys.gone(chunk), Key::Gone(chunk)),
             (keys.id(name.as_bytes()), Key::Id(name.clone().into())),
             (keys.doc(id), Key::Doc(id)),
-            (keys.vec(&name, id), Key::Vec { field: name.clone(), id }),
+            (keys.vec_page(&name, id), Key::Vec { field: name.clone(), page: id }),
+            (keys.docs(id), Key::Docs(id)),
             (keys.centroid(&name, cell), Key::Centroid { field: name.clone(), cell }),
             (keys.cell(&name, cell), Key::Cell { field: name.clone(), cell }),
             (keys.attr(&name, &value, chunk), Key::Attr { name: name.clone(), value, chunk }),

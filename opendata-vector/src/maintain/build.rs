@@ -29,7 +29,7 @@ impl<'a> Builder<'a> {
         Ok(Self { snapshot, name, table, work })
     }
 
-    fn job(&self) -> IndexJob {
+    pub(super) fn job(&self) -> IndexJob {
         IndexJob {
             field: self.name.to_owned(),
             epoch: self.table.epoch,
@@ -38,7 +38,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn limit(&self) -> usize {
+    pub(super) fn limit(&self) -> usize {
         let row = quantize::code_size(self.work.bits, self.work.field.dims as usize) + 20;
         (PIECE_BYTES / row).clamp(256, PIECE_ROWS)
     }

@@ -8,7 +8,7 @@ use opendata_core::{Error, Result};
 use super::Reader;
 use crate::idset::CHUNK;
 use crate::key::Key;
-use crate::record::{self, column};
+use crate::record::{self, column, page};
 use crate::search::{Effort, Query, Scored, Top};
 use crate::sparse::Weight;
 use crate::state::{Snapshot, push_scored};
@@ -46,23 +46,19 @@ impl Reader {
         let mut sampled: Vec<(u64, Vec<f32>, Top)> = Vec::new();
         for at in 0..samples as u64 {
             let from = (next_id as u128 * u128::from(at) / samples.max(1) as u128) as u64;
-            let range = snapshot.keys.vecs(field, from, next_id);
-            let mut rows = snapshot.view.scan(range, Access::Point, Order::Ascending).await?;
-            let Some(row) = rows.next().await? else { break };
-            let Key::Vec { id, .. } = Key::decode(&row.key)? else { continue };
+            let mut vectors = snapshot.vectors(field, of, (from, next_id), Access::Point).await?;
+            let Some((id, key, value)) = vectors.next().await? else { break };
             if sampled.last().is_none_or(|(last, ..)| *last < id) {
                 let mut vector = Vec::new();
-                push_scored(&row.key, &row.value, of, &mut vector)?;
+                push_scored(key, &value, of, &mut vector)?;
                 sampled.push((id, vector, Top::new(NEIGHBOURS)));
             }
         }
-        let mut rows =
-            snapshot.view.scan(snapshot.keys.vecs(field, 0, next_id), Access::Bulk, Order::Ascending).await?;
+        let mut vectors = snapshot.vectors(field, of, (0, next_id), Access::Bulk).await?;
         let mut vector = Vec::new();
-        while let Some(row) = rows.next().await? {
-            let Key::Vec { id, .. } = Key::decode(&row.key)? else { continue };
+        while let Some((id, key, value)) = vectors.next().await? {
             vector.clear();
-            push_scored(&row.key, &row.value, of, &mut vector)?;
+            push_scored(key, &value, of, &mut vector)?;
             for (_, query, top) in &mut sampled {
                 top.push(Scored { score: f64::from(kernel::score(of.metric, query, &vector)), id });
             }
@@ -82,13 +78,19 @@ impl Reader {
 /// What was forgotten to be dead must be in no index.
 async fn verify_rows(snapshot: Snapshot<'_>) -> Result<()> {
     let mut known = snapshot.state.dead.clone();
-    let mut rows = snapshot.view.scan(snapshot.keys.docs(), Access::Bulk, Order::Ascending).await?;
+    let mut rows = snapshot.view.scan(snapshot.keys.all_docs(), Access::Bulk, Order::Ascending).await?;
     let mut live = 0;
     while let Some(row) = rows.next().await? {
-        let Key::Doc(id) = Key::decode(&row.key)? else { continue };
-        live += 1;
-        if !known.insert(id) {
-            return Err(Error::corrupt_at(&row.key, "a dead document was not deleted"));
+        let Key::Docs(page) = Key::decode(&row.key)? else { continue };
+        let mut entries = page::Entries::new(&row.key, &row.value)?;
+        while let Some((low, entry)) = entries.next(&row.key)? {
+            let Some(_) = entry else { continue };
+            live += 1;
+            let id = page * page::DOCUMENTS + u64::from(low);
+            if !known.insert(id) {
+                return Err(Error::corrupt_at(&row.key, "a dead document was not deleted"));
+            }
+            snapshot.stored(id).await?;
         }
     }
     if live != snapshot.state.counters.live {
@@ -152,10 +154,8 @@ async fn verify_field(snapshot: Snapshot<'_>, name: &str) -> Result<u64> {
         }
     }
     let mut live = 0;
-    let all = snapshot.keys.vecs(name, 0, snapshot.state.counters.next_id);
-    let mut rows = snapshot.view.scan(all, Access::Bulk, Order::Ascending).await?;
-    while let Some(row) = rows.next().await? {
-        let Key::Vec { id, .. } = Key::decode(&row.key)? else { continue };
+    let mut vectors = snapshot.vectors(name, field, (0, snapshot.state.counters.next_id), Access::Bulk).await?;
+    while let Some((id, ..)) = vectors.next().await? {
         live += 1;
         if snapshot.state.dead.contains(id) {
             return wrong("a dead one was not deleted", id);

@@ -6,14 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use opendata_core::slate::{Access, Order};
+use opendata_core::slate::Access;
 use opendata_core::{Error, Result};
 
 use super::{Allowed, Effort, LegExplain, Scored, Top, nearest};
 use crate::document::Value;
 use crate::filter::Filter;
 use crate::kernel;
-use crate::key::Key;
 use crate::schema::{Metric, VectorField};
 use crate::state::{Snapshot, push_scored};
 
@@ -98,16 +97,15 @@ impl MaxSim<'_> {
         explain: &mut LegExplain,
     ) -> Result<Vec<Whole>> {
         let mut wholes: BTreeMap<String, Whole> = BTreeMap::new();
-        let range = snapshot.keys.vecs(self.field, 0, snapshot.state.counters.next_id);
-        let mut rows = snapshot.view.scan(range, Access::Bulk, Order::Ascending).await?;
+        let every = (0, snapshot.state.counters.next_id);
+        let mut vectors = snapshot.vectors(self.field, field, every, Access::Bulk).await?;
         let mut vector = Vec::with_capacity(field.dims as usize);
-        while let Some(row) = rows.next().await? {
-            let Key::Vec { id, .. } = Key::decode(&row.key)? else { continue };
+        while let Some((id, key, value)) = vectors.next().await? {
             if !allowed.contains(id) {
                 continue;
             }
             vector.clear();
-            push_scored(&row.key, &row.value, field, &mut vector)?;
+            push_scored(key, &value, field, &mut vector)?;
             explain.scored += 1;
             let name = self.name(snapshot, id).await?.1;
             let whole = Whole::add(wholes.remove(&name), id, scores(field, queries, &vector));
@@ -147,8 +145,7 @@ impl MaxSim<'_> {
                 };
                 let mut whole = None;
                 for id in parts {
-                    let key = snapshot.keys.vec(self.field, id);
-                    let Some(value) = snapshot.view.get(&key).await? else { continue };
+                    let (key, Some(value)) = snapshot.vector_bytes(self.field, field, id).await? else { continue };
                     let mut vector = Vec::with_capacity(field.dims as usize);
                     push_scored(&key, &value, field, &mut vector)?;
                     explain.scored += 1;

@@ -8,13 +8,12 @@
 //! What is visited depends on the records alone, never on what happens to be in memory: all readers of a position get
 //! the same answer.
 
-use opendata_core::slate::{Access, Order};
+use opendata_core::slate::Access;
 use opendata_core::{Error, Result};
 
 use super::{Allowed, Effort, LegExplain, Scored, Top};
 use crate::cell::quantize::CodeQuery;
 use crate::kernel;
-use crate::key::Key;
 use crate::schema::{Metric, VectorField};
 use crate::state::{Snapshot, push_scored};
 
@@ -75,14 +74,13 @@ impl Search<'_> {
 
     async fn exactly(&self, explain: &mut LegExplain) -> Result<Vec<Scored>> {
         let mut top = Top::new(self.depth);
-        let range = self.snapshot.keys.vecs(self.name, 0, self.snapshot.state.counters.next_id);
-        let mut rows = self.snapshot.view.scan(range, Access::Bulk, Order::Ascending).await?;
+        let all = (0, self.snapshot.state.counters.next_id);
+        let mut vectors = self.snapshot.vectors(self.name, self.field, all, Access::Bulk).await?;
         let mut vector = Vec::with_capacity(self.query.len());
-        while let Some(row) = rows.next().await? {
-            let Key::Vec { id, .. } = Key::decode(&row.key)? else { continue };
+        while let Some((id, key, value)) = vectors.next().await? {
             if self.allowed.contains(id) {
                 vector.clear();
-                push_scored(&row.key, &row.value, self.field, &mut vector)?;
+                push_scored(key, &value, self.field, &mut vector)?;
                 explain.scored += 1;
                 top.push(Scored { score: self.score(&vector), id });
             }

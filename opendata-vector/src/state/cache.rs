@@ -27,13 +27,14 @@ pub(crate) enum Place {
     Document { id: u64 },
     Chunk { row: Bytes, next_id: u64, swept: u64 },
     Routes { field: u16, shape: u64 },
+    NewRoutes { field: u16, first: u32 },
     Tail { field: u16, from: u64, to: u64 },
     Gone { swept: u64 },
 }
 
 impl Place {
     fn is_large(&self) -> bool {
-        matches!(self, Self::Routes { .. } | Self::Tail { .. } | Self::Gone { .. })
+        matches!(self, Self::Routes { .. } | Self::NewRoutes { .. } | Self::Tail { .. } | Self::Gone { .. })
     }
 }
 

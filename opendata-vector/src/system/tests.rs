@@ -126,12 +126,18 @@ impl Subject for VectorSubject {
             frame.push(random.random_range(0..9), &Code { bits: 8, bytes: vec![1, 2], ..Code::default() });
             Cell::of(frame).encode()
         };
+        let pages = |random: &mut StdRng| {
+            let low = random.random_range(0..16);
+            page::encode([(low, random.random_bool(0.7).then(|| vec![low; 3]))])
+        };
         vec![
             (keys.dead(0).to_vec(), (0..count).map(|_| bitmaps(random)).collect()),
             (keys.attr("n", &Scalar::I64(1), 0).to_vec(), (0..count).map(|_| bitmaps(random)).collect()),
             (keys.term("body", "fox", 0).to_vec(), (0..count).map(|_| postings(random)).collect()),
             (keys.sparse("s", 7, 0).to_vec(), (0..count).map(|_| weights(random)).collect()),
             (keys.cell("a", 1).to_vec(), (0..count).map(|_| frames(random)).collect()),
+            (keys.docs(1).to_vec(), (0..count).map(|_| pages(random)).collect()),
+            (keys.vec_page("a", 1).to_vec(), (0..count).map(|_| pages(random)).collect()),
         ]
     }
 }

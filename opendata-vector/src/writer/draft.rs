@@ -120,9 +120,24 @@ impl<'a> Draft<'a> {
         let key = self.writer.keys.id(external);
         let Some(value) = self.cx.get(&key).await? else { return Ok(None) };
         let id = record::decode_id(&key, &value)?;
-        let key = self.writer.keys.doc(id);
-        let value = self.cx.get(&key).await?.ok_or_else(|| Error::corrupt_at(&key, "document is missing"))?;
-        Ok(Some((id, Stored::decode(&key, &value)?)))
+        // What the group has written is in no page yet.
+        if let Some(stored) = self.writer.group.recent.get(&id) {
+            return Ok(Some((id, stored.clone())));
+        }
+        let snapshot = Snapshot { view: self.cx.view(), keys: self.writer.keys, state: &self.writer.published };
+        Ok(Some((id, Stored::clone(&*snapshot.stored(id).await?))))
+    }
+
+    /// A vector of a stored document.
+    async fn stored_vector(&self, name: &str, id: u64) -> Result<Bytes> {
+        let own = self.writer.group.vectors.get(name).and_then(|vectors| vectors.get(&id));
+        if let Some(Some(value)) = own {
+            return Ok(value.clone());
+        }
+        let snapshot = Snapshot { view: self.cx.view(), keys: self.writer.keys, state: &self.writer.published };
+        let (key, value) = snapshot.vector_bytes(name, self.schema().vector_field(name)?, id).await?;
+        let value = value.ok_or_else(|| Error::corrupt_at(&key, "vector is missing"))?;
+        Ok(Bytes::copy_from_slice(&value))
     }
 
     async fn patch(&mut self, id: &Bytes, patch: Patch) -> Result<()> {
@@ -134,10 +149,7 @@ impl<'a> Draft<'a> {
                 let (internal, stored) = slot.before.clone().unwrap_or_default();
                 let mut kept = BTreeMap::new();
                 for field in &stored.vectors {
-                    let key = self.writer.keys.vec(field, internal);
-                    let value = self.cx.get(&key).await?;
-                    let value = value.ok_or_else(|| Error::corrupt_at(&key, "vector is missing"))?;
-                    kept.insert(field.clone(), Bytes::copy_from_slice(&value));
+                    kept.insert(field.clone(), self.stored_vector(field, internal).await?);
                 }
                 (stored.document(), kept)
             }

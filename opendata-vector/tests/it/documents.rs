@@ -48,6 +48,43 @@ async fn a_patch_changes_what_it_names() {
     assert_eq!(ids(&bed.reader(), &Query::nearest("v", [1.0, 2.0, 3.0])).await, [""; 0]);
 }
 
+/// Small documents share a row, large ones do not: nobody can tell, however they change from one to the other.
+#[tokio::test]
+async fn documents_of_every_size_are_neighbours() {
+    let mut bed = Bed::new(config()).await;
+    let body = |id: usize, words: usize| format!("word{id} ").repeat(words);
+    let of = |id: usize, words: usize| {
+        Document::new(format!("{id:03}")).vector("v", [id as f32, 0.0, 1.0]).text("body", body(id, words))
+    };
+    let size = |id: usize| if id.is_multiple_of(3) { 400 } else { 2 };
+    bed.commit(|op| (0..40).for_each(|id| _ = op.upsert(of(id, size(id))))).await.unwrap();
+    // What was small becomes large and the other way round, in the transaction that patches it as well.
+    bed.commit(|op| {
+        for id in 0..20 {
+            op.upsert(of(id, 402 - size(id)));
+            op.patch(format!("{id:03}"), Patch::new().attribute("year", id as i64));
+        }
+        (30..34).for_each(|id| _ = op.delete(format!("{id:03}")));
+    })
+    .await
+    .unwrap();
+    for _ in 0..2 {
+        for reader in [bed.reader(), bed.outside().await] {
+            for id in 0..40 {
+                let found = reader.get(format!("{id:03}")).await.unwrap().map(|found| found.document);
+                let expected = match id {
+                    0..20 => Some(of(id, 402 - size(id)).attribute("year", id as i64)),
+                    30..34 => None,
+                    _ => Some(of(id, size(id))),
+                };
+                assert_eq!(found, expected, "{id}");
+            }
+            assert_eq!(reader.verify().await.unwrap(), 36);
+        }
+        bed.reopen().await;
+    }
+}
+
 #[tokio::test]
 async fn steps_of_one_transaction_take_effect_in_order() {
     let bed = Bed::new(config()).await;

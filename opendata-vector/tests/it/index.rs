@@ -98,6 +98,30 @@ async fn nothing_decays_when_everything_is_overwritten_and_deleted() {
     assert!(recall(&bed.outside().await, None).await >= 0.95);
 }
 
+/// Vectors that come cluster after cluster, as they do in life: cells that only ever split would lie badly.
+#[tokio::test]
+async fn cells_are_made_anew_as_a_field_grows() {
+    let mut bed = Bed::new(small(Metric::L2)).await;
+    let mut vectors = Clustered::new(1, 16);
+    let mut sorted: Vec<Vec<f32>> = (0..2400).map(|_| vectors.next()).collect();
+    sorted.sort_by(|a, b| a[0].total_cmp(&b[0]));
+    for (round, some) in sorted.chunks(300).enumerate() {
+        bed.commit(|op| some.iter().enumerate().for_each(|(at, v)| _ = op.upsert(doc(round * 300 + at, v.clone()))))
+            .await
+            .unwrap();
+        bed.commit(|op| (0..30).for_each(|at| _ = op.delete(format!("{:06}", round * 300 + at * 7)))).await.unwrap();
+        bed.slate.maintain().await.unwrap();
+        let live = (round as u64 + 1) * 270;
+        assert_eq!(bed.reader().verify().await.unwrap(), live);
+        let stats = bed.reader().stats().await.unwrap().fields["v"].clone();
+        // Cells are made for 32 vectors, and hold up to about twice as many before all are made anew.
+        assert!(stats.cells >= live / 100, "{stats:?}");
+    }
+    assert!(recall(&bed.reader(), None).await >= 0.95);
+    bed.reopen().await;
+    assert!(recall(&bed.outside().await, None).await >= 0.95);
+}
+
 #[tokio::test]
 async fn a_commit_is_found_at_once_and_a_plan_that_is_late_changes_nothing() {
     let bed = Bed::new(small(Metric::L2)).await;

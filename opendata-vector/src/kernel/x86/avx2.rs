@@ -4,11 +4,13 @@ use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_and_si128, _mm_loadu_si128, _mm_set1_epi8, _mm_srli_epi16, _mm256_add_epi32,
     _mm256_add_ps, _mm256_and_si256, _mm256_cmpeq_epi8, _mm256_cvtepu8_epi16, _mm256_fmadd_ps, _mm256_loadu_ps,
     _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16,
-    _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setr_epi64x, _mm256_setzero_ps, _mm256_setzero_si256,
+    _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_set1_ps, _mm256_setr_epi64x, _mm256_setzero_ps, _mm256_setzero_si256,
     _mm256_shuffle_epi8, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps,
 };
 
-use super::super::{Kernels, PIECE, Plane, plain};
+use super::super::columns::Dots;
+use super::super::{Kernels, PIECE, Plane, codes, plain};
+use crate::cell::strip::Quad;
 
 pub(super) static KERNELS: Kernels = Kernels {
     name: "avx2",
@@ -35,6 +37,20 @@ pub(super) static KERNELS: Kernels = Kernels {
     signs: |words, size, query, to| {
         // SAFETY: only reached through `detect_avx2`.
         unsafe { signs(words, size, query, to) }
+    },
+    strip: |codes, quads, query, to| {
+        // SAFETY: only reached through `detect_avx2`.
+        unsafe { strip(codes, quads, query, to) }
+    },
+    // Short: the compiler's own vectors do.
+    reaching: codes::plain_reaching,
+    columns: |all, vector| {
+        // SAFETY: only reached through `detect_avx2`.
+        unsafe { columns(all, vector) }
+    },
+    columns4: |all, vectors| {
+        // SAFETY: only reached through `detect_avx2`.
+        vectors.map(|vector| unsafe { columns(all, vector) })
     },
 };
 
@@ -181,5 +197,43 @@ fn signs(words: &[u64], size: usize, query: &Plane, to: &mut Vec<f32>) {
             }
         }
         to.push((128 * total(sums)) as f32);
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn columns(columns: &[Dots], vector: &[f32]) -> Dots {
+    let mut sums = [_mm256_setzero_ps(); 8];
+    for (column, component) in columns.iter().zip(vector) {
+        let component = _mm256_set1_ps(*component);
+        for (sum, own) in sums.iter_mut().zip(column.as_chunks::<8>().0) {
+            *sum = _mm256_fmadd_ps(load(own), component, *sum);
+        }
+    }
+    let mut dots = [0.0; 64];
+    for (to, sum) in dots.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
+        // SAFETY: the array has the eight floats that are stored.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), sum) };
+    }
+    dots
+}
+
+/// Four codes of sixteen side by side make one register, two lanes each.
+#[target_feature(enable = "avx2,fma")]
+fn strip(codes: &[Quad], quads: usize, query: &Plane, to: &mut Vec<f32>) {
+    let repeat = |[a, b, c, d]: &[i16; 4]| [*a, *b, *c, *d, *a, *b, *c, *d, *a, *b, *c, *d, *a, *b, *c, *d];
+    let repeated: Vec<[i16; 16]> = query.wide.as_chunks::<4>().0.iter().map(repeat).collect();
+    for block in codes.chunks_exact(quads.max(1)) {
+        let mut sums = [_mm256_setzero_si256(); 4];
+        for (quad, query) in block.iter().zip(&repeated) {
+            for (sums, bytes) in sums.iter_mut().zip(quad.as_chunks::<16>().0) {
+                *sums = add(*sums, load_bytes(bytes), query);
+            }
+        }
+        for sums in sums {
+            let mut lanes = [0i32; 8];
+            // SAFETY: eight integers are what is stored.
+            unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), sums) };
+            to.extend(lanes.as_chunks::<2>().0.iter().map(|[a, b]| (a + b) as f32));
+        }
     }
 }

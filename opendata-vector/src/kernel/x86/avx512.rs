@@ -1,15 +1,19 @@
 //! AVX-512: sixteen floats, or sixty-four bytes, at a time. The tail of a slice is read under a mask.
 
 use std::arch::x86_64::{
-    __m128i, __m512, __m512i, _mm_add_epi32, _mm_storeu_si128, _mm256_add_epi32, _mm256_castsi256_si128,
+    __m128i, __m512, __m512i, _CMP_GE_OQ, _mm_add_epi32, _mm_storeu_si128, _mm256_add_epi32, _mm256_castsi256_si128,
     _mm256_extracti128_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_castsi512_si256,
-    _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-    _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_maskz_set1_epi8, _mm512_reduce_add_ps, _mm512_set1_epi8,
-    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_sub_ps,
-    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_fmadd_ps,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_maskz_set1_epi8,
+    _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_epi32,
+    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
+use super::super::codes::{Factors, Line, Reaching, plain_reaching_from};
+use super::super::columns::Dots;
 use super::super::{PIECE, Plane};
+use crate::cell::strip::Quad;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn load(of: &[f32; 16]) -> __m512 {
@@ -213,4 +217,99 @@ pub(super) fn signs(words: &[u64], size: usize, query: &Plane, to: &mut Vec<f32>
         }
         to.extend(sums(lanes).iter().take(four.len() / size).map(|sum| (128 * sum) as f32));
     }
+}
+
+/// Sixteen codes side by side, four dimensions at a time: every lane sums one vector.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn strip(codes: &[Quad], quads: usize, query: &Plane, to: &mut Vec<f32>) {
+    let (high, low) = (query.high.as_chunks::<4>().0, query.low.as_chunks::<4>().0);
+    let four = |of: &[i8; 4]| _mm512_set1_epi32(i32::from_le_bytes(of.map(|q| q as u8)));
+    for block in codes.chunks_exact(quads.max(1)) {
+        let (mut highs, mut lows) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+        for ((bytes, high), low) in block.iter().zip(high).zip(low) {
+            let bytes = load_bytes(bytes);
+            highs = _mm512_dpbusd_epi32(highs, bytes, four(high));
+            lows = _mm512_dpbusd_epi32(lows, bytes, four(low));
+        }
+        let sums = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32::<7>(highs), lows));
+        to.extend_from_slice(&store_one(sums));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn reaching(products: &[f32], factors: Factors<'_>, line: Line, to: &mut Vec<Reaching>) {
+    let rows = products.len().min(factors.base.len()).min(factors.slope.len()).min(factors.spread.len());
+    let all = products.as_chunks::<16>().0.iter().zip(factors.base.as_chunks::<16>().0);
+    let all = all.zip(factors.slope.as_chunks::<16>().0).zip(factors.spread.as_chunks::<16>().0);
+    let set = |number: f32| _mm512_set1_ps(number);
+    for (at, (((product, base), slope), spread)) in all.enumerate() {
+        let scaled = _mm512_sub_ps(_mm512_mul_ps(load(product), set(line.scale)), set(line.middle));
+        let own = _mm512_add_ps(load(base), _mm512_mul_ps(load(slope), scaled));
+        let estimate = _mm512_add_ps(set(line.constant), own);
+        let upper = _mm512_add_ps(estimate, _mm512_mul_ps(set(line.doubt), load(spread)));
+        let mut reaching = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(upper, set(line.floor));
+        if reaching == 0 {
+            continue;
+        }
+        let (estimates, uppers) = (store_one(estimate), store_one(upper));
+        while reaching != 0 {
+            let lane = reaching.trailing_zeros() as usize;
+            reaching &= reaching - 1;
+            if let (Some(estimate), Some(upper)) = (estimates.get(lane), uppers.get(lane)) {
+                to.push(Reaching { row: (at * 16 + lane) as u32, estimate: *estimate, upper: *upper });
+            }
+        }
+    }
+    plain_reaching_from(rows / 16 * 16, products, factors, line, to);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn store_one(lanes: __m512) -> [f32; 16] {
+    let mut of = [0.0; 16];
+    // SAFETY: the array has the sixteen floats that are stored.
+    unsafe { _mm512_storeu_ps(of.as_mut_ptr(), lanes) };
+    of
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn store(lanes: [__m512; 4]) -> Dots {
+    let mut dots = [0.0; 64];
+    for (to, lanes) in dots.as_chunks_mut::<16>().0.iter_mut().zip(lanes) {
+        *to = store_one(lanes);
+    }
+    dots
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn columns(columns: &[Dots], vector: &[f32]) -> Dots {
+    let mut sums = [_mm512_setzero_ps(); 4];
+    for (column, component) in columns.iter().zip(vector) {
+        let component = _mm512_set1_ps(*component);
+        for (sum, own) in sums.iter_mut().zip(column.as_chunks::<16>().0) {
+            *sum = _mm512_fmadd_ps(load(own), component, *sum);
+        }
+    }
+    store(sums)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn columns4(columns: &[Dots], vectors: [&[f32]; 4]) -> [Dots; 4] {
+    let [a, b, c, d] = vectors;
+    let mut sums = [[_mm512_setzero_ps(); 4]; 4];
+    if [b, c, d].iter().any(|other| other.len() != a.len()) {
+        return vectors.map(|vector| self::columns(columns, vector));
+    }
+    for ((((column, a), b), c), d) in columns.iter().zip(a).zip(b).zip(c).zip(d) {
+        let [p, q, r, s] = [a, b, c, d].map(|component| _mm512_set1_ps(*component));
+        let [one, two, three, four] = &mut sums;
+        let parts = column.as_chunks::<16>().0.iter().zip(one).zip(two).zip(three).zip(four);
+        for ((((own, one), two), three), four) in parts {
+            let own = load(own);
+            *one = _mm512_fmadd_ps(own, p, *one);
+            *two = _mm512_fmadd_ps(own, q, *two);
+            *three = _mm512_fmadd_ps(own, r, *three);
+            *four = _mm512_fmadd_ps(own, s, *four);
+        }
+    }
+    sums.map(|lanes| store(lanes))
 }

@@ -1,12 +1,15 @@
 //! Vectors by what their codes say of them: which may still be among the best, given the bounds of all the others.
 
-use crate::cell::quantize::{CodeQuery, DEVIATIONS};
+use crate::cell::quantize::{CodeQuery, DEVIATIONS, Scratch};
 use crate::cell::{Cell, Frame};
 use crate::idset::Probe;
 use crate::search::{Allowed, Scored, Top};
 
 /// Vectors that are read for one result at most, when codes leave much open.
 const RERANK_PER_RESULT: usize = 16;
+
+/// To score all vectors of a frame takes as long as to score this share of them one by one.
+const ALONE: usize = 16;
 
 pub(super) struct Candidates<'a> {
     depth: usize,
@@ -20,7 +23,7 @@ pub(super) struct Candidates<'a> {
     found: Vec<(f32, u64)>,
     /// Allowed ones that were estimated, dead ones among them if there is no filter.
     pub(super) seen: u64,
-    estimates: Vec<f32>,
+    scratch: Scratch,
     one: Vec<f32>,
 }
 
@@ -28,98 +31,84 @@ impl<'a> Candidates<'a> {
     pub(super) fn new(depth: usize, floor: f64, allowed: Allowed<'a>) -> Self {
         let filter = allowed.set.map(|set| set.probe());
         let (sure, floor) = (Top::new(depth), floor as f32);
-        Self { depth, allowed, filter, sure, floor, found: Vec::new(), seen: 0, estimates: Vec::new(), one: Vec::new() }
+        Self {
+            depth,
+            allowed,
+            filter,
+            sure,
+            floor,
+            found: Vec::new(),
+            seen: 0,
+            scratch: Scratch::default(),
+            one: Vec::new(),
+        }
     }
 
     /// Looks at all vectors of a cell, given what they have in common: see [`CodeQuery::cell`].
-    pub(super) fn estimate(&mut self, query: &CodeQuery, (constant, distance): (f32, f32), cell: &Cell) {
-        let doubt = DEVIATIONS * distance;
+    pub(super) fn estimate(&mut self, query: &CodeQuery, common: (f32, f32), cell: &Cell) {
         for frame in &cell.frames {
             match self.filter.take() {
                 Some(filter) => {
-                    self.filtered(query, (constant, distance), doubt, frame, &filter);
+                    let count = frame.ids.iter().filter(|id| filter.contains(**id)).count();
+                    self.seen += count as u64;
+                    if count * ALONE > frame.ids.len() {
+                        self.all(query, common, frame, |id| filter.contains(id));
+                    } else if count > 0 {
+                        self.some(query, common, frame, &filter);
+                    }
                     self.filter = Some(filter);
                 }
-                None => self.all(query, (constant, distance), doubt, frame),
+                None => {
+                    self.seen += frame.ids.len() as u64;
+                    let allowed = self.allowed;
+                    self.all(query, common, frame, |id| allowed.contains(id));
+                }
             }
         }
     }
 
-    fn all(&mut self, query: &CodeQuery, (constant, distance): (f32, f32), doubt: f32, frame: &Frame) {
-        let mut estimates = std::mem::take(&mut self.estimates);
-        self.seen += frame.ids.len() as u64;
+    fn all(&mut self, query: &CodeQuery, common: (f32, f32), frame: &Frame, is_allowed: impl Fn(u64) -> bool) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let doubt = DEVIATIONS * common.1;
         // While there is no floor, everything passes.
-        if self.floor > f32::NEG_INFINITY && query.bounds(frame, distance, &mut estimates) {
+        if self.floor > f32::NEG_INFINITY && query.reaching_by_signs(frame, common, self.floor, &mut scratch) {
             let mut one = std::mem::take(&mut self.one);
-            for (row, ((bound, spread), id)) in estimates.iter().zip(&frame.spread).zip(&frame.ids).enumerate() {
-                if constant + bound >= self.floor && self.allowed.contains(*id) {
-                    let (estimate, doubt) = (constant + query.estimate_one(frame, row, &mut one), doubt * spread);
-                    if estimate + doubt >= self.floor {
-                        self.keep(estimate, doubt, *id);
+            for reaching in &scratch.reaching {
+                let row = reaching.row as usize;
+                let (Some(id), Some(spread)) = (frame.ids.get(row), frame.spread.get(row)) else { continue };
+                if reaching.upper >= self.floor && is_allowed(*id) {
+                    let estimate = common.0 + query.estimate_one(frame, row, &mut one);
+                    if estimate + doubt * spread >= self.floor {
+                        self.keep(estimate, doubt * spread, *id);
                     }
                 }
             }
-            (self.estimates, self.one) = (estimates, one);
-            return;
-        }
-        query.estimate(frame, &mut estimates);
-        for ((estimate, spread), id) in estimates.iter().zip(&frame.spread).zip(&frame.ids) {
-            let (estimate, doubt) = (constant + estimate, doubt * spread);
-            if estimate + doubt >= self.floor && self.allowed.contains(*id) {
-                self.keep(estimate, doubt, *id);
+            self.one = one;
+        } else {
+            query.reaching(frame, common, self.floor, &mut scratch);
+            for reaching in &scratch.reaching {
+                let Some(id) = frame.ids.get(reaching.row as usize) else { continue };
+                if reaching.upper >= self.floor && is_allowed(*id) {
+                    self.keep(reaching.estimate, reaching.upper - reaching.estimate, *id);
+                }
             }
         }
-        self.estimates = estimates;
+        self.scratch = scratch;
     }
 
-    fn filtered(
-        &mut self,
-        query: &CodeQuery,
-        (constant, distance): (f32, f32),
-        doubt: f32,
-        frame: &Frame,
-        filter: &Probe<'_>,
-    ) {
-        let is_allowed = |id: &&u64| filter.contains(**id);
-        let count = frame.ids.iter().filter(is_allowed).count();
-        self.seen += count as u64;
-        if count * 4 > frame.ids.len() {
-            let mut estimates = std::mem::take(&mut self.estimates);
-            if self.floor > f32::NEG_INFINITY && query.bounds(frame, distance, &mut estimates) {
-                let mut one = std::mem::take(&mut self.one);
-                for (row, ((bound, spread), id)) in estimates.iter().zip(&frame.spread).zip(&frame.ids).enumerate() {
-                    if constant + bound >= self.floor && filter.contains(*id) {
-                        let (estimate, doubt) = (constant + query.estimate_one(frame, row, &mut one), doubt * spread);
-                        if estimate + doubt >= self.floor {
-                            self.keep(estimate, doubt, *id);
-                        }
-                    }
-                }
-                (self.estimates, self.one) = (estimates, one);
-                return;
-            }
-            query.estimate(frame, &mut estimates);
-            for ((estimate, spread), id) in estimates.iter().zip(&frame.spread).zip(&frame.ids) {
-                let (estimate, doubt) = (constant + estimate, doubt * spread);
-                if estimate + doubt >= self.floor && filter.contains(*id) {
-                    self.keep(estimate, doubt, *id);
-                }
-            }
-            self.estimates = estimates;
-            return;
-        }
-        if count == 0 {
-            return;
-        }
+    /// Of few that are allowed each is looked at alone.
+    fn some(&mut self, query: &CodeQuery, common: (f32, f32), frame: &Frame, filter: &Probe<'_>) {
+        let mut one = std::mem::take(&mut self.one);
         for (row, (spread, id)) in frame.spread.iter().zip(&frame.ids).enumerate() {
             if filter.contains(*id) {
-                let estimate = constant + query.estimate_one(frame, row, &mut self.estimates);
-                let doubt = doubt * spread;
+                let estimate = common.0 + query.estimate_one(frame, row, &mut one);
+                let doubt = DEVIATIONS * common.1 * spread;
                 if estimate + doubt >= self.floor {
                     self.keep(estimate, doubt, *id);
                 }
             }
         }
+        self.one = one;
     }
 
     fn keep(&mut self, estimate: f32, doubt: f32, id: u64) {

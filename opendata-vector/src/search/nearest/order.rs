@@ -1,7 +1,7 @@
 //! Cells in the order of how near their middles are to a query. Only as many are sorted as are asked for.
 
 use crate::cell::quantize::CodeQuery;
-use crate::kernel;
+use crate::kernel::columns::COLUMN_ROWS;
 use crate::schema::Metric;
 use crate::state::Routes;
 
@@ -26,22 +26,14 @@ pub(crate) struct CellOrder {
 
 impl CellOrder {
     pub(crate) fn new(query: &CodeQuery, routes: &Routes, expected: usize) -> Self {
-        let dims = query.rotated.len();
         let mut all = Vec::with_capacity(routes.cells.len());
-        let mut push = |(cell, squared): (&u32, &f32), dot: f32| {
-            let nearness = if query.metric == Metric::InnerProduct { dot } else { 2.0 * dot - squared };
-            all.push(Next { cell: *cell, dot, squared: *squared, nearness });
-        };
-        let mut cells = routes.cells.iter().zip(&routes.squares);
-        let fours = routes.centroids.chunks_exact(dims * 4);
-        let rest = fours.remainder();
-        for four in fours {
-            let row = |at: usize| four.get(at * dims..(at + 1) * dims).unwrap_or_default();
-            let dots = kernel::dot4(&query.rotated, [row(0), row(1), row(2), row(3)]);
-            dots.into_iter().zip(&mut cells).for_each(|(dot, cell)| push(cell, dot));
-        }
-        for (centroid, cell) in rest.chunks_exact(dims).zip(cells) {
-            push(cell, kernel::dot(&query.rotated, centroid));
+        let blocks = routes.cells.chunks(COLUMN_ROWS).zip(routes.squares.chunks(COLUMN_ROWS));
+        for (block, (cells, squares)) in blocks.enumerate() {
+            let dots = routes.columns.dots(block, &query.rotated);
+            for ((cell, squared), dot) in cells.iter().zip(squares).zip(dots) {
+                let nearness = if query.metric == Metric::InnerProduct { dot } else { 2.0 * dot - squared };
+                all.push(Next { cell: *cell, dot, squared: *squared, nearness });
+            }
         }
         Self { all, sorted: 0, taken: 0, step: expected.max(16) }
     }
