@@ -27,6 +27,7 @@ mod stats;
 mod transaction;
 mod view;
 pub mod wal;
+mod warm;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

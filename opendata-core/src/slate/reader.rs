@@ -20,6 +20,7 @@ use super::router::{Router, SegmentExtractor};
 use super::transaction::Handle;
 use super::view::{Access, Order, Row, Source, View, ViewInner};
 use super::wal::{self, WalTail};
+use super::warm;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::KeyRange;
@@ -235,6 +236,7 @@ async fn open(store: &Store, path: &str, router: &Router, at: &At, caches: Arc<C
     let reader = Arc::new(EngineReader(Some(open_engine(store, path, router, mode).await?)));
     let engine = reader.get()?;
     let position = position.unwrap_or_else(|| Position(engine.status().durable_seq));
+    warm::warm(engine).await;
     let value = engine.get(Registry::key()).await?;
     let value = value.ok_or_else(|| {
         Error::not_found(format!("there is no slate at this path, or nothing durable in it yet, path={path}"))
