@@ -8,10 +8,12 @@ mod checkpoint;
 mod clock;
 mod committer;
 mod compact;
+mod condense;
 mod context;
 mod copy;
 mod cursor;
 mod erased;
+mod files;
 mod fork;
 mod join;
 mod maintenance;
@@ -28,6 +30,7 @@ mod transaction;
 mod view;
 pub mod wal;
 mod warm;
+mod worker;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -38,6 +41,7 @@ use tokio::task::JoinHandle;
 pub use checkpoint::{Checkpoint, checkpoints, extend_checkpoint, release_checkpoint};
 pub use context::{ApplyContext, PrepareContext};
 pub use copy::Copied;
+pub use files::{Amount, Files, SegmentFiles};
 pub use fork::delete;
 pub use join::join;
 pub use open::Builder;

@@ -1,9 +1,9 @@
 //! Real work at a stated size, with Prometheus and VictoriaMetrics doing the same in the same run. Prints ratios.
 //!
 //! ```text
-//! cargo xtask bench tsdb [-- --quick] [-- --only ingest|query|selectors|disk|memory|cold|http] [-- --no-peers] [-- --dir /somewhere]
+//! cargo xtask bench tsdb [-- --quick] [-- --only ingest|query|selectors|disk|memory|cold|http] [-- --no-peers] [-- --dir /somewhere] [-- --record SECONDS]
 //! ```
-//! The peers are installed below `target/bench-tsdb` from Debian's packages; where no package source can be reached the
+//! A recording of 25 minutes or more (`--record 7200`) gives samples that are really 15 s apart. The peers are installed below `target/bench-tsdb` from Debian's packages; where no package source can be reached the
 //! bench says so and goes on without them. They are fed by remote write and asked over HTTP, both on loopback; our
 //! library is asked in process, the program over HTTP in the section `http` where its release build stands.
 #![expect(clippy::print_stdout, reason = "a benchmark says what it measured")]
@@ -47,6 +47,8 @@ use opendata_tsdb::{Config, Tsdb};
 pub(crate) struct Plan {
     pub(crate) quick: bool,
     pub(crate) dir: PathBuf,
+    /// For how many seconds a node exporter is recorded, if no recording is there.
+    pub(crate) record_s: usize,
     /// None: there are none on this machine, or they are not wanted.
     pub(crate) peers: Option<peers::Installed>,
 }
@@ -154,7 +156,9 @@ fn main() {
     let dir = value("--dir").map_or_else(|| temporary.path().to_owned(), PathBuf::from);
     let only = |section: &str| value("--only").is_none_or(|only| only == section);
     let peers = if has("--no-peers") { None } else { peers::install() };
-    let plan = Plan { quick: has("--quick"), dir, peers };
+    let quick = has("--quick");
+    let record_s = value("--record").map_or(if quick { 30 } else { 120 }, |seconds| seconds.parse().unwrap());
+    let plan = Plan { quick, dir, record_s, peers };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("tsdb benchmark: local files at {}, {cores} cores, 2 worker threads", plan.dir.display());
     let begun = Instant::now();

@@ -78,6 +78,19 @@ impl Chunk<'_> {
         self.flags & NEVER_DECREASES != 0
     }
 
+    /// What its columns take, in bytes, each with how it is written.
+    ///
+    /// # Errors
+    /// `Corrupt` if the columns cannot be read.
+    pub(crate) fn measure(mut self, scratch: &mut Scratch) -> Result<[(&'static str, usize); 2]> {
+        let all = self.columns.rest().len();
+        let mut times = Vec::new();
+        ints::decode(&mut self.columns, self.first_ms, self.count, &mut scratch.words, &mut times)?;
+        let values = self.columns.rest();
+        let kind = if self.kind == HISTOGRAMS { "histograms" } else { values::kind_name(values.first().copied()) };
+        Ok([("times", all - values.len()), (kind, values.len())])
+    }
+
     /// Appends the samples to `out`.
     ///
     /// # Errors

@@ -18,6 +18,8 @@ pub(crate) struct Block {
     /// Where each run begins; one more than ids.
     starts: Vec<u32>,
     samples: Columns,
+    /// The first and the last time of any sample.
+    bounds: (i64, i64),
 }
 
 impl Block {
@@ -25,7 +27,7 @@ impl Block {
     pub(crate) fn of(rows: Rows) -> Self {
         if rows.ids.is_sorted_by(|a, b| a < b) {
             let starts = (0..=u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
-            return Self { ids: rows.ids, starts, samples: rows.samples };
+            return Self::with(rows.ids, starts, rows.samples);
         }
         let places = || rows.ids.iter().zip(&rows.samples.times);
         if places().is_sorted_by(|a, b| a < b) {
@@ -39,7 +41,7 @@ impl Block {
                 }
             }
             starts.push(u32::try_from(rows.len()).unwrap_or(u32::MAX));
-            return Self { ids, starts, samples: rows.samples };
+            return Self::with(ids, starts, rows.samples);
         }
         let keys = rows.ids.iter().zip(&rows.samples.times).zip(0u32..);
         let mut order: Vec<(u32, i64, u32)> = keys.map(|((id, time), at)| (*id, *time, at)).collect();
@@ -59,7 +61,18 @@ impl Block {
             }
         }
         starts.push(u32::try_from(samples.len()).unwrap_or(u32::MAX));
-        Self { ids, starts, samples }
+        Self::with(ids, starts, samples)
+    }
+
+    fn with(ids: Vec<u32>, starts: Vec<u32>, samples: Columns) -> Self {
+        let widen = |(first, last): (i64, i64), time: &i64| (first.min(*time), last.max(*time));
+        let bounds = samples.times.iter().fold((i64::MAX, i64::MIN), widen);
+        Self { ids, starts, samples, bounds }
+    }
+
+    /// Whether any of its samples may lie in a range of times.
+    fn touches(&self, (start_ms, end_ms): (i64, i64)) -> bool {
+        self.bounds.0 <= end_ms && start_ms <= self.bounds.1
     }
 
     /// Merges blocks, oldest first.
@@ -147,7 +160,7 @@ impl Builder {
 
     fn finish(mut self) -> Block {
         self.0.starts.push(u32::try_from(self.0.samples.len()).unwrap_or(u32::MAX));
-        self.0
+        Block::with(self.0.ids, self.0.starts, self.0.samples)
     }
 }
 
@@ -213,7 +226,8 @@ impl Head {
     /// Appends the samples of a series in `start_ms ..= end_ms`, in the order they were applied, which need not be the
     /// order of their times.
     pub(crate) fn collect(&self, id: u32, (start_ms, end_ms): (i64, i64), out: &mut Columns) {
-        for run in self.blocks.iter().filter_map(|block| block.get(id)) {
+        let touched = self.blocks.iter().filter(|block| block.touches((start_ms, end_ms)));
+        for run in touched.filter_map(|block| block.get(id)) {
             out.extend(run.within((start_ms, end_ms)));
         }
     }

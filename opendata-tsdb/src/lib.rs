@@ -82,7 +82,7 @@ pub use labels::{
 pub use matcher::{MatchOp, Matcher, whole_value_regex};
 pub use metadata::{Metadata, MetricKind};
 pub use op::{Op, Receipt, SeriesList};
-pub use reader::{BucketStats, Reader, RollupSeries, Statistics, Top, UseRollups};
+pub use reader::{Breakdown, BucketStats, Reader, Records, RollupSeries, Statistics, Top, UseRollups};
 pub use refused::{Reason, Refusal, Refused};
 pub use rollup::{Resolution, Rollup, RollupPoint};
 pub use state::State;

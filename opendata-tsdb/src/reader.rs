@@ -22,6 +22,7 @@ use crate::record::deletion::Deletions;
 use crate::record::name::Sketch;
 
 mod beside;
+mod breakdown;
 mod cache;
 mod found;
 mod narrow;
@@ -30,6 +31,7 @@ mod samples;
 mod select;
 mod statistics;
 
+pub use breakdown::{Breakdown, Records};
 pub use rollups::{RollupSeries, UseRollups};
 pub use statistics::{Statistics, Top};
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use opendata_core::env::Env;
 use opendata_core::key::SegmentId;
 use roaring::RoaringBitmap;
@@ -13,6 +14,7 @@ use roaring::RoaringBitmap;
 use crate::counts::Counters;
 use crate::dictionary::SeriesById;
 use crate::head::{Block, Head};
+use crate::key::Key;
 use crate::maintain::Ahead;
 use crate::record::Sealing;
 use crate::record::deletion::Deletions;
@@ -30,8 +32,7 @@ pub struct State {
     pub(crate) series: Arc<BTreeMap<SegmentId, SeriesById>>,
     pub(crate) sealing: Arc<BTreeMap<SegmentId, Sealing>>,
     pub(crate) deletions: Arc<Deletions>,
-    /// How often the chunks of each bucket were changed since the slate was opened.
-    pub(crate) edits: Arc<BTreeMap<SegmentId, u64>>,
+    pub(crate) edits: Arc<Edits>,
     /// The series of each bucket whose rollups are to be made.
     pub(crate) due: Arc<BTreeMap<SegmentId, RoaringBitmap>>,
     /// The segments that hold rollups, ascending.
@@ -44,6 +45,40 @@ pub struct State {
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State").field("buckets", &self.buckets.len()).finish_non_exhaustive()
+    }
+}
+
+/// How often the chunks of each window were changed since the slate was opened.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Edits(BTreeMap<(SegmentId, u8), u64>);
+
+impl Edits {
+    pub(crate) fn of_window(&self, bucket: SegmentId, window: u8) -> u64 {
+        self.0.get(&(bucket, window)).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn of_bucket(&self, bucket: SegmentId) -> u64 {
+        self.0.range((bucket, 0)..=(bucket, u8::MAX)).map(|(_, edits)| edits).sum()
+    }
+
+    /// Notes that these rows of chunks are changed.
+    pub(crate) fn add<'a>(&mut self, keys: impl Iterator<Item = &'a Bytes>) {
+        let mut windows: Vec<(SegmentId, u8)> = keys
+            .filter_map(|key| match Key::decode(key) {
+                Ok(Key::Data { bucket, window, .. }) => Some((bucket, window)),
+                _ => None,
+            })
+            .collect();
+        windows.sort_unstable();
+        windows.dedup();
+        for window in windows {
+            *self.0.entry(window).or_default() += 1;
+        }
+    }
+
+    /// Forgets the buckets before one.
+    pub(crate) fn forget_before(&mut self, live: SegmentId) {
+        self.0.retain(|(bucket, _), _| *bucket >= live);
     }
 }
 

@@ -35,7 +35,7 @@ use crate::record::deletion::Deletions;
 use crate::record::slab::Rows;
 use crate::record::{Sealing, posting};
 use crate::refused::Refusal;
-use crate::state::{SealingBench, State};
+use crate::state::{Edits, SealingBench, State};
 
 mod apply;
 mod beside;
@@ -78,8 +78,7 @@ pub struct Writer {
     sealing: Arc<BTreeMap<SegmentId, Sealing>>,
     /// Deletions that are not carried out in the chunks yet.
     deletions: Arc<Deletions>,
-    /// How often the chunks of each bucket were changed since the slate was opened.
-    edits: Arc<BTreeMap<SegmentId, u64>>,
+    edits: Arc<Edits>,
     /// The series of each bucket whose rollups are to be made.
     due: Arc<BTreeMap<SegmentId, RoaringBitmap>>,
     /// The segments that hold rollups, ascending.

@@ -47,13 +47,8 @@ async fn compact_segment(inner: &Inner, segment: Bytes) -> Result<()> {
         if files_left.count() == 0 && runs <= 1 {
             return Ok(());
         }
-        if now != asked {
-            let admin = inner.store.admin(&inner.path)?;
-            let spec = CompactionSpec::for_segment(segment.clone(), now.clone(), destination(&manifest, &now));
-            match admin.submit_compaction(spec).await {
-                Ok(_) => (asked, moved) = (now, Instant::now()),
-                Err(error) => tracing::debug!(%error, "segment cannot be compacted yet"),
-            }
+        if now != asked && ask(inner, &manifest, &segment, &now).await? {
+            (asked, moved) = (now, Instant::now());
         }
         if moved.elapsed() > patience {
             return Err(Error::unavailable("the compactor does not get on with a segment"));
@@ -67,18 +62,49 @@ async fn compact_segment(inner: &Inner, segment: Bytes) -> Result<()> {
 }
 
 /// The files and runs of a segment, newest first.
-fn sources(manifest: &VersionedManifest, segment: &Bytes) -> Vec<SourceId> {
+pub(super) fn sources(manifest: &VersionedManifest, segment: &Bytes) -> Vec<SourceId> {
     let Some(segment) = manifest.segment(segment) else { return Vec::new() };
     let files = segment.l0().iter().map(|file| SourceId::SstView(file.id));
     files.chain(segment.compacted().iter().map(|run| SourceId::SortedRun(run.id))).collect()
 }
 
-/// The oldest run of the sources takes the others in; files alone become a run above all others.
-fn destination(manifest: &VersionedManifest, sources: &[SourceId]) -> u32 {
+/// Asks the compactor to merge these sources, all that a segment has, into one run. False if it is at work there.
+pub(super) async fn ask(
+    inner: &Inner,
+    manifest: &VersionedManifest,
+    segment: &Bytes,
+    sources: &[SourceId],
+) -> Result<bool> {
+    let admin = inner.store.admin(&inner.path)?;
+    let compactions = admin.read_compactions(None).await?;
+    let active: Vec<_> =
+        compactions.iter().flat_map(|all| all.recent_compactions()).filter(|compaction| compaction.active()).collect();
+    if active.iter().any(|compaction| compaction.spec().segment() == segment) {
+        return Ok(false);
+    }
+    let taken = active.iter().filter_map(|compaction| compaction.spec().destination()).max();
+    let destination = destination(manifest, taken, sources);
+    let spec = CompactionSpec::for_segment(segment.clone(), sources.to_vec(), destination);
+    match admin.submit_compaction(spec).await {
+        Ok(_) => Ok(true),
+        Err(error) => {
+            tracing::debug!(%error, "segment cannot be compacted yet");
+            Ok(false)
+        }
+    }
+}
+
+/// The numbers that the compactor itself may have given out since what is known of it was read: two compactions into one
+/// run would end it.
+const HEADROOM: u32 = 64;
+
+/// The oldest run of the sources takes the others in; files alone become a run above all others, those that are being
+/// made among them.
+fn destination(manifest: &VersionedManifest, taken: Option<u32>, sources: &[SourceId]) -> u32 {
     let own = sources.iter().filter_map(|source| match source {
         SourceId::SortedRun(id) => Some(*id),
         SourceId::SstView(_) => None,
     });
     let newest = manifest.segments().iter().flat_map(|segment| segment.compacted().iter().map(|run| run.id)).max();
-    own.min().unwrap_or_else(|| newest.map_or(0, |id| id + 1))
+    own.min().unwrap_or_else(|| newest.max(taken).map_or(0, |id| id + 1).saturating_add(HEADROOM))
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use slatedb::compactor::{CompactionSpec, SourceId};
 
+use super::condense::Condenser;
 use super::transaction::{Ack, Transaction};
 use super::{Inner, Instance, Slate};
 use crate::error::{Error, ErrorKind, Result};
@@ -48,7 +49,7 @@ struct Round {
 }
 
 pub(crate) async fn run(slate: Weak<Inner>) {
-    let mut expired = BTreeMap::new();
+    let (mut expired, mut condenser) = (BTreeMap::new(), Condenser::default());
     loop {
         let Some(inner) = slate.upgrade() else { return };
         let (wake, mut failure) = (Arc::clone(&inner.wake_maintenance), inner.failure.clone());
@@ -69,7 +70,7 @@ pub(crate) async fn run(slate: Weak<Inner>) {
         if inner.settings.maintenance_interval_ms == 0 {
             continue;
         }
-        if let Err(error) = round(&inner, &mut expired).await {
+        if let Err(error) = round(&inner, &mut expired, &mut condenser).await {
             inner.counters.maintenance_failures.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%error, "maintenance failed and will be tried again");
         }
@@ -83,7 +84,7 @@ async fn sleep(interval: Duration) {
     tokio::time::sleep(interval).await;
 }
 
-async fn round(inner: &Arc<Inner>, expired: &mut BTreeMap<Prefix, Expired>) -> Result<()> {
+async fn round(inner: &Arc<Inner>, expired: &mut BTreeMap<Prefix, Expired>, condenser: &mut Condenser) -> Result<()> {
     while maintain_once(inner).await?.done > 0 {
         if inner.failure.borrow().is_some() {
             return Ok(());
@@ -91,6 +92,7 @@ async fn round(inner: &Arc<Inner>, expired: &mut BTreeMap<Prefix, Expired>) -> R
     }
     if inner.settings.compaction {
         drop_expired(inner, expired).await?;
+        condenser.look(inner).await?;
     }
     Ok(())
 }

@@ -18,12 +18,13 @@ const MANIFEST_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// Not at all: what the systems store in bulk is compressed by themselves.
-    #[default]
+    /// Not at all: what the systems store in bulk is packed by themselves.
     None,
     /// LZ4: little work for little gain.
     Lz4,
-    /// Zstandard: smaller files, more work for compaction and for cold reads.
+    /// Zstandard: what neighbouring rows have in common stands once. Smaller files, some work for compaction and for
+    /// reads that the cache does not answer.
+    #[default]
     Zstd,
 }
 
@@ -61,6 +62,9 @@ pub struct Settings {
     pub garbage_age_s: u64,
     /// How often garbage is collected, in seconds. Zero: never.
     pub garbage_interval_s: u64,
+    /// How long no file may have come to a segment before its files are merged into one sorted run, in seconds. Segments
+    /// that mostly hold deleted rows do not wait. Zero: neither is done; compaction merges files of like sizes only.
+    pub condense_after_s: u64,
     /// Whether this process compacts. Exactly one process should.
     pub compaction: bool,
     /// How this process compresses what it compacts. What is written first is never compressed.
@@ -84,8 +88,9 @@ impl Default for Settings {
             poll_interval_ms: 200,
             garbage_age_s: 300,
             garbage_interval_s: 60,
+            condense_after_s: 600,
             compaction: true,
-            compression: Compression::None,
+            compression: Compression::Zstd,
         }
     }
 }
@@ -140,18 +145,23 @@ impl Settings {
             manifest_update_timeout: MANIFEST_TIMEOUT,
             commit_compacted_interval: poll,
             object_store_max_retries: Some(self.store_retries),
-            worker: Some(CompactionWorkerOptions {
-                compactions_poll_interval: poll,
-                object_store_max_retries: Some(self.store_retries),
-                compression_codec: match self.compression {
-                    Compression::None => None,
-                    Compression::Lz4 => Some(CompressionCodec::Lz4),
-                    Compression::Zstd => Some(CompressionCodec::Zstd),
-                },
-                ..CompactionWorkerOptions::default()
-            }),
+            // One that compresses is run beside the engine (see `worker`).
+            worker: (self.compression == Compression::None).then(|| self.worker()),
             checkpoint_lifetime: Duration::from_secs(self.garbage_age_s.max(1)),
             ..CompactorOptions::default()
+        }
+    }
+
+    pub(crate) fn worker(&self) -> CompactionWorkerOptions {
+        CompactionWorkerOptions {
+            compactions_poll_interval: Duration::from_millis(self.poll_interval_ms),
+            object_store_max_retries: Some(self.store_retries),
+            compression_codec: match self.compression {
+                Compression::None => None,
+                Compression::Lz4 => Some(CompressionCodec::Lz4),
+                Compression::Zstd => Some(CompressionCodec::Zstd),
+            },
+            ..CompactionWorkerOptions::default()
         }
     }
 

@@ -53,4 +53,6 @@ counters! {
     maintenance_failures,
     /// Segments whose files were dropped by retention.
     segments_dropped,
+    /// Times the files of a segment were to be merged into one run, to give back space.
+    segments_condensed,
 }

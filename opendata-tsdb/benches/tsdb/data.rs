@@ -140,15 +140,49 @@ impl Recording {
         (0..hosts).flat_map(of).collect()
     }
 
-    /// The values of a host at a step: the recording from another place on for each host, forth and back where it ends,
-    /// so that no counter jumps more than once.
-    pub(crate) fn values(&self, host: usize, step: usize) -> &[Option<f64>] {
-        let len = self.scrapes.len();
-        &self.scrapes[(step + host * 37) % len].1
+    /// How many scrapes lie between two steps of a host: of a recording of 25 minutes or more every 15th is taken, so that they are
+    /// really 15 s apart; of a shorter one each stands for one.
+    fn stride(&self) -> usize {
+        if self.scrapes.len() >= 1500 { 15 } else { 1 }
     }
 
-    /// The time of a step: the recorded distance from the even one is kept.
-    pub(crate) fn jitter_ms(&self, host: usize, step: usize) -> i64 {
-        (mixed(host as u64, step as u64) % 5) as i64
+    /// How many hosts there are: as many as begin a second after one another, or some that begin at other places.
+    pub(crate) fn hosts(&self) -> usize {
+        if self.stride() > 1 { self.stride() } else { 20 }
+    }
+
+    /// How many steps each host has, of those wanted.
+    pub(crate) fn steps(&self, wanted: usize) -> usize {
+        if self.stride() > 1 { wanted.min(self.scrapes.len() / self.stride()) } else { wanted }
+    }
+
+    fn scrape(&self, host: usize, step: usize) -> &(i64, Vec<Option<f64>>) {
+        match self.stride() {
+            1 => &self.scrapes[(step + host * 37) % self.scrapes.len()],
+            stride => &self.scrapes[step * stride + host % stride],
+        }
+    }
+
+    /// The values of a host at a step. Where the recording is short it begins anew, with a jump of every counter.
+    pub(crate) fn values(&self, host: usize, step: usize) -> &[Option<f64>] {
+        &self.scrape(host, step).1
+    }
+
+    /// The time of a step, of which the even time is given: as it was recorded, or up to 4 ms off.
+    pub(crate) fn time_ms(&self, host: usize, step: usize, even_ms: &[Timestamp]) -> i64 {
+        if self.stride() == 1 {
+            return even_ms[step].0 + (mixed(host as u64, step as u64) % 5) as i64;
+        }
+        let first = self.scrapes[0].0;
+        even_ms[0].0 + self.scrape(host, step).0 - first
+    }
+
+    /// What it is, in words.
+    pub(crate) fn description(&self) -> String {
+        let how = match self.stride() {
+            1 => "each taken for one every 15 s, again from the beginning where they end",
+            _ => "every 15th taken, 15 hosts that begin a second after one another",
+        };
+        format!("{}; {how}", self.source)
     }
 }

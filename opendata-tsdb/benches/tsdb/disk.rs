@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use opendata_core::Timestamp;
-use opendata_tsdb::{Config, Labels};
+use opendata_core::slate::Slate;
+use opendata_tsdb::{Breakdown, Config, Labels, Reader, Records};
 
 use super::data::{self, Recording, times};
 use super::ingest::write;
@@ -12,14 +13,13 @@ use super::{Figure, Plan, disk_bytes, http, open, open_as, remote, row, store};
 
 pub(crate) async fn bytes_a_sample(plan: &Plan) {
     println!("\nbytes a sample on disk, real metrics at 15 s");
-    let recording =
-        plan.peers.as_ref().and_then(|installed| data::record(installed, if plan.quick { 30 } else { 120 }));
+    let recording = plan.peers.as_ref().and_then(|installed| data::record(installed, plan.record_s));
     let Some(recording) = recording else {
         println!("no recording: the node exporter could not be installed");
         return;
     };
-    println!("  {}", recording.source);
-    let (hosts, steps) = (20, plan.size(1920));
+    println!("  {}", recording.description());
+    let (hosts, steps) = (recording.hosts(), recording.steps(plan.size(1920)));
     let series = recording.expanded(hosts);
     let at = times(steps);
     let samples = samples(&recording, hosts, steps);
@@ -33,7 +33,7 @@ pub(crate) async fn bytes_a_sample(plan: &Plan) {
     let (slate, metrics) = open(&store(&dir)).await;
     write(&slate, &metrics, |step, op| {
         for host in 0..if step < steps { hosts } else { 0 } {
-            let time = Timestamp(at[step].0 + recording.jitter_ms(host, step));
+            let time = Timestamp(recording.time_ms(host, step, &at));
             for (labels, value) in series.iter().skip(host * recording.series.len()).zip(recording.values(host, step)) {
                 if let Some(value) = value {
                     op.sample(labels.clone(), time, *value);
@@ -48,7 +48,8 @@ pub(crate) async fn bytes_a_sample(plan: &Plan) {
     slate.close().await.unwrap();
     let (slate, metrics) = open_as(&store(&dir), Config { seal_samples: 1, ..Config::default() }).await;
     slate.maintain().await.unwrap();
-    slate.flush_files().await.unwrap();
+    print_files("sealed", &slate, samples).await;
+    slate.compact().await.unwrap();
     let bytes = settled(&dir, || async {
         // A commit now and then lets the log be collected up to it.
         let mut tx = slate.begin();
@@ -57,6 +58,9 @@ pub(crate) async fn bytes_a_sample(plan: &Plan) {
         slate.flush_files().await.unwrap();
     })
     .await;
+    slate.maintain().await.unwrap();
+    print_files("compacted and collected", &slate, samples).await;
+    print_breakdown(&slate.view().on(&metrics).unwrap(), samples).await;
     let ours = bytes as f64 / samples as f64;
     row(&format!("{} series x {steps} samples", series.len()), "bytes", &Figure::Cost(ours), Some(1.3), &peers);
     println!("  {samples} samples; settled after {:.0} s", begun.elapsed().as_secs_f64());
@@ -97,7 +101,7 @@ fn feed(peer: &Peer, recording: &Recording, series: &[Labels], hosts: usize, at:
                         let steps = from..(from + BLOCK).min(at.len());
                         let sample = |step: usize| {
                             let value = recording.values(host, step).get(n).copied().flatten()?;
-                            Some((at[step].0 + recording.jitter_ms(host, step), value))
+                            Some((recording.time_ms(host, step, at), value))
                         };
                         steps.filter_map(sample).collect()
                     })
@@ -117,4 +121,39 @@ fn feed(peer: &Peer, recording: &Recording, series: &[Labels], hosts: usize, at:
     http::get(&peer.address, "/internal/force_merge").ok()?;
     std::thread::sleep(Duration::from_secs(8));
     Some(disk_bytes(&peer.dir))
+}
+
+async fn print_files(when: &str, slate: &Slate, samples: usize) {
+    let files = slate.files().await.unwrap();
+    let each = |bytes: u64| bytes as f64 / samples as f64;
+    println!(
+        "  {when}: {:.3} bytes a sample: log {:.3}, sorted files {:.3}, such that wait to be collected {:.3}, other {:.3}",
+        each(files.total_bytes()),
+        each(files.log.bytes),
+        each(files.sorted.bytes),
+        each(files.unnamed.bytes),
+        each(files.other.bytes)
+    );
+    for (prefix, segment) in &files.segments {
+        let (all, new) = (each(segment.total().bytes), each(segment.new.bytes));
+        println!(
+            "    segment {:#x}/{}: {all:.3}, of it {new:.3} in new files, {} runs",
+            prefix.system.0, prefix.segment.0, segment.run_count
+        );
+    }
+}
+
+async fn print_breakdown(reader: &Reader, samples: usize) {
+    let Breakdown { records, parts, .. } = reader.breakdown().await.unwrap();
+    let each = |bytes: u64| bytes as f64 / samples as f64;
+    for (kind, Records { count, key_bytes, value_bytes }) in records {
+        println!(
+            "    {kind:<10} {count:>8} rows, keys {:>7.4}, values {:>7.4} bytes a sample",
+            each(key_bytes),
+            each(value_bytes)
+        );
+    }
+    for (part, amount) in parts {
+        println!("    in chunks: {part:<16} {:>8} times {:>7.4}", amount.count, each(amount.bytes));
+    }
 }

@@ -3,16 +3,22 @@
 //! ```text
 //! kind u8, then
 //!   0 constant: the bits, 8 bytes
-//!   1 decimal:  exponent u8 · exceptions: count varint, then that often: distance to the last place varint, bits
+//!   1 decimal:  scale u8 · exceptions: count varint, then that often: distance to the last place varint, bits
 //!               · first signed varint · the others as an integer column (see `ints`)
 //!   2 XOR:      length varint, bit stream
 //!   3 raw:      the bits of all
 //!   4 constant: an integer, signed varint
+//!   5 bits:     the first 8 bytes · the others as an integer column (see `ints`)
 //! ```
 //! Decimal: a value is an integer divided by a power of ten, as almost everything is that a person or a program prints
-//! (after "ALP: Adaptive Lossless floating-Point compression", SIGMOD 2023); exponent 0 are the integers. The division
-//! rounds correctly and both operands are exact, so the decimal comes back as the nearest double. What does not fit
-//! (NaN, stale markers, infinities, -0, long fractions) is an exception and stands in the column as the value before it.
+//! (after "ALP: Adaptive Lossless floating-Point compression", SIGMOD 2023). Scale 0 to 15: divided by 10^scale; 0 are
+//! the integers. The division rounds correctly and both operands are exact, so the decimal comes back as the nearest double.
+//! Programs that count in small units come to other doubles: scale 17 to 31, multiplied by 10^-(scale - 16); 32, divided by
+//! 1000 twice. What does not fit (NaN, stale markers, infinities, -0, long fractions) is an exception and stands in the
+//! column as the value before it.
+//!
+//! Bits: the doubles' bits as integers, those of negative numbers turned so that the integers stand in the order of the
+//! numbers. Times with fractions, and what else moves steadily through long fractions, become short deltas.
 //!
 //! XOR (after "Gorilla", VLDB 2015, section 4.1.2), highest bit first: the first value in 64 bits; then for each value
 //! XORed with the last: `0` equal; `10` its meaningful bits in the last window; `11`, 6 bits leading zeros, 6 bits
@@ -29,6 +35,7 @@ const DECIMAL: u8 = 1;
 const XOR: u8 = 2;
 const RAW: u8 = 3;
 const CONSTANT_INTEGER: u8 = 4;
+const BITS: u8 = 5;
 
 /// Powers of ten that a double holds exactly and that leave room for digits.
 const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
@@ -42,11 +49,22 @@ pub(crate) struct Scratch {
     pub(crate) ints: Vec<i64>,
 }
 
+/// What a kind of column is called.
+pub(crate) fn kind_name(kind: Option<u8>) -> &'static str {
+    match kind {
+        Some(CONSTANT | CONSTANT_INTEGER) => "values, constant",
+        Some(DECIMAL) => "values, decimal",
+        Some(XOR) => "values, XOR",
+        Some(BITS) => "values, bits",
+        _ => "values, raw",
+    }
+}
+
 /// Writes a column.
 pub(crate) fn encode(out: &mut Encoder, values: &[f64], effort: Effort) {
     let Some(first) = values.first() else { return };
     if values.iter().all(|value| value.to_bits() == first.to_bits()) {
-        match digits_of(*first, 1.0) {
+        match Scale::Divide(1.0).digits(*first) {
             Some(integer) => out.u8(CONSTANT_INTEGER).signed(integer),
             None => out.u8(CONSTANT).f64(*first),
         };
@@ -55,19 +73,15 @@ pub(crate) fn encode(out: &mut Encoder, values: &[f64], effort: Effort) {
     let raw_len = 8 * values.len();
     let decimal = decimal(values, effort).filter(|bytes| bytes.len() < raw_len);
     let good_enough = decimal.as_ref().is_some_and(|bytes| bytes.len() <= 3 * values.len());
-    let stream = match effort {
-        Effort::Small if !good_enough => Some(xor::encode(values)),
-        _ => None,
+    let others = match effort {
+        Effort::Small if !good_enough => [Some(streamed(values)), Some(as_integers(values))],
+        _ => [None, None],
     };
-    let best = decimal.as_ref().map_or(raw_len, Encoder::len);
-    match (decimal, stream) {
-        (_, Some(stream)) if stream.len() + 4 < best => {
-            out.u8(XOR).bytes(&stream);
+    match decimal.into_iter().chain(others.into_iter().flatten()).min_by_key(Encoder::len) {
+        Some(best) if best.len() < raw_len => {
+            out.raw(best.as_slice());
         }
-        (Some(decimal), _) => {
-            out.raw(decimal.as_slice());
-        }
-        (None, _) => {
+        _ => {
             out.u8(RAW);
             for value in values {
                 out.f64(*value);
@@ -76,15 +90,95 @@ pub(crate) fn encode(out: &mut Encoder, values: &[f64], effort: Effort) {
     }
 }
 
+/// The column as a stream of XORs, with its kind byte.
+fn streamed(values: &[f64]) -> Encoder {
+    let stream = xor::encode(values);
+    let mut out = Encoder::with_capacity(XOR, stream.len() + 4);
+    out.bytes(&stream);
+    out
+}
+
+/// The column as integers that are the doubles' bits, with its kind byte.
+fn as_integers(values: &[f64]) -> Encoder {
+    let ordered: Vec<i64> = values.iter().map(|value| in_order(value.to_bits().cast_signed())).collect();
+    let mut out = Encoder::with_capacity(BITS, values.len() * 4 + 16);
+    out.i64(ordered.first().copied().unwrap_or(0));
+    ints::encode(&mut out, &ordered, Effort::Small);
+    out
+}
+
+/// Turns a double's bits into an integer in the order of the numbers, and back.
+#[inline]
+fn in_order(bits: i64) -> i64 {
+    bits ^ (((bits >> 63).cast_unsigned()) >> 1).cast_signed()
+}
+
+/// How a decimal's digits become a double.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Scale {
+    /// Divided by a power of ten.
+    Divide(f64),
+    /// Multiplied by the double next to its reciprocal.
+    Multiply(f64),
+    /// Divided by 1000, and again.
+    Twice,
+}
+
+const MULTIPLY: u8 = 16;
+const TWICE: u8 = 32;
+
+impl Scale {
+    fn from_code(code: u8) -> Option<Self> {
+        match code {
+            TWICE => Some(Self::Twice),
+            MULTIPLY.. => POWERS.get(usize::from(code - MULTIPLY)).map(|power| Self::Multiply(1.0 / power)),
+            _ => POWERS.get(usize::from(code)).map(|power| Self::Divide(*power)),
+        }
+    }
+
+    /// By their codes, those first that take the fewest digits.
+    fn all() -> impl Iterator<Item = (u8, Self)> {
+        let decades = (0..MULTIPLY).flat_map(|exponent| [exponent, MULTIPLY + exponent]);
+        let codes =
+            decades.flat_map(|code| if code == MULTIPLY + 6 { [Some(code), Some(TWICE)] } else { [Some(code), None] });
+        codes.flatten().filter(|code| *code != MULTIPLY).filter_map(|code| Some((code, Self::from_code(code)?)))
+    }
+
+    #[inline]
+    fn value(self, digits: i64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "written digits are exact; corrupt ones may become anything")]
+        let digits = digits as f64;
+        match self {
+            Self::Divide(power) => digits / power,
+            Self::Multiply(factor) => digits * factor,
+            Self::Twice => digits / 1e3 / 1e3,
+        }
+    }
+
+    /// The digits of a value, if it comes back from them.
+    #[inline]
+    fn digits(self, value: f64) -> Option<i64> {
+        let scaled = match self {
+            Self::Divide(power) => value * power,
+            Self::Multiply(factor) => value / factor,
+            Self::Twice => value * 1e6,
+        }
+        .round();
+        #[expect(clippy::cast_possible_truncation, reason = "checked to be an integer of at most 2^53")]
+        let digits = scaled as i64;
+        // Through the integer and back, so that -0 is found to be different.
+        (scaled.abs() <= LARGEST && self.value(digits).to_bits() == value.to_bits()).then_some(digits)
+    }
+}
+
 /// The column as decimals, with its kind byte; none if too few values are decimals.
 fn decimal(values: &[f64], effort: Effort) -> Option<Encoder> {
-    let exponent = pick_exponent(values)?;
-    let power = POWERS.get(usize::from(exponent)).copied()?;
+    let (code, scale) = pick_scale(values)?;
     let mut exceptions = Vec::new();
     let mut digits = Vec::with_capacity(values.len());
     let mut last = None;
     for (at, value) in values.iter().enumerate() {
-        if let Some(digit) = digits_of(*value, power) {
+        if let Some(digit) = scale.digits(*value) {
             last = Some(digit);
             digits.push(digit);
         } else {
@@ -100,7 +194,7 @@ fn decimal(values: &[f64], effort: Effort) -> Option<Encoder> {
     let first = digits.get(leading).copied().unwrap_or(0);
     digits.iter_mut().take(leading).for_each(|digit| *digit = first);
     let mut out = Encoder::with_capacity(DECIMAL, values.len() * 2 + 16);
-    out.u8(exponent).varint(exceptions.len() as u64);
+    out.u8(code).varint(exceptions.len() as u64);
     let mut before = 0;
     for (at, value) in exceptions {
         out.varint((at - before) as u64).f64(value);
@@ -111,30 +205,17 @@ fn decimal(values: &[f64], effort: Effort) -> Option<Encoder> {
     Some(out)
 }
 
-/// The value as an integer number of `1 / power`, if it is exactly that.
-#[inline]
-fn digits_of(value: f64, power: f64) -> Option<i64> {
-    let scaled = (value * power).round();
-    #[expect(clippy::cast_possible_truncation, reason = "checked to be an integer of at most 2^53")]
-    let digits = scaled as i64;
-    // Through the integer and back, so that -0 is found to be different.
-    #[expect(clippy::cast_precision_loss, reason = "at most 2^53")]
-    let back = digits as f64 / power;
-    (scaled.abs() <= LARGEST && back.to_bits() == value.to_bits()).then_some(digits)
-}
-
-/// The smallest exponent that fits nearly all of a sample of the values.
-fn pick_exponent(values: &[f64]) -> Option<u8> {
+/// The smallest scale that fits nearly all of a sample of the values.
+fn pick_scale(values: &[f64]) -> Option<(u8, Scale)> {
     let stride = (values.len() / 32).max(1);
     let sample = || values.iter().step_by(stride).filter(|value| value.is_finite());
     let enough = sample().count().div_ceil(8);
-    (0u8..).zip(POWERS).find_map(|(exponent, power)| {
+    Scale::all().find(|(_, scale)| {
         let mut misses = 0;
-        let fits = sample().all(|value| {
-            misses += usize::from(digits_of(*value, power).is_none());
+        sample().all(|value| {
+            misses += usize::from(scale.digits(*value).is_none());
             misses < enough.max(1)
-        });
-        fits.then_some(exponent)
+        })
     })
 }
 
@@ -165,16 +246,21 @@ pub(crate) fn decode(bytes: &mut Decoder<'_>, count: usize, scratch: &mut Scratc
             out.extend(bytes.as_chunks::<8>().0.iter().map(|value| f64::from_le_bytes(*value)));
             Ok(())
         }
+        BITS => {
+            let first = bytes.i64()?;
+            scratch.ints.clear();
+            ints::decode(bytes, first, count, &mut scratch.words, &mut scratch.ints)?;
+            out.extend(scratch.ints.iter().map(|ordered| f64::from_bits(in_order(*ordered).cast_unsigned())));
+            Ok(())
+        }
         kind => Err(Error::unsupported(format!("unknown value column, kind={kind}"))),
     }
 }
 
 fn decode_decimal(bytes: &mut Decoder<'_>, count: usize, scratch: &mut Scratch, out: &mut Vec<f64>) -> Result<()> {
-    let exponent = bytes.u8()?;
-    let power = POWERS
-        .get(usize::from(exponent))
-        .copied()
-        .ok_or_else(|| Error::corrupt(format!("unknown decimal exponent, exponent={exponent}")))?;
+    let code = bytes.u8()?;
+    let scale =
+        Scale::from_code(code).ok_or_else(|| Error::corrupt(format!("unknown scale of decimals, scale={code}")))?;
     let exceptions = bytes.count()?;
     if exceptions > count {
         return Err(Error::corrupt("more exceptions than values in a value column"));
@@ -188,11 +274,13 @@ fn decode_decimal(bytes: &mut Decoder<'_>, count: usize, scratch: &mut Scratch, 
     scratch.ints.clear();
     ints::decode(bytes, first, count, &mut scratch.words, &mut scratch.ints)?;
     let begin = out.len();
-    #[expect(clippy::cast_precision_loss, reason = "written digits are exact; corrupt ones may become anything")]
-    if exponent == 0 {
-        out.extend(scratch.ints.iter().map(|digit| *digit as f64));
-    } else {
-        out.extend(scratch.ints.iter().map(|digit| *digit as f64 / power));
+    match scale {
+        // Without a choice in the loop.
+        #[expect(clippy::cast_precision_loss, reason = "written digits are exact; corrupt ones may become anything")]
+        Scale::Divide(1.0) => out.extend(scratch.ints.iter().map(|digits| *digits as f64)),
+        Scale::Divide(power) => out.extend(scratch.ints.iter().map(|digits| Scale::Divide(power).value(*digits))),
+        Scale::Multiply(factor) => out.extend(scratch.ints.iter().map(|digits| Scale::Multiply(factor).value(*digits))),
+        Scale::Twice => out.extend(scratch.ints.iter().map(|digits| Scale::Twice.value(*digits))),
     }
     let mut at = begin;
     for _ in 0..exceptions {

@@ -63,7 +63,7 @@ async fn step(
             }
         }
     }
-    let edits = state.edits.get(&bucket).copied().unwrap_or(0);
+    let edits = state.edits.of_bucket(bucket);
     Ok(Clean { bucket, slab: deletion.slab, from: deletion.next_series, edits, rows, end })
 }
 

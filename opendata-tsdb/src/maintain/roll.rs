@@ -71,7 +71,7 @@ async fn step(
             series.push(RolledSeries { labels: entry.labels.clone(), rows: rows.collect() });
         }
     }
-    let edits = state.edits.get(&bucket).copied().unwrap_or(0);
+    let edits = state.edits.of_bucket(bucket);
     Ok(Roll { bucket, edits, done, series })
 }
 

@@ -169,7 +169,7 @@ impl Selection {
 /// For which views chunks are right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
-    /// For those that the writer published when it had changed the bucket's chunks so often.
+    /// For those that the writer published when it had changed the window's chunks so often.
     Written(u64),
     /// For those of another process at this position.
     At(Position),

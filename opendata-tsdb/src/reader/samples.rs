@@ -102,16 +102,16 @@ impl Reader {
         Ok(read)
     }
 
-    fn chunk_version(&self, bucket: SegmentId) -> Version {
+    fn chunk_version(&self, bucket: SegmentId, window: u8) -> Version {
         match self.view.state() {
-            Some(state) => Version::Written(state.edits.get(&bucket).copied().unwrap_or(0)),
+            Some(state) => Version::Written(state.edits.of_window(bucket, window)),
             None => Version::At(self.position()),
         }
     }
 
     /// The rows of some series of one metric in one window.
     async fn window(&self, bucket: SegmentId, metric: u32, window: u8, ids: &[u32]) -> Result<Arc<Window>> {
-        let version = self.chunk_version(bucket);
+        let version = self.chunk_version(bucket, window);
         let (Some(first), Some(last)) = (ids.first().copied(), ids.last().copied()) else {
             return Ok(Arc::new(Window::new(version, 0, 0)));
         };
@@ -148,7 +148,7 @@ impl Reader {
 
     async fn rows_by_key(&self, bucket: SegmentId, metric: u32, window: u8, ids: &[u32]) -> Result<Arc<Window>> {
         let ends = (ids.first().copied().unwrap_or(0), ids.last().copied().unwrap_or(0));
-        let mut found = Window::new(self.chunk_version(bucket), ends.0, ends.1);
+        let mut found = Window::new(self.chunk_version(bucket, window), ends.0, ends.1);
         let reads: Vec<_> = ids.iter().map(|id| self.index.chunks(bucket, metric, window, *id)).collect();
         let mut reads = stream::iter(reads).buffered(ROWS_AT_ONCE);
         let mut asked = ids.iter();

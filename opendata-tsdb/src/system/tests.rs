@@ -24,6 +24,7 @@ mod histograms;
 mod index;
 mod limits;
 mod model;
+mod reads;
 mod rollups;
 mod sealing;
 mod speed;
@@ -54,7 +55,8 @@ impl Bench {
     }
 
     async fn open(store: Store, config: Config, clock: Arc<ManualClock>) -> Self {
-        let settings = Settings { maintenance_interval_ms: 0, flush_interval_ms: 5, ..Settings::default() };
+        let settings =
+            Settings { maintenance_interval_ms: 0, flush_interval_ms: 5, store_retries: 1, ..Settings::default() };
         let builder = Slate::builder(&store, "slate").settings(settings);
         // File names come from the clock and from chance: with one seed two openings would give out the same.
         static OPENED: AtomicU64 = AtomicU64::new(1);
@@ -123,7 +125,10 @@ async fn content_of(reader: &Reader) -> Content {
 }
 
 async fn select(reader: &Reader, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Content {
-    let series = reader.select(matchers, start_ms, end_ms).await.unwrap();
+    by_name(reader.select(matchers, start_ms, end_ms).await.unwrap())
+}
+
+fn by_name(series: Vec<crate::promql::Series>) -> Content {
     let count = series.len();
     let content: Content = series
         .into_iter()

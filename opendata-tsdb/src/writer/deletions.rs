@@ -158,7 +158,7 @@ impl Writer {
     pub(super) fn check_clean(&self, clean: Clean) -> Result<Clean> {
         let first = self.deletions.get(&clean.bucket).and_then(|deletions| deletions.first());
         let stands = first.is_some_and(|first| first.slab == clean.slab && first.next_series == clean.from);
-        if !stands || self.edits_of(clean.bucket) != clean.edits || clean.bucket < self.live {
+        if !stands || self.edits.of_bucket(clean.bucket) != clean.edits || clean.bucket < self.live {
             return Err(Error::conflict(format!("the bucket was changed meanwhile, bucket={}", clean.bucket.0)));
         }
         Ok(clean)
@@ -166,6 +166,7 @@ impl Writer {
 
     pub(super) fn apply_clean(&mut self, clean: Clean, cx: &mut ApplyContext<'_>) {
         let keys: Vec<Bytes> = clean.rows.iter().map(|(key, _)| key.clone()).collect();
+        Arc::make_mut(&mut self.edits).add(keys.iter());
         self.make_due(clean.bucket, &keys, cx);
         for (key, left) in clean.rows {
             match left {
@@ -173,7 +174,6 @@ impl Writer {
                 None => cx.delete(key),
             }
         }
-        self.edited(clean.bucket);
         let deletions = Arc::make_mut(&mut self.deletions);
         let Some(of_bucket) = deletions.get_mut(&clean.bucket) else { return };
         let key = self.keys.deletion(clean.bucket, clean.slab);
@@ -192,15 +192,6 @@ impl Writer {
                 cx.delete(key);
             }
         }
-    }
-
-    /// How often the chunks of a bucket were changed since the slate was opened.
-    pub(super) fn edits_of(&self, bucket: SegmentId) -> u64 {
-        self.edits.get(&bucket).copied().unwrap_or(0)
-    }
-
-    pub(super) fn edited(&mut self, bucket: SegmentId) {
-        *Arc::make_mut(&mut self.edits).entry(bucket).or_default() += 1;
     }
 }
 

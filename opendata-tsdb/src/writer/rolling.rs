@@ -41,7 +41,7 @@ impl Writer {
 
     pub(super) async fn check_roll(&mut self, roll: Roll, cx: &PrepareContext<'_>) -> Result<Rolling> {
         let due = self.due.get(&roll.bucket).is_some_and(|due| roll.done.is_subset(due));
-        if !due || self.edits_of(roll.bucket) != roll.edits || roll.bucket < self.live {
+        if !due || self.edits.of_bucket(roll.bucket) != roll.edits || roll.bucket < self.live {
             return Err(Error::conflict(format!("the bucket was changed meanwhile, bucket={}", roll.bucket.0)));
         }
         let (segment, _) = self.calendar.rolled(roll.bucket);

@@ -111,8 +111,8 @@ impl Writer {
     }
 
     fn apply_seal(&mut self, seal: Seal, head: Option<Head>, cx: &mut ApplyContext<'_>) {
-        self.edited(seal.bucket);
         let keys: Vec<Bytes> = seal.chunks.iter().map(|(key, _)| key.clone()).collect();
+        Arc::make_mut(&mut self.edits).add(keys.iter());
         self.make_due(seal.bucket, &keys, cx);
         for (key, chunks) in seal.chunks {
             cx.merge(key, chunks);
@@ -165,7 +165,7 @@ impl Writer {
         Arc::make_mut(&mut self.heads).retain(|bucket, _| *bucket >= live);
         Arc::make_mut(&mut self.due).retain(|bucket, _| *bucket >= live);
         Arc::make_mut(&mut self.deletions).retain(|bucket, _| *bucket >= live);
-        Arc::make_mut(&mut self.edits).retain(|bucket, _| *bucket >= live);
+        Arc::make_mut(&mut self.edits).forget_before(live);
         Arc::make_mut(&mut self.sealing).retain(|bucket, _| *bucket >= live);
         self.buckets.retain(|bucket, _| *bucket >= live);
         self.lists.retain(|list| list.bucket >= live);

@@ -33,15 +33,48 @@ fn golden_bytes() {
     assert_eq!(check(&[1.0, stale, 2.0, 2.0], Effort::Fast), golden);
     let raw = [0.1f64.sqrt(), 0.7f64.sqrt()];
     assert_eq!(check(&raw, Effort::Fast)[0], RAW);
+    // Bits: the first, then offsets of the 19 others in units of the one distance there is, one bit each.
     let mut noisy = vec![0.1f64.sqrt(); 20];
     noisy[7] = 0.7f64.sqrt();
-    let stream = [
-        &[XOR, 26][..],
-        &[63, 212, 61, 19, 98, 72, 73, 15, 3, 43, 95, 190],
-        &[62, 23, 76, 190, 253, 239, 190, 62, 23, 76, 190, 253, 192, 0],
-    ]
-    .concat();
-    assert_eq!(check(&noisy, Effort::Small), stream);
+    let bytes = check(&noisy, Effort::Small);
+    assert_eq!(bytes[..11], [&[BITS][..], &0.1f64.sqrt().to_le_bytes(), &[8, 1]].concat());
+    assert_eq!(bytes[bytes.len() - 4..], [0, 0b0100_0000, 0, 0]);
+    // Multiplied by 0.001, which is not the same as divided by 1000: 26624, then deltas of 1.
+    let multiplied: Vec<f64> = (26_624..26_628).map(|digits| f64::from(digits) * 0.001).collect();
+    assert_eq!(check(&multiplied, Effort::Small), [1, 19, 0, 0x80, 0xa0, 3, 1, 0, 2]);
+}
+
+#[test]
+fn small_units_that_were_divided_twice_are_decimals() {
+    let values: Vec<f64> = (0..200).map(|at| f64::from(1_234_567 + 7 * at) / 1000.0 / 1000.0).collect();
+    let bytes = check(&values, Effort::Small);
+    assert_eq!(bytes[..2], [DECIMAL, TWICE]);
+    assert!(bytes.len() < 20, "{} bytes", bytes.len());
+}
+
+#[test]
+fn what_moves_steadily_through_long_fractions_is_short() {
+    // A clock in seconds, every 15 s and some hundred microseconds.
+    let values: Vec<f64> =
+        (0..480).map(|at| 1.795e9 + 15.0 * f64::from(at) + f64::from(at * at % 37) * 1.234_567e-5).collect();
+    let bytes = check(&values, Effort::Small);
+    assert!(bytes.len() < 2 * values.len(), "{} bytes", bytes.len());
+}
+
+#[test]
+fn few_changing_bits_are_a_stream() {
+    let values: Vec<f64> =
+        (0..100).map(|at: u32| f64::from_bits(0x3fd4_3d13_6248_490f ^ u64::from(at.is_multiple_of(3)) << 51)).collect();
+    check(&values, Effort::Small);
+}
+
+#[test]
+fn bits_in_order_are_their_own_inverse() {
+    let values = [f64::NEG_INFINITY, -1e300, -1.0, -5e-324, -0.0, 0.0, 5e-324, 1.0, 1e300, f64::INFINITY];
+    let ordered: Vec<i64> = values.iter().map(|value| in_order(value.to_bits().cast_signed())).collect();
+    assert!(ordered.is_sorted_by(|a, b| a < b));
+    let back = ordered.iter().map(|ordered| in_order(*ordered).cast_unsigned());
+    assert!(back.eq(values.iter().map(|value| value.to_bits())));
 }
 
 #[test]
@@ -103,7 +136,11 @@ fn column() -> impl Strategy<Value = Vec<f64>> {
             })
             .collect()
     });
-    prop_oneof![bits, decimals, walk]
+    let units = (0u8..40, prop::collection::vec(-1_000_000i64..1_000_000, 0..200)).prop_map(|(code, digits)| {
+        let scale = Scale::from_code(code).unwrap_or(Scale::Twice);
+        digits.into_iter().map(|digits| scale.value(digits)).collect()
+    });
+    prop_oneof![bits, decimals, walk, units]
 }
 
 proptest! {
@@ -114,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..80), count in 0usize..2000, kind in 0u8..4) {
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..80), count in 0usize..2000, kind in 0u8..6) {
         let mut bytes = bytes;
         bytes.insert(0, kind);
         let _ = decode(&mut Decoder::new(&bytes), count, &mut Scratch::default(), &mut Vec::new());
