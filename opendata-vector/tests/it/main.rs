@@ -3,6 +3,7 @@
 
 mod bed;
 mod documents;
+mod evaluator;
 mod faults;
 mod fuzz;
 mod index;
