@@ -50,6 +50,10 @@ fn bound(state: &State) -> u64 {
 
 pub(super) async fn plan(snapshot: Snapshot<'_>) -> Result<Option<Upkeep>> {
     let (state, sweep) = (snapshot.state, &snapshot.state.sweep);
+    // Cells that are being made anew are in no table yet, so that nothing would be removed from them.
+    if state.tables.values().any(|table| table.rebuild.is_some()) {
+        return Ok(None);
+    }
     let Some(cycle) = &state.cycle else {
         let bound = bound(state);
         let dead = state.dead.len_below(bound);

@@ -144,8 +144,10 @@ async fn change(bed: &Bed, random: &mut StdRng, all: &mut All) {
     }
 }
 
+type Means = Box<dyn Fn(&Plain) -> bool>;
+
 /// A filter, and what it means.
-fn filter(random: &mut StdRng, depth: usize) -> (Filter, Box<dyn Fn(&Plain) -> bool>) {
+fn filter(random: &mut StdRng, depth: usize) -> (Filter, Means) {
     let (kind, year) = (KINDS[random.random_range(0..3)], random.random_range(0..10i64));
     match random.random_range(0..if depth == 0 { 6 } else { 9 }) {
         0 => (Filter::eq("kind", kind), Box::new(move |plain| plain.kind == Some(kind))),
@@ -309,8 +311,8 @@ async fn holds(readers: &[Reader], random: &mut StdRng, all: &All) {
     let fusion = if random.random_bool(0.5) { Fusion::default() } else { Fusion::Weighted };
     let mut query = Query::new().filter(filter).effort(effort).fusion(fusion).depth(depth).limit(5).select(Select::Id);
     let first = random.random_range(0..2);
-    for leg in first..3 {
-        query = legs.add(query, leg, weights[leg]);
+    for (leg, weight) in weights.into_iter().enumerate().skip(first) {
+        query = legs.add(query, leg, weight);
     }
     let lists: Vec<_> = (first..3).map(|leg| (lists[leg].clone(), weights[leg])).collect();
     let whole = fused(&lists, fusion);
