@@ -18,7 +18,10 @@ pub(crate) struct Bed {
 
 impl Bed {
     pub(crate) async fn new(config: Config) -> Self {
-        let store = Store::from_url("memory:").unwrap();
+        Self::at(Store::from_url("memory:").unwrap(), config).await
+    }
+
+    pub(crate) async fn at(store: Store, config: Config) -> Self {
         let slate = open(&store, &config).await;
         let docs = slate.get::<Vector>("docs").unwrap();
         Self { store, config, slate, docs }
@@ -53,6 +56,16 @@ impl Bed {
 async fn open(store: &Store, config: &Config) -> Slate {
     let settings = Settings { maintenance_interval_ms: 0, flush_interval_ms: 5, ..Settings::default() };
     Slate::builder(store, "slate").system::<Vector>("docs", config.clone()).settings(settings).open().await.unwrap()
+}
+
+/// The seeds of a random test: `OPENDATA_SEED` repeats one, `OPENDATA_SEEDS` asks for that many, or a share of them where each takes
+/// long.
+pub(crate) fn seeds(few: u64, share: u64) -> Vec<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    match number("OPENDATA_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..number("OPENDATA_SEEDS").map_or(few, |seeds| seeds.div_ceil(share))).collect(),
+    }
 }
 
 pub(crate) fn config() -> Config {

@@ -17,7 +17,7 @@ fn config() -> Config {
         .attribute("year", AttributeType::I64)
 }
 
-async fn open(store: &Store) -> Result<Slate> {
+pub(crate) async fn open(store: &Store, config: Config) -> Result<Slate> {
     let settings = Settings {
         maintenance_interval_ms: 0,
         flush_interval_ms: 5,
@@ -28,7 +28,7 @@ async fn open(store: &Store) -> Result<Slate> {
         files_timeout_ms: 500,
         ..Settings::default()
     };
-    Slate::builder(store, "slate").system::<Vector>("docs", config()).settings(settings).open().await
+    Slate::builder(store, "slate").system::<Vector>("docs", config).settings(settings).open().await
 }
 
 /// Overwrites, deletes and indexes, step after step, until something fails. Durable steps move the floor: what is known of
@@ -86,7 +86,7 @@ async fn a_crash_at_any_write_of_drains_splits_and_merges_loses_no_vector() {
             Arc::new(store)
         });
         let faults: &FaultStore = faults.get().unwrap();
-        let slate = open(&store).await.unwrap();
+        let slate = open(&store, config()).await.unwrap();
         let mut puts = 0;
         faults.set_rule(move |method, _| {
             puts += usize::from(method == Method::Put);
@@ -98,7 +98,7 @@ async fn a_crash_at_any_write_of_drains_splits_and_merges_loses_no_vector() {
         let ended = work(&slate, &mut known, &mut doubt).await;
         drop(slate); // No orderly close.
         faults.clear_rule();
-        let slate = open(&store).await.unwrap();
+        let slate = open(&store, config()).await.unwrap();
         let docs = slate.get::<Vector>("docs").unwrap();
         holds(&slate.view().on(&docs).unwrap(), &known, &doubt).await;
         slate.maintain().await.unwrap();

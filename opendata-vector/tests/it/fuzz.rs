@@ -6,7 +6,7 @@ use opendata_vector::{AttributeType, Config, Document, Metric, Vector, VectorFie
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::bed::Bed;
+use crate::bed::{Bed, seeds};
 
 #[path = "../../fuzz/entries.rs"]
 mod entries;
@@ -26,7 +26,13 @@ fn damage(random: &mut StdRng, bytes: &mut Vec<u8>) {
 
 #[test]
 fn random_bytes_are_no_record_and_no_filter_and_nothing_panics() {
-    let mut random = StdRng::seed_from_u64(21);
+    for seed in seeds(1, 4) {
+        println!("seed {seed}");
+        random_bytes(&mut StdRng::seed_from_u64(seed));
+    }
+}
+
+fn random_bytes(random: &mut StdRng) {
     for _ in 0..2000 {
         let bytes: Vec<u8> = (0..random.random_range(0..60)).map(|_| random.random()).collect();
         entries::records(&bytes);
@@ -37,7 +43,7 @@ fn random_bytes_are_no_record_and_no_filter_and_nothing_panics() {
     for text in ["a = 1 and (b in (1, 2.5) or not c prefix 'x\\n')", "a in 1..=5 or `in` exists", "1f.8.4010.7"] {
         for _ in 0..2000 {
             let mut bytes = text.as_bytes().to_vec();
-            damage(&mut random, &mut bytes);
+            damage(random, &mut bytes);
             entries::texts(&bytes);
         }
     }
@@ -71,9 +77,10 @@ async fn damaged_rows_are_errors_and_nothing_panics() {
     let rows = reader.inspect(KeyRange::prefix(&[0x02]), 10_000).await.unwrap();
     let tags: std::collections::BTreeSet<u8> = rows.iter().map(|found| found.row.key[8]).collect();
     assert!(tags.len() >= 12, "rows of every kind: {tags:x?}");
+    let times = 6 * seeds(1, 4).len();
     for found in &rows {
         entries::record(&found.row.key, &found.row.value);
-        for _ in 0..6 {
+        for _ in 0..times {
             let mut value = found.row.value.to_vec();
             damage(&mut random, &mut value);
             entries::record(&found.row.key, &value);

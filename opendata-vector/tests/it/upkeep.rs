@@ -1,8 +1,14 @@
 //! Upkeep keeps what grows in bounds: the tail, and the ids of what was replaced.
 
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use opendata_core::store::Store;
+use opendata_core::testing::{Fault, FaultStore, Method};
 use opendata_vector::{AttributeType, Config, Document, Effort, Filter, Metric, Query, Reader, TextField, VectorField};
 
 use crate::bed::{Bed, Clustered, doc, ids};
+use crate::faults;
 
 #[tokio::test]
 async fn the_tail_stays_bounded_when_nobody_maintains() {
@@ -72,29 +78,34 @@ async fn holds(reader: &Reader) {
     }
 }
 
-/// More versions than a chunk of ids has: 65,536.
-#[tokio::test]
-async fn ids_of_what_was_replaced_are_forgotten_once_no_index_has_them() {
-    let config = Config { tail_rows: 512, cell_rows: 64, ..Config::default() }
+fn config() -> Config {
+    Config { tail_rows: 512, cell_rows: 64, ..Config::default() }
         .vector("v", VectorField::new(4, Metric::L2))
         .vector("never", VectorField::new(2, Metric::L2))
         .attribute("kind", AttributeType::String)
         .attribute("year", AttributeType::I64)
         .sparse("s")
-        .text("body", TextField::default());
-    let mut bed = Bed::new(config).await;
+        .text("body", TextField::default())
+}
+
+/// Writes more versions than a chunk of ids has: 65,536.
+async fn overwrite(bed: &Bed) {
     let mut vectors = Clustered::new(6, 4);
     let all = 0..DOCUMENTS;
     bed.commit(|op| all.clone().for_each(|id| _ = op.upsert(whole(id, vectors.next())))).await.unwrap();
     bed.slate.maintain().await.unwrap();
-    for round in 0..225 {
-        let changing = STAYING..DOCUMENTS;
-        let short = |id: usize| Document::new(format!("{id:06}")).attribute("kind", kind(id));
+    let changing = STAYING..DOCUMENTS;
+    let short = |id: usize| Document::new(format!("{id:06}")).attribute("kind", kind(id));
+    for _ in 0..225 {
         bed.commit(|op| changing.clone().for_each(|id| _ = op.upsert(short(id)))).await.unwrap();
-        if round == 224 {
-            bed.commit(|op| changing.for_each(|id| _ = op.upsert(whole(id, vectors.next())))).await.unwrap();
-        }
     }
+    bed.commit(|op| changing.for_each(|id| _ = op.upsert(whole(id, vectors.next())))).await.unwrap();
+}
+
+#[tokio::test]
+async fn ids_of_what_was_replaced_are_forgotten_once_no_index_has_them() {
+    let mut bed = Bed::new(config()).await;
+    overwrite(&bed).await;
     let before = bed.reader();
     bed.slate.maintain().await.unwrap();
     let stats = bed.reader().stats().await.unwrap();
@@ -109,4 +120,62 @@ async fn ids_of_what_was_replaced_are_forgotten_once_no_index_has_them() {
     holds(&bed.reader()).await;
     assert_eq!(bed.reader().stats().await.unwrap().dead, stats.dead);
     assert_eq!(bed.slate.maintain().await.unwrap(), 0, "nothing is left to do");
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to.join(entry.file_name())),
+            false => _ = std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_crash_at_any_write_while_dead_ids_are_forgotten_brings_none_of_them_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| Store::from_url(&format!("file:{}", folder.path().join(name).display())).unwrap();
+    let bed = Bed::at(at("original"), config()).await;
+    overwrite(&bed).await;
+    bed.slate.close().await.unwrap();
+    let mut crashed = 0;
+    for survived in (0..).step_by(2) {
+        let name = survived.to_string();
+        copy(&folder.path().join("original"), &folder.path().join(&name));
+        let faults = OnceLock::new();
+        let store = at(&name).map(|inner| {
+            let store = FaultStore::new(inner);
+            let _ = faults.set(store.clone());
+            Arc::new(store)
+        });
+        let slate = faults::open(&store, config()).await.unwrap();
+        let faults: &FaultStore = faults.get().unwrap();
+        let mut puts = 0;
+        faults.set_rule(move |method, _| {
+            puts += usize::from(method == Method::Put);
+            let fault = if puts == survived + 1 { Fault::ErrorAfterEffect } else { Fault::Error };
+            (method == Method::Put && puts > survived).then_some(fault)
+        });
+        let ended = async {
+            slate.maintain().await?;
+            slate.flush().await
+        };
+        let ended = ended.await;
+        drop(slate); // No orderly close.
+        faults.clear_rule();
+        let bed = Bed::at(at(&name), config()).await;
+        holds(&bed.reader()).await;
+        bed.slate.maintain().await.unwrap();
+        holds(&bed.reader()).await;
+        assert!(bed.reader().stats().await.unwrap().dead < 1 << 16);
+        bed.slate.close().await.unwrap();
+        std::fs::remove_dir_all(folder.path().join(&name)).unwrap();
+        if ended.is_ok() {
+            break;
+        }
+        crashed += 1;
+    }
+    assert!(crashed >= 2, "it was interrupted at {crashed} places only");
 }
