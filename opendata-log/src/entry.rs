@@ -88,6 +88,12 @@ impl NewRecord {
         Headers(self.extra.as_ref().map(|extra| Bytes::copy_from_slice(&extra.headers)).unwrap_or_default())
     }
 
+    /// The schema that was set; zero is none.
+    #[must_use]
+    pub fn schema_id_set(&self) -> u32 {
+        self.extra.as_ref().map_or(0, |extra| extra.schema_id)
+    }
+
     /// When the event happened, if that was set.
     #[must_use]
     pub fn event_time_set(&self) -> Option<Timestamp> {

@@ -9,9 +9,9 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::key::InstanceId;
+use super::registry::Address;
 
-type Kept = HashMap<(InstanceId, TypeId), Arc<dyn Any + Send + Sync>>;
+type Kept = HashMap<(Address, TypeId), Arc<dyn Any + Send + Sync>>;
 
 /// The caches of one opening.
 #[derive(Default)]
@@ -19,7 +19,7 @@ pub(crate) struct Caches(Mutex<Kept>);
 
 impl Caches {
     /// The cache of a type for an instance; made where there is none.
-    pub(crate) fn get<T: Default + Send + Sync + 'static>(&self, instance: InstanceId) -> Arc<T> {
+    pub(crate) fn get<T: Default + Send + Sync + 'static>(&self, instance: Address) -> Arc<T> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = kept.entry((instance, TypeId::of::<T>())).or_insert_with(|| Arc::new(T::default()));
         // The key holds the type, so this cannot fail; a cache of one's own is right in any case.

@@ -27,7 +27,7 @@ use super::context::{ApplyContext, Batch, PrepareContext, check_own};
 use super::erased::AnyWriter;
 use super::open::flush_files;
 use super::queue::{Request, Submitted, gather, refuse};
-use super::registry::Registry;
+use super::registry::{Address, Registry};
 use super::retire::refusal;
 use super::router::Router;
 use super::stats::Counters;
@@ -35,7 +35,6 @@ use super::transaction::{Ack, Commit, Parts};
 use super::view::{AnyState, Leases, Source, View, ViewInner};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::key::InstanceId;
 use crate::time::{Position, Timestamp};
 
 /// Who waits for the next flush.
@@ -78,8 +77,8 @@ pub(crate) struct Committer {
     pub(crate) registry: Arc<Registry>,
     pub(crate) router: Router,
     pub(crate) env: Env,
-    pub(crate) writers: BTreeMap<InstanceId, Box<dyn AnyWriter>>,
-    pub(crate) states: BTreeMap<InstanceId, AnyState>,
+    pub(crate) writers: BTreeMap<Address, Box<dyn AnyWriter>>,
+    pub(crate) states: BTreeMap<Address, AnyState>,
     pub(crate) caches: Arc<Caches>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) clock: Arc<SlateClock>,
@@ -193,7 +192,7 @@ impl Committer {
             drop(permit);
         }
         for id in &touched {
-            if let (Some(writer), Some(instance)) = (self.writers.get_mut(id), self.registry.by_id(*id)) {
+            if let (Some(writer), Some(instance)) = (self.writers.get_mut(id), self.registry.at(*id)) {
                 writer.finish(&mut ApplyContext { batch: &mut batch, instance, now });
             }
         }
@@ -224,8 +223,8 @@ impl Committer {
         view: &View,
         now: Timestamp,
         batch: &mut Batch,
-        touched: &mut BTreeSet<InstanceId>,
-    ) -> Result<BTreeMap<InstanceId, super::erased::AnyReceipt>> {
+        touched: &mut BTreeSet<Address>,
+    ) -> Result<BTreeMap<Address, super::erased::AnyReceipt>> {
         let Parts { ops, cursors, states } = parts;
         if let Some(reason) = &self.registry.retired {
             return Err(refusal(reason));
@@ -242,7 +241,7 @@ impl Committer {
         }
         for update in &cursors {
             if outcome.is_ok() {
-                outcome = match self.registry.by_id(update.instance) {
+                outcome = match self.registry.at(update.instance) {
                     Some(instance) => update.check(&PrepareContext { view, batch, instance, now, alone }).await,
                     None => Err(unknown_instance(update.instance)),
                 };
@@ -259,7 +258,7 @@ impl Committer {
         }
         let mut receipts = BTreeMap::new();
         for id in planned {
-            if let (Some(writer), Some(instance)) = (self.writers.get_mut(&id), self.registry.by_id(id)) {
+            if let (Some(writer), Some(instance)) = (self.writers.get_mut(&id), self.registry.at(id)) {
                 touched.insert(id);
                 if let Some(receipt) = writer.apply(&mut ApplyContext { batch, instance, now }) {
                     receipts.insert(id, receipt);
@@ -267,12 +266,12 @@ impl Committer {
             }
         }
         for update in cursors {
-            if let Some(instance) = self.registry.by_id(update.instance) {
+            if let Some(instance) = self.registry.at(update.instance) {
                 update.apply(&mut ApplyContext { batch, instance, now });
             }
         }
         for update in states {
-            if let Some(instance) = self.registry.by_id(update.instance) {
+            if let Some(instance) = self.registry.at(update.instance) {
                 update.apply(&mut ApplyContext { batch, instance, now });
             }
         }
@@ -281,12 +280,12 @@ impl Committer {
 
     async fn prepare(
         &mut self,
-        id: InstanceId,
+        id: Address,
         op: Box<dyn std::any::Any + Send>,
         (view, now, alone): (&View, Timestamp, bool),
         batch: &Batch,
     ) -> Result<()> {
-        let instance = self.registry.by_id(id).cloned().ok_or_else(|| unknown_instance(id))?;
+        let instance = self.registry.at(id).cloned().ok_or_else(|| unknown_instance(id))?;
         if !self.writers.contains_key(&id) {
             let writer = self.router.of(&instance)?.recover(view, &instance, self.env.clone()).await?;
             self.writers.insert(id, writer);
@@ -298,7 +297,7 @@ impl Committer {
     }
 
     /// Writes a staged batch and publishes the view that shows it.
-    async fn write(&mut self, batch: Batch, touched: &BTreeSet<InstanceId>) -> Result<Position> {
+    async fn write(&mut self, batch: Batch, touched: &BTreeSet<Address>) -> Result<Position> {
         if batch.row_count == 0 {
             return Ok(self.last);
         }
@@ -315,7 +314,7 @@ impl Committer {
     }
 
     /// Publishes a view of everything written, with new states of the writers that were touched.
-    fn publish(&mut self, touched: &BTreeSet<InstanceId>) -> Result<()> {
+    fn publish(&mut self, touched: &BTreeSet<Address>) -> Result<()> {
         let snapshot = self.db.snapshot().map_err(write_failure)?;
         for id in touched {
             if let Some(writer) = self.writers.get_mut(id) {
@@ -482,8 +481,8 @@ async fn sleep_until(due: Option<Instant>) {
     }
 }
 
-fn unknown_instance(id: InstanceId) -> Error {
-    Error::not_found(format!("no such instance in this slate, id={}", id.0))
+fn unknown_instance(instance: Address) -> Error {
+    Error::not_found(format!("no such instance in this slate, id={}", instance.id.0))
 }
 
 /// What a failed write or flush means to those who waited for it.

@@ -10,15 +10,16 @@
 use bytes::Bytes;
 
 use super::context::{ApplyContext, PrepareContext};
+use super::registry::Address;
 use super::view::{Access, View};
 use crate::error::{Error, Result};
-use crate::key::{InstanceId, KeyReader, Prefix, SegmentId, Tag};
+use crate::key::{KeyReader, Prefix, SegmentId, Tag};
 
 const CURSOR: Tag = Tag(0x02);
 const MAX_NAME: usize = 256;
 
 pub(crate) struct CursorUpdate {
-    pub(crate) instance: InstanceId,
+    pub(crate) instance: Address,
     pub(crate) name: String,
     pub(crate) expected: Option<Bytes>,
     /// None removes it.

@@ -41,14 +41,22 @@ impl Slate {
     /// # Errors
     /// `NotFound` if there is no such instance, and those of [`fork`](Self::fork).
     pub async fn fork_instance(&self, instance: &str, path: &str) -> Result<Position> {
-        self.fork_now(path, Some(instance)).await
+        self.fork_now(path, Some(&[instance])).await
     }
 
-    async fn fork_now(&self, path: &str, instance: Option<&str>) -> Result<Position> {
+    /// Forks some instances as they are now, with their cursors, into one slate of their own.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such instance, and those of [`fork`](Self::fork).
+    pub async fn fork_instances(&self, instances: &[&str], path: &str) -> Result<Position> {
+        self.fork_now(path, Some(instances)).await
+    }
+
+    async fn fork_now(&self, path: &str, instances: Option<&[&str]>) -> Result<Position> {
         let name = format!("fork-{}", self.0.env.random_uuid());
         let (id, position) = self.pin(name.clone(), Some(PIN)).await?;
         let source = Source { store: &self.0.store, path: &self.0.path, checkpoint: id, position };
-        let forked = source.fork(path, instance, &self.0.router, &self.0.env).await;
+        let forked = source.fork(path, instances, &self.0.router, &self.0.env).await;
         let released = self.release(&name).await;
         forked?;
         released?;
@@ -95,7 +103,7 @@ impl SlateReader {
         };
         let Checkpoint { id, position, .. } = checkpoint::find(store, path, name).await?;
         let source = Source { store, path, checkpoint: id, position };
-        source.fork(to, instance, router, &Env::system()).await?;
+        source.fork(to, instance.map(|instance| vec![instance]).as_deref(), router, &Env::system()).await?;
         Ok(position)
     }
 }
@@ -154,42 +162,46 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    pub(super) async fn fork(&self, to: &str, instance: Option<&str>, router: &Router, env: &Env) -> Result<()> {
+    pub(super) async fn fork(&self, to: &str, instances: Option<&[&str]>, router: &Router, env: &Env) -> Result<()> {
         let admin = self.store.admin(to)?;
         if admin.read_manifest(None).await?.is_some() {
             return Err(Error::conflict(format!("there is a slate at this path already, path={to}")));
         }
-        match instance {
+        match instances {
             None => {
                 let parent = self.store.slate_path(self.path)?;
                 let spec = CloneSourceSpec::with_checkpoint(parent, self.checkpoint);
                 admin.create_clone_builder_from_source(spec).build().await.map_err(clone_failure)?;
                 self.christen(to, None, router, env).await
             }
-            Some(instance) => self.fork_instance(to, instance, router, env).await,
+            Some(instances) => self.fork_instances(to, instances, router, env).await,
         }
     }
 
     /// A projection needs a source with nothing in its log, so the slate is cloned whole first, that clone is
-    /// settled, and the instance is cut out of it. The clone stays as the base that the fork's files belong to.
-    async fn fork_instance(&self, to: &str, instance: &str, router: &Router, env: &Env) -> Result<()> {
+    /// settled, and the instances are cut out of it. The clone stays as the base that the fork's files belong to.
+    async fn fork_instances(&self, to: &str, instances: &[&str], router: &Router, env: &Env) -> Result<()> {
         let base = base_path(to);
         Box::pin(self.fork(&base, None, router, env)).await?;
         let base_full = self.store.slate_path(&base)?;
         let db = open_raw(self.store, &base, router).await?;
         let settled = settle(&db).await;
         let closed = close_raw(&db).await;
-        let id = settled?.find(instance).map(|found: &Arc<Instance>| found.id)?;
+        let registry = settled?;
+        let found = instances
+            .iter()
+            .map(|instance| registry.find(instance).map(|found: &Arc<Instance>| (found.system, found.id)));
+        let ids: Vec<(SystemId, InstanceId)> = found.collect::<Result<_>>()?;
         closed?;
         let admin = self.store.admin(to)?;
-        let keep = move |prefix: &[u8]| belongs(prefix, id);
+        let keep = move |prefix: &[u8]| belongs(prefix, &ids);
         let spec = CloneSourceSpec::new(base_full);
         admin.create_clone_builder_from_source(spec).with_segment_filter(keep).build().await.map_err(clone_failure)?;
-        self.christen(to, Some(instance), router, env).await
+        self.christen(to, Some(instances), router, env).await
     }
 
     /// Gives the clone its own identity and writes down where it comes from.
-    async fn christen(&self, to: &str, only: Option<&str>, router: &Router, env: &Env) -> Result<()> {
+    async fn christen(&self, to: &str, only: Option<&[&str]>, router: &Router, env: &Env) -> Result<()> {
         let db = open_raw(self.store, to, router).await?;
         let written = async {
             let snapshot = db.snapshot()?;
@@ -280,8 +292,9 @@ pub(super) async fn write_record(db: &Db, record: Bytes, at: Position, files: Fi
     Ok(())
 }
 
-fn belongs(prefix: &[u8], id: InstanceId) -> bool {
-    Prefix::decode(prefix).is_ok_and(|(prefix, _)| prefix.system == SystemId::SLATE || prefix.instance == id)
+fn belongs(prefix: &[u8], ids: &[(SystemId, InstanceId)]) -> bool {
+    Prefix::decode(prefix)
+        .is_ok_and(|(prefix, _)| prefix.system == SystemId::SLATE || ids.contains(&(prefix.system, prefix.instance)))
 }
 
 pub(super) fn clone_failure(error: slatedb::Error) -> Error {

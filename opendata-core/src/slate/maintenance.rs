@@ -103,14 +103,14 @@ async fn maintain_once(inner: &Arc<Inner>) -> Result<Round> {
     for instance in instances {
         for _ in 0..IN_A_ROW {
             let view = inner.written.borrow().clone();
-            if !view.0.states.contains_key(&instance.id) {
+            if !view.0.states.contains_key(&instance.address()) {
                 break;
             }
             let system = Arc::clone(inner.router.of(&instance)?);
             let Some(op) = system.maintain(&view, &instance).await? else { break };
             drop(view);
             let mut transaction = Transaction::new(inner.id, inner.queue.clone());
-            transaction.push(instance.id, op);
+            transaction.push(instance.address(), op);
             match transaction.commit_with(Ack::Written).await {
                 Ok(_) => {
                     inner.counters.maintenance.fetch_add(1, Ordering::Relaxed);

@@ -264,8 +264,8 @@ impl Builder {
                 .recover(&bare, instance, self.env.clone())
                 .await
                 .map_err(|error| error.context(format_args!("recover instance {}", instance.name)))?;
-            states.insert(instance.id, writer.publish(last));
-            writers.insert(instance.id, writer);
+            states.insert(instance.address(), writer.publish(last));
+            writers.insert(instance.address(), writer);
         }
         let view = View(Arc::new(ViewInner {
             source: Source::Snapshot(db.snapshot()?),
@@ -291,8 +291,8 @@ impl Builder {
         clock: Arc<SlateClock>,
         registry: Arc<Registry>,
         (writers, states): (
-            BTreeMap<crate::key::InstanceId, Box<dyn super::erased::AnyWriter>>,
-            BTreeMap<crate::key::InstanceId, super::view::AnyState>,
+            BTreeMap<super::registry::Address, Box<dyn super::erased::AnyWriter>>,
+            BTreeMap<super::registry::Address, super::view::AnyState>,
         ),
         view: View,
         leases: Arc<Leases>,

@@ -52,6 +52,13 @@ pub struct Ancestor {
     pub fork_position: Position,
 }
 
+/// Identifies an instance within a slate, as its keys do. Slates that were joined have instances of different systems with the same id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Address {
+    pub(crate) system: SystemId,
+    pub(crate) id: InstanceId,
+}
+
 /// An instance of a system in a slate.
 pub struct Instance {
     /// Its id, the third and fourth byte of its keys.
@@ -70,6 +77,10 @@ pub struct Instance {
 }
 
 impl Instance {
+    pub(crate) fn address(&self) -> Address {
+        Address { system: self.system, id: self.id }
+    }
+
     /// The prefix of its keys in a segment.
     #[must_use]
     pub fn prefix(&self, segment: SegmentId) -> Prefix {
@@ -151,8 +162,8 @@ impl Registry {
         })
     }
 
-    pub(crate) fn by_id(&self, id: InstanceId) -> Option<&Arc<Instance>> {
-        self.by_name.values().find(|instance| instance.id == id)
+    pub(crate) fn at(&self, address: Address) -> Option<&Arc<Instance>> {
+        self.by_name.values().find(|instance| instance.address() == address)
     }
 
     /// Adds an instance under the next free id.
@@ -191,7 +202,7 @@ impl Registry {
         if self.by_name.contains_key(&instance.name) {
             return Err(Error::conflict(format!("two instances have the same name, name={}", instance.name)));
         }
-        let taken = |found: &&Arc<Instance>| found.id == instance.id && found.system == instance.system;
+        let taken = |found: &&Arc<Instance>| found.address() == instance.address();
         if let Some(other) = self.by_name.values().find(taken) {
             return Err(Error::conflict(format!(
                 "two instances have the same keys, and joining copies nothing, names=[{}, {}], system={}, id={}",
@@ -229,10 +240,10 @@ impl Registry {
         Ok(())
     }
 
-    /// Forgets all instances but one; their ids are not given out again.
-    pub(crate) fn keep_only(&mut self, name: &str) -> Result<()> {
-        let kept = Arc::clone(self.find(name)?);
-        self.by_name = BTreeMap::from([(Arc::clone(&kept.name), kept)]);
+    /// Forgets all instances but some; their ids are not given out again.
+    pub(crate) fn keep_only(&mut self, names: &[&str]) -> Result<()> {
+        let kept = names.iter().map(|name| self.find(name).map(|kept| (Arc::clone(&kept.name), Arc::clone(kept))));
+        self.by_name = kept.collect::<Result<_>>()?;
         Ok(())
     }
 

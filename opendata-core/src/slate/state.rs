@@ -11,16 +11,16 @@
 use bytes::Bytes;
 
 use super::context::ApplyContext;
-use super::registry::Registry;
+use super::registry::{Address, Registry};
 use super::view::{Access, Order, View};
 use crate::error::{Error, Result};
-use crate::key::{InstanceId, Prefix, SegmentId, Tag};
+use crate::key::{Prefix, SegmentId, Tag};
 
 pub(crate) const STATE: Tag = Tag(0x03);
 const MAX_NAME: usize = 256;
 
 pub(crate) struct StateUpdate {
-    pub(crate) instance: InstanceId,
+    pub(crate) instance: Address,
     pub(crate) name: String,
     pub(crate) key: Bytes,
     /// None removes the row.
@@ -33,8 +33,8 @@ impl StateUpdate {
     }
 
     pub(crate) fn check(&self, registry: &Registry) -> Result<()> {
-        if registry.by_id(self.instance).is_none() {
-            return Err(Error::not_found(format!("no such instance in this slate, id={}", self.instance.0)));
+        if registry.at(self.instance).is_none() {
+            return Err(Error::not_found(format!("no such instance in this slate, id={}", self.instance.id.0)));
         }
         if (1..=MAX_NAME).contains(&self.name.len()) {
             return Ok(());

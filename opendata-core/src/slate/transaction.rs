@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::cursor::CursorUpdate;
 use super::erased::{AnyOp, AnyReceipt};
 use super::queue::{Queue, Submitted};
-use super::registry::{Instance, SlateId};
+use super::registry::{Address, Instance, SlateId};
 use super::state::StateUpdate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::InstanceId;
@@ -74,11 +74,17 @@ impl<S> Handle<S> {
     }
 }
 
+impl<S: DataSystem> Handle<S> {
+    pub(crate) fn address(&self) -> Address {
+        Address { system: S::ID, id: self.id }
+    }
+}
+
 /// Collects operations on any number of instances, then commits all of them or none.
 pub struct Transaction {
     slate_id: SlateId,
     queue: Queue,
-    ops: Vec<(InstanceId, Box<dyn AnyOp>)>,
+    ops: Vec<(Address, Box<dyn AnyOp>)>,
     cursors: Vec<CursorUpdate>,
     states: Vec<StateUpdate>,
     misdirected: Option<Error>,
@@ -93,9 +99,9 @@ impl Transaction {
     /// same operation again. With a handle of another slate the transaction fails when it is committed.
     pub fn on<S: DataSystem>(&mut self, handle: &Handle<S>) -> &mut OpOf<S> {
         self.check_direction(handle);
-        let found = self.ops.iter_mut().position(|(id, op)| *id == handle.id && op.as_any().is::<OpOf<S>>());
+        let found = self.ops.iter_mut().position(|(at, op)| *at == handle.address() && op.as_any().is::<OpOf<S>>());
         let index = found.unwrap_or_else(|| {
-            self.ops.push((handle.id, Box::new(OpOf::<S>::default())));
+            self.ops.push((handle.address(), Box::new(OpOf::<S>::default())));
             self.ops.len() - 1
         });
         let op = self.ops.get_mut(index).and_then(|(_, op)| op.as_any().downcast_mut::<OpOf<S>>());
@@ -110,13 +116,19 @@ impl Transaction {
     /// says: `None` means that there is no such cursor yet. Cursors are what makes an edge exactly-once.
     pub fn move_cursor<S: DataSystem>(&mut self, handle: &Handle<S>, name: &str, expected: Option<Bytes>, next: Bytes) {
         self.check_direction(handle);
-        self.cursors.push(CursorUpdate { instance: handle.id, name: name.to_owned(), expected, next: Some(next) });
+        self.cursors.push(CursorUpdate {
+            instance: handle.address(),
+            name: name.to_owned(),
+            expected,
+            next: Some(next),
+        });
     }
 
     /// Removes a cursor of an instance in the same commit, on the condition that it stands where `expected` says.
     pub fn remove_cursor<S: DataSystem>(&mut self, handle: &Handle<S>, name: &str, expected: Bytes) {
         self.check_direction(handle);
-        let update = CursorUpdate { instance: handle.id, name: name.to_owned(), expected: Some(expected), next: None };
+        let update =
+            CursorUpdate { instance: handle.address(), name: name.to_owned(), expected: Some(expected), next: None };
         self.cursors.push(update);
     }
 
@@ -124,13 +136,13 @@ impl Transaction {
     /// the last counts.
     pub fn put_state<S: DataSystem>(&mut self, handle: &Handle<S>, name: &str, key: Bytes, value: Bytes) {
         self.check_direction(handle);
-        self.states.push(StateUpdate { instance: handle.id, name: name.to_owned(), key, value: Some(value) });
+        self.states.push(StateUpdate { instance: handle.address(), name: name.to_owned(), key, value: Some(value) });
     }
 
     /// Removes a row of an instance's state in the same commit.
     pub fn delete_state<S: DataSystem>(&mut self, handle: &Handle<S>, name: &str, key: Bytes) {
         self.check_direction(handle);
-        self.states.push(StateUpdate { instance: handle.id, name: name.to_owned(), key, value: None });
+        self.states.push(StateUpdate { instance: handle.address(), name: name.to_owned(), key, value: None });
     }
 
     fn check_direction<S: DataSystem>(&mut self, handle: &Handle<S>) {
@@ -203,8 +215,8 @@ impl Transaction {
         }
     }
 
-    pub(crate) fn push(&mut self, id: InstanceId, op: Box<dyn AnyOp>) {
-        self.ops.push((id, op));
+    pub(crate) fn push(&mut self, instance: Address, op: Box<dyn AnyOp>) {
+        self.ops.push((instance, op));
     }
 }
 
@@ -218,7 +230,7 @@ impl fmt::Debug for Transaction {
 }
 
 pub(crate) struct Parts {
-    pub(crate) ops: Vec<(InstanceId, Box<dyn AnyOp>)>,
+    pub(crate) ops: Vec<(Address, Box<dyn AnyOp>)>,
     pub(crate) cursors: Vec<CursorUpdate>,
     pub(crate) states: Vec<StateUpdate>,
 }
@@ -250,7 +262,7 @@ impl Pending {
 #[derive(Clone)]
 pub struct Commit {
     pub(crate) position: Position,
-    pub(crate) receipts: BTreeMap<InstanceId, AnyReceipt>,
+    pub(crate) receipts: BTreeMap<Address, AnyReceipt>,
 }
 
 impl Commit {
@@ -263,7 +275,7 @@ impl Commit {
     /// What an instance says about its part; none if the transaction asked nothing of it.
     #[must_use]
     pub fn receipt<S: DataSystem>(&self, handle: &Handle<S>) -> Option<&ReceiptOf<S>> {
-        let receipt: &(dyn Any + Send + Sync) = self.receipts.get(&handle.id)?.as_ref();
+        let receipt: &(dyn Any + Send + Sync) = self.receipts.get(&handle.address())?.as_ref();
         receipt.downcast_ref()
     }
 }

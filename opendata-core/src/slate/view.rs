@@ -15,7 +15,7 @@ use slatedb::{DbIterator, DbSnapshot, IterationOrder};
 
 use super::caches::Caches;
 use super::reader::EngineReader;
-use super::registry::{Ancestor, Instance, Registry};
+use super::registry::{Address, Ancestor, Instance, Registry};
 use super::{Handle, SlateId};
 use crate::error::{Error, Result};
 use crate::key::{InstanceId, KeyRange, Prefix, SegmentId};
@@ -35,7 +35,7 @@ pub(crate) struct ViewInner {
     pub(crate) source: Source,
     pub(crate) position: Position,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) states: BTreeMap<InstanceId, AnyState>,
+    pub(crate) states: BTreeMap<Address, AnyState>,
     pub(crate) caches: Arc<Caches>,
     /// Held for as long as anyone looks; nothing reads it.
     #[expect(dead_code, reason = "dropping it is what it is for")]
@@ -114,7 +114,7 @@ impl View {
             return Err(Error::invalid(format!("the handle belongs to another slate, name={}", handle.name())));
         }
         let instance = registry
-            .by_id(handle.id())
+            .at(handle.address())
             .ok_or_else(|| Error::not_found(format!("no such instance at this view, name={}", handle.name())))?;
         instance.check_system::<S>()?;
         self.instance_view(instance).map(S::reader)
@@ -139,7 +139,7 @@ impl View {
     }
 
     pub(crate) fn instance_view<S: DataSystem>(&self, instance: &Arc<Instance>) -> Result<InstanceView<S>> {
-        let state = match self.0.states.get(&instance.id) {
+        let state = match self.0.states.get(&instance.address()) {
             Some(state) => Some(
                 Arc::clone(state)
                     .downcast::<StateOf<S>>()
@@ -325,7 +325,7 @@ impl<S: DataSystem> InstanceView<S> {
     /// it bounded.
     #[must_use]
     pub fn cache<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
-        self.view.0.caches.get(self.instance.id)
+        self.view.0.caches.get(self.instance.address())
     }
 
     /// The same instance without the writer's memory, as another process would see it.
