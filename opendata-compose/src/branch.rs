@@ -6,6 +6,7 @@
 
 mod export;
 mod promote;
+mod reshape;
 mod restore;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::control::{BranchPhase, Said, State};
 use crate::external::ExternalComposite;
 
 pub use self::promote::Promoted;
+pub use self::reshape::Reshaped;
 
 /// A fork that is not ready by then may be swept away.
 const MAKING: Duration = Duration::from_secs(600);

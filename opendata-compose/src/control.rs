@@ -14,12 +14,16 @@
 
 mod entry;
 mod log;
+mod promotion;
+mod reshape;
 mod rules;
 mod state;
 
 pub use entry::{CutEdge, CutMember, CutMode, Entry, ForkPolicy, PromotePolicy, ResetTo, Said};
 pub use log::ControlLog;
-pub use state::{Base, Branch, BranchPhase, Cut, CutPhase, EdgeState, MAIN, Promotion, State};
+pub use state::{
+    Base, Branch, BranchPhase, Cut, CutPhase, EdgeState, MAIN, Promotion, Reshaping, Shape, ShapePhase, State,
+};
 
 #[cfg(test)]
 mod model;

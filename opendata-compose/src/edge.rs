@@ -25,6 +25,7 @@ pub mod spec;
 mod status;
 mod sum;
 pub mod transform;
+pub mod verify;
 mod window;
 
 pub use cursor::{Counts, Cursor};
@@ -34,5 +35,5 @@ pub use reset::{Letters, drop_letters, replay_letters, reset};
 pub use run::{Barriers, Edge, EdgeParts, NoBarriers, RunningEdge};
 pub use source::SourceAt;
 pub(crate) use source::streams_of;
-pub use spec::{EdgeSpec, Guarantee};
+pub use spec::{Again, EdgeSpec, Guarantee};
 pub use status::{EdgeState, EdgeStatus};

@@ -6,11 +6,13 @@
 //! process's part of cuts, and sweeps away what has expired.
 
 mod alignment;
+mod backfill;
 mod edges;
 mod holds;
 mod nodes;
 mod supervisor;
 mod token;
+mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,14 +26,17 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 pub(crate) use self::alignment::barrier_id;
+pub use self::backfill::Backfill;
 pub use self::edges::EdgeStanding;
 pub(crate) use self::nodes::may_write;
 pub use self::token::Token;
+pub use self::verify::VerifyOptions;
 
 use self::alignment::Alignments;
 use self::edges::Edges;
 use self::nodes::Nodes;
-use crate::control::{Branch, ControlLog, MAIN, Said, State};
+use crate::control::{Branch, ControlLog, MAIN, ResetTo, Said, State};
+use crate::edge::{Again, Cursor, EdgeSpec};
 use crate::internal::InternalComposite;
 use crate::spec::Composition;
 use crate::systems::Systems;
@@ -349,11 +354,51 @@ impl ExternalComposite {
         self.say(Said::Resume { branch: self.0.branch.clone(), edge: edge.to_owned() }).await
     }
 
-    /// Lets an edge start anew elsewhere, in a new generation. What it wrote stays; what it reads again it writes again.
+    /// Lets an edge start anew elsewhere, in a new generation. What it wrote stays, and what it reads again it writes again: where that would be there
+    /// twice (records, what is added to counters, deliveries), or a window would be made of a part of its values only, it is refused.
+    /// [`backfill`](Self::backfill) makes such things anew.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such edge; `Conflict` if its sink would not be the same as before; what the store returned.
+    pub async fn reset(&self, edge: &str, to: ResetTo) -> Result<()> {
+        let spec = self.spec()?;
+        let known: Vec<_> = spec.edges.iter().map(|edge| edge.id.as_str()).collect();
+        let found = spec
+            .edge(edge)
+            .ok_or_else(|| Error::not_found(format!("no such edge, edge={edge}, edges=[{}]", known.join(", "))))?;
+        if let Some(why) = self.would_repeat(found, to).await? {
+            return Err(Error::conflict(format!(
+                "{why}; backfill the edge into another instance, or reset it all the same and say so, edge={edge}"
+            )));
+        }
+        self.reset_again(edge, to).await
+    }
+
+    /// What would be wrong in the sink of an edge if it were set back; nothing, if nothing would.
+    async fn would_repeat(&self, edge: &EdgeSpec, to: ResetTo) -> Result<Option<&'static str>> {
+        let why = match (edge.again(), to) {
+            (Again::Same, _) | (_, ResetTo::Tail) | (Again::Windows, ResetTo::Start) => return Ok(None),
+            (Again::Adds, _) => "what the edge made of the records that it reads again would be there twice",
+            (Again::Windows, _) => "windows would be made of a part of their values",
+        };
+        let cursor = match self.reader(edge.runs_on()).await {
+            Ok(reader) => Cursor::read(&reader.view(), edge.state_instance(), &edge.id).await?,
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let harmless = match (cursor, to) {
+            (None, _) => true,
+            (Some(cursor), ResetTo::Position(position)) if position >= cursor.next => true,
+            (Some(cursor), _) => cursor.ever_applied() == 0,
+        };
+        Ok((!harmless).then_some(why))
+    }
+
+    /// Lets an edge start anew elsewhere, whatever is there twice afterwards; see [`reset`](Self::reset).
     ///
     /// # Errors
     /// `NotFound` if there is no such edge; what the store returned.
-    pub async fn reset(&self, edge: &str, to: crate::control::ResetTo) -> Result<()> {
+    pub async fn reset_again(&self, edge: &str, to: ResetTo) -> Result<()> {
         self.say(Said::Reset { branch: self.0.branch.clone(), edge: edge.to_owned(), to }).await
     }
 

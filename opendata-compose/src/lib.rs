@@ -43,7 +43,7 @@ pub mod spec;
 pub mod systems;
 
 pub use cut::{CutOptions, PastComposition};
-pub use external::{ExternalComposite, Own, Token};
+pub use external::{ExternalComposite, Own, Token, VerifyOptions};
 pub use internal::{InternalComposite, Past};
 pub use opendata_core::slate::{
     Ack, At, Checkpoint, Commit, CommitError, Handle, Pending, Settings, Transaction, View,

@@ -9,7 +9,7 @@ use opendata_log::Log;
 use serde::Serialize;
 
 use crate::control::{Branch, ResetTo, Said, State};
-use crate::edge::{Cursor, EdgeSpec, Guarantee};
+use crate::edge::{Again, Cursor, EdgeSpec, Guarantee};
 use crate::external::ExternalComposite;
 use crate::spec::Composition;
 
@@ -89,16 +89,19 @@ pub enum Change {
         replay: Option<u64>,
         /// What follows from the graph.
         guarantee: Guarantee,
+        /// What it makes of the records that it reads again is there twice.
+        doubles: bool,
     },
     /// When cuts are taken changes.
     ChangeCuts,
 }
 
 impl Change {
-    /// Whether something that was stored is no longer kept up or reachable through the composition.
+    /// Whether something that was stored is no longer kept up or reachable through the composition, or is made wrong.
     #[must_use]
     pub fn loses_state(&self) -> bool {
-        matches!(self, Self::RemoveNode { .. } | Self::RemoveInstance { .. } | Self::RemoveEdge { .. })
+        let removed = matches!(self, Self::RemoveNode { .. } | Self::RemoveInstance { .. } | Self::RemoveEdge { .. });
+        removed || matches!(self, Self::ChangeEdge { doubles: true, .. })
     }
 }
 
@@ -116,8 +119,14 @@ impl fmt::Display for Change {
             }
             Self::RemoveEdge { edge } => write!(f, "- edge {edge}: its cursor stays"),
             Self::RetuneEdge { edge } => write!(f, "~ edge {edge}: works otherwise, keeps its state"),
-            Self::ChangeEdge { edge, replay, guarantee } => {
-                write!(f, "~ edge {edge}: a new generation, reads {} records again, {guarantee}", records(replay))
+            Self::ChangeEdge { edge, replay, guarantee, doubles } => {
+                write!(f, "~ edge {edge}: a new generation, reads {} records again, {guarantee}", records(replay))?;
+                if *doubles {
+                    f.write_str(
+                        "; what it made of them before stays beside it: better backfill it into another instance",
+                    )?;
+                }
+                Ok(())
             }
             Self::ChangeCuts => f.write_str("~ cuts: another schedule"),
         }
@@ -261,14 +270,17 @@ impl ExternalComposite {
                     )));
                 }
                 Some(old) if old.to.node != edge.to.node || old.to.instance != edge.to.instance => {
-                    return Err(Error::invalid(format!("another sink is another edge: give it another id, edge={id}")));
+                    return Err(Error::invalid(format!(
+                        "another sink is another edge: give it another id, or backfill it into another instance of its node, edge={id}"
+                    )));
                 }
                 Some(old) if old.digest()? == edge.digest()? => plan.changes.push(Change::RetuneEdge { edge: id }),
                 Some(_) => {
                     let rebuild = on_change == OnChange::Rebuild;
                     let replay = self.behind(branch, edge, rebuild).await?;
                     plan.regenerate.insert(id.clone(), rebuild.then_some(ResetTo::Start));
-                    plan.changes.push(Change::ChangeEdge { edge: id, replay, guarantee });
+                    let doubles = rebuild && edge.again() == Again::Adds && replay != Some(0);
+                    plan.changes.push(Change::ChangeEdge { edge: id, replay, guarantee, doubles });
                 }
             }
         }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use opendata_core::slate::View;
-use opendata_core::{Error, Position, Result, Timestamp};
+use opendata_core::{Error, ErrorKind, Position, Result, Timestamp};
 use opendata_log::{Log, NewRecord, Record, ScanOptions};
 
 use crate::control::{Branch, Cut, MAIN, PromotePolicy, Said, State};
@@ -91,7 +91,7 @@ impl ExternalComposite {
         let cut = state.committed_cut(&base.cut)?;
         let mut ends = BTreeMap::new();
         for (node, path) in &main.nodes {
-            let (composite, end) = self.fence(main, node, path).await?;
+            let (composite, end) = self.fence(main, node, path, "another branch is being promoted to main").await?;
             fenced.insert(node.clone(), composite);
             ends.insert(node.clone(), end);
         }
@@ -114,30 +114,29 @@ impl ExternalComposite {
                 rebased += self.rebase(main, branch, (node, *from), fenced).await?;
             }
         }
-        let former = |state: &State| {
-            let mut number = state.promoted.len() + 1;
-            while state.branches.contains_key(&format!("former-{number}")) {
-                number += 1;
-            }
-            format!("former-{number}")
-        };
         let mut name = String::new();
         let commit = |state: &State| {
-            name = former(state);
+            name = state.free_former();
             Ok(Some(Said::PromoteCommit { fork: fork.to_owned(), former: name.clone() }))
         };
         self.0.control.append_with(commit).await?;
         Ok(Promoted { former: name, moved, rebased })
     }
 
-    /// Takes a node of main away from its writer for good. Returns the last position it has.
-    async fn fence(&self, main: &Branch, node: &str, path: &str) -> Result<(InternalComposite, Position)> {
+    /// Takes a node of a branch away from its writer for good. Returns the last position it has.
+    pub(super) async fn fence(
+        &self,
+        main: &Branch,
+        node: &str,
+        path: &str,
+        why: &str,
+    ) -> Result<(InternalComposite, Position)> {
         let spec = main.spec.nodes.get(node).cloned().unwrap_or_default();
         let mut tries = 0;
         loop {
             let builder = self.0.systems.describe(&self.0.store, path, &spec, &self.0.settings)?;
             let composite = builder.env(self.0.env.clone()).must_exist().reinstate().open().await?;
-            match composite.slate().retire("another branch is being promoted to main").await {
+            match composite.slate().retire(why).await {
                 Ok(end) => return Ok((composite, end)),
                 Err(error) if tries >= FENCING_TRIES => return Err(error.context(format_args!("fence node {node}"))),
                 Err(error) => tracing::info!(node, %error, "a node of main could not be fenced; trying again"),
@@ -173,13 +172,20 @@ impl ExternalComposite {
             branch.spec.nodes.get(node).ok_or_else(missing)?,
             &self.0.settings,
         )?;
-        // The fork's own writer is fenced meanwhile; it opens the node again unless the fork has become main.
-        let new = described.env(self.0.env.clone()).must_exist().open().await?;
-        let copied = copy_logs(&old.view(), &new, &direct_instances(main, node), (from, Timestamp(i64::MAX))).await;
-        let closed = new.close().await;
-        let copied = copied?;
-        closed?;
-        Ok(copied)
+        let described = described.env(self.0.env.clone()).must_exist();
+        let mut tries = 0;
+        loop {
+            // The fork's own writer is fenced; before it has read of the promotion it may open the node once more.
+            let new = described.clone().open().await?;
+            let copied = copy_logs(&old.view(), &new, &direct_instances(main, node), (from, Timestamp(i64::MAX))).await;
+            let closed = new.close().await;
+            match copied.and_then(|copied| closed.map(|()| copied)) {
+                // What was appended before is not appended again.
+                Err(error) if error.kind() == ErrorKind::Fenced && tries < FENCING_TRIES => tries += 1,
+                outcome => return outcome,
+            }
+            tokio::time::sleep(Duration::from_millis(20 << tries)).await;
+        }
     }
 
     /// Whether nodes of the branch can be written now, as far as the control log is known here.

@@ -6,7 +6,7 @@
 //!
 //! The id tells a writer that did not learn the outcome of its put whether the entry at that number is its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use opendata_core::{Error, Position, Result, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -265,6 +265,49 @@ pub enum Said {
     Discarded {
         /// Its name.
         fork: String,
+    },
+    /// What a backfill of an edge made takes the place of what the edge made before.
+    TakeOver {
+        /// The branch.
+        branch: String,
+        /// The edge.
+        edge: String,
+    },
+    /// Nodes shall be split or joined: nobody opens them for writing until this is decided.
+    ReshapeBegin {
+        /// The branch.
+        branch: String,
+        /// Its name.
+        shape: String,
+        /// The old nodes.
+        from: BTreeSet<String>,
+        /// How the branch shall be made.
+        spec: Composition,
+        /// Where the slates of the new nodes will lie.
+        nodes: BTreeMap<String, String>,
+        /// After this anyone may abort it.
+        deadline: Timestamp,
+    },
+    /// The new nodes are there in the place of the old, which are the branch `former`.
+    ReshapeCommit {
+        /// Its name.
+        shape: String,
+        /// The branch that the old nodes are from now on.
+        former: String,
+        /// The ids of the new slates, by node.
+        slates: BTreeMap<String, String>,
+    },
+    /// The old nodes stay as they are.
+    ReshapeAbort {
+        /// Its name.
+        shape: String,
+        /// Why.
+        reason: String,
+    },
+    /// Nothing is left of a split or join that was given up.
+    ReshapeSwept {
+        /// Its name.
+        shape: String,
     },
     /// A fork shall take the place of main: nobody opens nodes of main for writing until this is decided.
     PromoteBegin {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use opendata_core::{Error, Result, Timestamp};
 
-use super::entry::{CutEdge, CutMember, CutMode, Entry, PromotePolicy, ResetTo, Said};
-use super::state::{Base, Branch, BranchPhase, Cut, CutPhase, EdgeState, MAIN, Promotion, State};
+use super::entry::{CutEdge, CutMember, CutMode, Entry, ResetTo, Said};
+use super::state::{Base, Branch, BranchPhase, Cut, CutPhase, EdgeState, MAIN, State};
 use crate::spec::{Composition, check_name};
 
 impl State {
@@ -77,6 +77,11 @@ impl State {
             Said::ForkReady { fork } => self.fork_ready(fork),
             Said::Discard { fork } => self.discard(fork),
             Said::Discarded { fork } => self.discarded(fork),
+            Said::TakeOver { branch, edge } => self.usable(branch)?.take_over(edge),
+            Said::ReshapeBegin { .. }
+            | Said::ReshapeCommit { .. }
+            | Said::ReshapeAbort { .. }
+            | Said::ReshapeSwept { .. } => self.take_reshape(&entry.said),
             Said::PromoteBegin { fork, policy, deadline } => self.begin_promotion(fork, *policy, *deadline),
             Said::PromoteCommit { fork, former } => self.promote(fork, former),
             Said::PromoteAbort { fork, .. } => {
@@ -96,13 +101,16 @@ impl State {
         Ok(())
     }
 
-    fn known(&mut self, name: &str) -> Result<&mut Branch> {
+    pub(super) fn known(&mut self, name: &str) -> Result<&mut Branch> {
         self.branch(name)?;
         self.branches.get_mut(name).ok_or_else(|| Error::not_found(format!("no such branch, name={name}")))
     }
 
     /// A branch that can be written.
-    fn usable(&mut self, name: &str) -> Result<&mut Branch> {
+    pub(super) fn usable(&mut self, name: &str) -> Result<&mut Branch> {
+        if self.reshaping.as_ref().is_some_and(|reshaping| reshaping.branch == name) {
+            return Err(Error::conflict("nodes are being split or joined; wait until that is decided"));
+        }
         if name == MAIN && self.promotion.is_some() {
             return Err(Error::conflict("a promotion is under way; wait until it is decided"));
         }
@@ -301,7 +309,7 @@ impl State {
         Ok(())
     }
 
-    fn check_new_branch(&self, name: &str) -> Result<()> {
+    pub(super) fn check_new_branch(&self, name: &str) -> Result<()> {
         if self.branches.contains_key(name) || self.promoted.contains(name) {
             return Err(Error::conflict(format!("a branch of this name was made before, name={name}")));
         }
@@ -346,70 +354,6 @@ impl State {
         }
         branch.phase = BranchPhase::Discarded;
         branch.owners.clear();
-        Ok(())
-    }
-
-    fn begin_promotion(&mut self, fork: &str, policy: PromotePolicy, deadline: Timestamp) -> Result<()> {
-        if let Some(other) = &self.promotion {
-            return Err(Error::conflict(format!("another promotion is under way, fork={}", other.fork)));
-        }
-        if fork == MAIN {
-            return Err(Error::invalid("main is main already"));
-        }
-        let main: Vec<_> = self.branch(MAIN)?.nodes.keys().cloned().collect();
-        let branch = self.usable(fork)?;
-        if branch.nodes.keys().ne(main.iter()) {
-            return Err(Error::invalid(format!(
-                "only a fork of all nodes can take main's place, fork={fork}, nodes=[{}]",
-                main.join(", ")
-            )));
-        }
-        if let Some((cut, _)) = self.cuts.iter().find(|(_, cut)| cut.branch == MAIN && cut.is_open()) {
-            return Err(Error::conflict(format!("a cut of main is being taken, cut={cut}")));
-        }
-        self.promotion = Some(Promotion { fork: fork.to_owned(), policy, deadline });
-        Ok(())
-    }
-
-    fn promotion_of(&self, fork: &str) -> Result<&Promotion> {
-        let found = self.promotion.as_ref().filter(|promotion| promotion.fork == fork);
-        found.ok_or_else(|| Error::conflict(format!("no promotion of this fork is under way, fork={fork}")))
-    }
-
-    /// The one entry that makes a fork main.
-    fn promote(&mut self, fork: &str, former: &str) -> Result<()> {
-        check_name("branch", former)?;
-        self.promotion_of(fork)?;
-        self.check_new_branch(former)?;
-        self.known(fork)?;
-        let (Some(mut new), Some(mut old)) = (self.branches.remove(fork), self.branches.remove(MAIN)) else {
-            return Err(Error::not_found(format!("no such branch, name={fork}")));
-        };
-        for edge in new.edges.values_mut() {
-            edge.suspended = false;
-        }
-        old.phase = BranchPhase::Former;
-        // Whoever owned a node of main goes on with the new one.
-        new.owners = std::mem::take(&mut old.owners);
-        // The slates went from name to name, and with them their cuts.
-        for cut in self.cuts.values_mut() {
-            if cut.branch == MAIN {
-                former.clone_into(&mut cut.branch);
-            } else if cut.branch == fork {
-                MAIN.clone_into(&mut cut.branch);
-            }
-        }
-        for base in self.branches.values_mut().filter_map(|branch| branch.base.as_mut()).chain(new.base.as_mut()) {
-            if base.branch == MAIN {
-                former.clone_into(&mut base.branch);
-            } else if base.branch == fork {
-                MAIN.clone_into(&mut base.branch);
-            }
-        }
-        self.branches.insert(MAIN.to_owned(), new);
-        self.branches.insert(former.to_owned(), old);
-        self.promoted.insert(fork.to_owned());
-        self.promotion = None;
         Ok(())
     }
 }
@@ -473,7 +417,7 @@ impl CutEdge {
 }
 
 /// What is left of a composition when only some nodes are taken.
-fn restrict(spec: &Composition, nodes: &BTreeMap<String, String>) -> Composition {
+pub(super) fn restrict(spec: &Composition, nodes: &BTreeMap<String, String>) -> Composition {
     let has = |node: &str| nodes.contains_key(node);
     Composition {
         nodes: spec

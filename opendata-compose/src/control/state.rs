@@ -27,6 +27,10 @@ pub struct State {
     pub promotion: Option<Promotion>,
     /// Forks that became main.
     pub promoted: BTreeSet<String>,
+    /// The split or join of nodes that is under way.
+    pub reshaping: Option<Reshaping>,
+    /// All splits and joins, by name.
+    pub shapes: BTreeMap<String, Shape>,
 }
 
 /// A line of development of a composition: its own slates under the same names.
@@ -84,6 +88,8 @@ pub struct EdgeState {
     pub paused: bool,
     /// Whether it stands still because it would leave a fork.
     pub suspended: bool,
+    /// The generation in which a backfill takes the place of what was there.
+    pub takes_over: Option<u64>,
 }
 
 /// A cut. Its phases are those of the protocol: held, cut, then verified and pinned by whoever takes it, committed or aborted.
@@ -147,7 +153,63 @@ pub struct Promotion {
     pub deadline: Timestamp,
 }
 
+/// Nodes that are being split or joined.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reshaping {
+    /// Its name.
+    pub shape: String,
+    /// The branch.
+    pub branch: String,
+    /// The old nodes. Nobody opens them for writing.
+    pub from: BTreeSet<String>,
+    /// How the branch shall be made.
+    pub spec: Composition,
+    /// Where the slates of the new nodes will lie.
+    pub nodes: BTreeMap<String, String>,
+    /// After this anyone may abort it.
+    pub deadline: Timestamp,
+}
+
+/// A split or a join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Where the slates of its new nodes lie.
+    pub nodes: BTreeMap<String, String>,
+    /// How far it is.
+    pub phase: ShapePhase,
+}
+
+/// How far a split or a join is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShapePhase {
+    /// Slates are being made.
+    Making,
+    /// The new nodes are there.
+    Done,
+    /// It was given up; what was made is to be swept away.
+    Aborted,
+    /// It was given up, and nothing is left of it.
+    Swept,
+}
+
 impl State {
+    /// A name for a branch that is no longer written.
+    #[must_use]
+    pub fn free_former(&self) -> String {
+        let mut number = self.promoted.len() + 1;
+        while self.branches.contains_key(&format!("former-{number}")) {
+            number += 1;
+        }
+        format!("former-{number}")
+    }
+
+    /// Whether a node of a branch is being split or joined.
+    #[must_use]
+    pub fn is_reshaped(&self, branch: &str, node: &str) -> bool {
+        let reshaping = self.reshaping.as_ref().filter(|reshaping| reshaping.branch == branch);
+        reshaping.is_some_and(|reshaping| reshaping.from.contains(node))
+    }
+
     /// A branch.
     ///
     /// # Errors

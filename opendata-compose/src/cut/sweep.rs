@@ -1,11 +1,11 @@
 //! Sweeping: what aborted and released cuts, discarded forks and broken-off promotions leave behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use opendata_core::slate::{self, checkpoints, release_checkpoint};
 use opendata_core::{ErrorKind, Result};
 
-use crate::control::{BranchPhase, Cut, CutPhase, Said, State};
+use crate::control::{BranchPhase, Cut, CutPhase, Said, ShapePhase, State};
 use crate::external::Inner;
 
 impl Inner {
@@ -71,10 +71,44 @@ impl Inner {
             })
             .await?;
         }
+        self.sweep_shapes(&state).await
+    }
+
+    /// Gives up splits and joins that are overdue, and deletes what those made that were given up.
+    async fn sweep_shapes(&self, state: &State) -> Result<()> {
+        let now = self.env.now();
+        if state.reshaping.as_ref().is_some_and(|reshaping| now > reshaping.deadline) {
+            self.try_say(|state| {
+                let overdue = state.reshaping.as_ref().filter(|reshaping| now > reshaping.deadline)?;
+                Some(Said::ReshapeAbort { shape: overdue.shape.clone(), reason: "its deadline has passed".to_owned() })
+            })
+            .await?;
+        }
+        for (name, shape) in state.shapes.iter().filter(|(_, shape)| shape.phase == ShapePhase::Aborted) {
+            if self.delete_slates(&shape.nodes).await? {
+                self.try_say(|state| {
+                    let left = state.shapes.get(name).is_some_and(|shape| shape.phase == ShapePhase::Aborted);
+                    left.then(|| Said::ReshapeSwept { shape: name.clone() })
+                })
+                .await?;
+            }
+        }
         Ok(())
     }
 
-    async fn delete_branch(&self, name: &str, nodes: &std::collections::BTreeMap<String, String>) -> Result<()> {
+    async fn delete_branch(&self, name: &str, nodes: &BTreeMap<String, String>) -> Result<()> {
+        if self.delete_slates(nodes).await? {
+            self.try_say(|state| {
+                let discarding = state.branches.get(name).is_some_and(|b| b.phase == BranchPhase::Discarding);
+                discarding.then(|| Said::Discarded { fork: name.to_owned() })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes slates as far as nobody shares their files. Whether none is left.
+    async fn delete_slates(&self, nodes: &BTreeMap<String, String>) -> Result<bool> {
         let mut left = false;
         for path in nodes.values() {
             match slate::delete(&self.store, path).await {
@@ -85,14 +119,7 @@ impl Inner {
                 Err(error) => return Err(error),
             }
         }
-        if !left {
-            self.try_say(|state| {
-                let discarding = state.branches.get(name).is_some_and(|b| b.phase == BranchPhase::Discarding);
-                discarding.then(|| Said::Discarded { fork: name.to_owned() })
-            })
-            .await?;
-        }
-        Ok(())
+        Ok(!left)
     }
 
     /// Lets go of the checkpoints of cuts that have ended without being committed, or were let go.

@@ -10,6 +10,7 @@ use super::cursor::Cursor;
 use super::letter::LETTER;
 use super::sink::Instance;
 use super::spec::EdgeSpec;
+use super::transform::{Transform, digest_of};
 use super::window::WINDOW;
 
 /// Rows of windows and letters that a switch takes along at most: it is one transaction.
@@ -25,13 +26,13 @@ pub fn beside(spec: &EdgeSpec) -> EdgeSpec {
 
 /// Puts the second generation in the place of the first, in one commit. Both must stand still ([`pause`](super::RunningEdge::pause) or stopped), the second at the first's
 /// position or behind it. `old` and `new` are the edge as it was and as it shall be, under its own id; what `new` makes ran as [`beside(new)`](beside). Returns the
-/// cursor that the edge goes on from: start it with its generation.
+/// cursor that the edge goes on from: start it with its generation. `transform` is the new one if that is in Rust.
 ///
 /// Each record was then made something of by the new generation exactly once, wherever it began; and by the old one exactly once up to where that stood.
 ///
 /// # Errors
 /// `Invalid` if the second has not met the first; `NotFound` if one of them never ran; `Conflict` if one of them moved meanwhile; what committing returned.
-pub async fn switch(sink: &Slate, old: &EdgeSpec, new: &EdgeSpec) -> Result<Cursor> {
+pub async fn switch(sink: &Slate, old: &EdgeSpec, new: &EdgeSpec, transform: Option<&dyn Transform>) -> Result<Cursor> {
     let (from, to) = (Instance::open(sink, old.state_instance())?, Instance::open(sink, new.state_instance())?);
     let (name, beside) = (Cursor::name(&old.id), Cursor::name(&beside(new).id));
     let view = sink.view();
@@ -50,7 +51,11 @@ pub async fn switch(sink: &Slate, old: &EdgeSpec, new: &EdgeSpec) -> Result<Curs
     // The numbers of both kinds of windows were given out by different cursors.
     let state = cursor.state;
     cursor.state = met.state.max(cursor.state) + 1;
-    cursor.digest = new.digest()?;
+    cursor.digest = digest_of(new, transform)?;
+    let same = from.name() == to.name();
+    if let Some(began) = cursor.began.as_mut().filter(|_| same) {
+        began.earlier += met.ever_applied();
+    }
     let mut tx = sink.begin();
     let mut rows = view.states(to.name(), &beside, &[], None, LIMIT + 1).await?;
     if rows.len() > LIMIT {
@@ -64,7 +69,7 @@ pub async fn switch(sink: &Slate, old: &EdgeSpec, new: &EdgeSpec) -> Result<Curs
         }
     }
     // Letters of the old generation stay where they are: in the same instance they go on being counted.
-    if from.name() == to.name() {
+    if same {
         cursor.counts.waiting += met.counts.waiting;
         to.move_cursor(&mut tx, &name, Some(first), cursor.encode());
     } else {

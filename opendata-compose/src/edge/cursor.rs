@@ -2,10 +2,15 @@
 //!
 //! ```text
 //! cursor `edge/<id>` of the sink's instance:
-//! layout 1 | generation varint | runner u64 | state varint | source slate, 16 bytes | next position varint
+//! layout 2 | generation varint | runner u64 | state varint | source slate, 16 bytes | next position varint
 //!   | digest, 16 bytes | schema version varint | watermark signed | active signed | ingested signed
-//!   | applied varint | filtered varint | refused varint | late varint | waiting varint
+//!   | applied varint | filtered varint | refused varint | late varint | waiting varint | began
+//! began: 0, or 1 | position varint | watermark signed | active signed | applied varint | filtered varint | refused varint
+//!   | late varint | earlier varint
 //! ```
+//!
+//! Layout 1 is the same without what stands behind `waiting`. Layout 2 was made so that what an edge did can be verified: that begins
+//! where its present meaning began.
 //!
 //! It moves by compare-and-set of the whole value. `runner` is a random number of whoever runs the edge: one that finds another's number
 //! in its place has been replaced and ends. `state` numbers the windows of the edge: a reset begins new ones.
@@ -17,7 +22,9 @@ use opendata_core::{Error, Position, Result, Timestamp};
 
 use super::spec::Digest;
 
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
+/// Without where the meaning began.
+const LAYOUT_1: u8 = 1;
 
 /// How far an edge has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +51,23 @@ pub struct Cursor {
     pub ingested: Timestamp,
     /// What became of the records so far.
     pub counts: Counts,
+    /// Where what it makes now began; none in a cursor of layout 1.
+    pub began: Option<Began>,
+}
+
+/// Where an edge began to make what it makes now: a first start, a reset, or a change of what it makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Began {
+    /// The first position of the source that was read so.
+    pub next: Position,
+    /// The watermark then.
+    pub watermark: Timestamp,
+    /// When the last record for the edge had been ingested then.
+    pub active: Timestamp,
+    /// What had become of records by then, as far as [`Cursor::counts`] goes on counting from there. Nothing waits in it.
+    pub counts: Counts,
+    /// Records that something was made of before that, in the same sink: what was made of them is not made again.
+    pub earlier: u64,
 }
 
 /// What became of the records that an edge has passed, since it began. Each record is one of the first three.
@@ -109,7 +133,32 @@ impl Cursor {
             active: Timestamp(i64::MIN),
             ingested: Timestamp(i64::MIN),
             counts: Counts::default(),
+            began: Some(Began {
+                next,
+                watermark: Timestamp(i64::MIN),
+                active: Timestamp(i64::MIN),
+                counts: Counts::default(),
+                earlier: 0,
+            }),
         }
+    }
+
+    /// How many records it made something of in its sink, since it first ran.
+    pub(crate) fn ever_applied(&self) -> u64 {
+        let began = self.began.as_ref();
+        began.map_or(0, |began| began.earlier) + self.counts.applied
+            - began.map_or(0, |began| began.counts.applied.min(self.counts.applied))
+    }
+
+    /// From here on it makes something else.
+    pub(crate) fn begin_anew(&mut self) {
+        self.began = Some(Began {
+            next: self.next,
+            watermark: self.watermark,
+            active: self.active,
+            counts: Counts { waiting: 0, ..self.counts },
+            earlier: self.ever_applied(),
+        });
     }
 
     pub(crate) fn encode(&self) -> Bytes {
@@ -119,12 +168,19 @@ impl Cursor {
         value.signed(self.watermark.0).signed(self.active.0).signed(self.ingested.0);
         let Counts { applied, filtered, refused, late, waiting } = self.counts;
         value.varint(applied).varint(filtered).varint(refused).varint(late).varint(waiting);
+        value.u8(u8::from(self.began.is_some()));
+        if let Some(Began { next, watermark, active, counts, earlier }) = &self.began {
+            value.varint(next.0).signed(watermark.0).signed(active.0);
+            value.varint(counts.applied).varint(counts.filtered).varint(counts.refused).varint(counts.late);
+            value.varint(*earlier);
+        }
         value.finish()
     }
 
     pub(crate) fn decode(value: &[u8]) -> Result<Self> {
         let mut fields = Decoder::new(value);
-        fields.layout(LAYOUT)?;
+        let layout = if value.first() == Some(&LAYOUT_1) { LAYOUT_1 } else { LAYOUT };
+        fields.layout(layout)?;
         let number = |number: u64| u32::try_from(number).map_err(|_| Error::corrupt("a number is too large"));
         let (generation, runner, state) = (fields.varint()?, fields.u64()?, number(fields.varint()?)?);
         let source = SlateId(uuid::Uuid::from_bytes(sixteen(fields.raw(16)?)?));
@@ -138,6 +194,10 @@ impl Cursor {
             refused: fields.varint()?,
             late: fields.varint()?,
             waiting: fields.varint()?,
+        };
+        let began = match layout {
+            LAYOUT_1 => None,
+            _ => Began::decode(&mut fields)?,
         };
         fields.finish()?;
         let place = (source, next);
@@ -153,7 +213,22 @@ impl Cursor {
             active,
             ingested,
             counts,
+            began,
         })
+    }
+}
+
+impl Began {
+    fn decode(fields: &mut Decoder<'_>) -> Result<Option<Self>> {
+        if fields.u8()? == 0 {
+            return Ok(None);
+        }
+        let next = Position(fields.varint()?);
+        let (watermark, active) = (Timestamp(fields.signed()?), Timestamp(fields.signed()?));
+        let (applied, filtered) = (fields.varint()?, fields.varint()?);
+        let (refused, late) = (fields.varint()?, fields.varint()?);
+        let counts = Counts { applied, filtered, refused, late, waiting: 0 };
+        Ok(Some(Self { next, watermark, active, counts, earlier: fields.varint()? }))
     }
 }
 

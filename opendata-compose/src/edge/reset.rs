@@ -14,20 +14,22 @@ use super::progress::{Effects, Progress, Results};
 use super::sink::Instance;
 use super::source::{Source, SourceAt, streams_of};
 use super::spec::{EdgeSpec, StartFrom};
-use super::transform::{Outputs, Pipeline, Transform};
+use super::transform::{Outputs, Pipeline, Transform, digest_of};
 use super::window;
 
 /// Letters that one transaction looks after.
 const STEP: usize = 256;
 
 /// Sets an edge to another place of its source, as a new generation: its open windows are forgotten, its letters stay. What it wrote before stays as well, so
-/// records that it meets again have their effect again. Returns the new cursor; start the edge with its generation.
+/// records that it meets again have their effect again. Returns the new cursor; start the edge with its generation, and with the transform in Rust that
+/// is given here, if it has one.
 ///
 /// # Errors
 /// `Invalid` if the place lies outside the source; `Conflict` if the edge moved meanwhile; what the stores returned.
 pub async fn reset(
     sink: &Slate,
     spec: &EdgeSpec,
+    transform: Option<&dyn Transform>,
     source: &SourceAt,
     to: StartFrom,
     env: &opendata_core::env::Env,
@@ -41,8 +43,11 @@ pub async fn reset(
     let stored = sink.view().cursor(instance.name(), &name).await?;
     let before = stored.as_ref().map(|stored| Cursor::decode(stored)).transpose()?;
     let (generation, state) = before.as_ref().map_or((1, 0), |before| (before.generation + 1, before.state + 1));
-    let mut cursor = Cursor::begin(generation, slate_id, next?, spec.digest()?);
+    let mut cursor = Cursor::begin(generation, slate_id, next?, digest_of(spec, transform)?);
     cursor.state = state;
+    if let Some(began) = &mut cursor.began {
+        began.earlier = before.as_ref().map_or(0, Cursor::ever_applied);
+    }
     cursor.counts.waiting = before.map_or(0, |before| before.counts.waiting);
     let mut tx = sink.begin();
     instance.move_cursor(&mut tx, &name, stored, cursor.encode());

@@ -17,7 +17,7 @@ use super::sink::Instance;
 use super::source::{SourceAt, streams_of};
 use super::spec::{Digest, EdgeSpec};
 use super::status::{EdgeState, EdgeStatus};
-use super::transform::{Pipeline, SharedTransform};
+use super::transform::{Pipeline, SharedTransform, digest_of};
 
 /// Whoever takes cuts, as an edge knows him.
 #[async_trait]
@@ -110,13 +110,10 @@ impl Edge {
     pub fn start(parts: EdgeParts) -> Result<RunningEdge> {
         let EdgeParts { spec, generation, source, sink, transform, barriers, env, until } = parts;
         spec.validate()?;
-        let digest = spec.digest()?;
-        let (transform, digest): (SharedTransform, Digest) = match transform {
-            Some(transform) => {
-                let digest = Digest::of(&format!("{digest} {}", transform.digest()));
-                (transform, digest)
-            }
-            None => (Arc::new(Pipeline::new(&spec)?), digest),
+        let digest = digest_of(&spec, transform.as_deref())?;
+        let transform: SharedTransform = match transform {
+            Some(transform) => transform,
+            None => Arc::new(Pipeline::new(&spec)?),
         };
         let instance = Instance::open(&sink, spec.state_instance())?;
         if !spec.to.is_external() && instance.kind() != transform.kind() {

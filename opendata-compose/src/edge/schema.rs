@@ -107,6 +107,15 @@ impl Schema {
         compatible(&self.fields, &newer.fields, "")
     }
 
+    /// Whether a payload is JSON and fits.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn fits_bytes(&self, payload: &[u8]) -> Result<(), String> {
+        let payload = serde_json::from_slice(payload).map_err(|error| format!("the payload is no JSON: {error}"))?;
+        self.fits(&payload)
+    }
+
     /// Whether a payload fits.
     ///
     /// # Errors

@@ -228,12 +228,8 @@ impl Session<'_> {
     /// Records that do not fit the schema, and those that the sink was found to refuse.
     fn refuse_misfits(&self, records: &[Record], outcomes: &mut [Outcome]) {
         for (record, outcome) in records.iter().zip(outcomes) {
-            if let Some(schema) = &self.schema {
-                let payload = serde_json::from_slice(&record.payload);
-                let fits = payload.map_err(|error| format!("the payload is no JSON: {error}"));
-                if let Err(reason) = fits.and_then(|payload| schema.fits(&payload)) {
-                    outcome.fate = Fate::Refused(reason);
-                }
+            if let Some(Err(reason)) = self.schema.as_ref().map(|schema| schema.fits_bytes(&record.payload)) {
+                outcome.fate = Fate::Refused(reason);
             }
             let found = self.cx.careful.iter().flat_map(|careful| &careful.found);
             if let Some((_, reason)) = found.clone().find(|(position, _)| *position == record.position) {

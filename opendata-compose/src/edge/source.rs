@@ -151,11 +151,11 @@ fn admit_lineage(cursor: &mut Cursor, source: SlateId, lineage: &[Ancestor]) -> 
     if cursor.source == source {
         return Ok(());
     }
-    let Some(depth) = lineage.iter().position(|ancestor| ancestor.slate_id == cursor.source) else {
+    // Along one line of ancestors the places of forks only go back; a joined slate has several lines, and may have come from one slate by more than one.
+    let ours = lineage.iter().filter(|ancestor| ancestor.slate_id == cursor.source);
+    let Some(fork) = ours.map(|ancestor| ancestor.fork_position).min() else {
         return Err(Fault::OtherLineage { cursor: cursor.source, source });
     };
-    let forks = lineage.iter().take(depth + 1).map(|ancestor| ancestor.fork_position);
-    let fork = forks.min().unwrap_or(Position::ZERO);
     if cursor.next > fork.next() {
         return Err(Fault::BehindFork { cursor: cursor.next, fork });
     }

@@ -10,6 +10,8 @@ use std::fmt;
 use opendata_core::{Position, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::transform::Kind;
+
 mod check;
 mod steps;
 
@@ -272,6 +274,17 @@ pub enum Guarantee {
     ExactlyOnce,
 }
 
+/// What becomes of a sink if an edge reads records again that it has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// The same rows are written once more.
+    Same,
+    /// Records, what is added to counters, or deliveries are there once more.
+    Adds,
+    /// The same, if it begins where it began; windows that it meets in the middle are made of a part of their values.
+    Windows,
+}
+
 impl fmt::Display for Guarantee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -350,10 +363,32 @@ impl EdgeSpec {
         if self.to.is_external() { Guarantee::AtLeastOnce } else { Guarantee::ExactlyOnce }
     }
 
+    /// What becomes of its sink if it reads records again.
+    #[must_use]
+    pub fn again(&self) -> Again {
+        let metrics = self.transform.iter().flat_map(|step| match step {
+            Step::ToMetrics(metrics) => metrics.metrics.as_slice(),
+            _ => &[],
+        });
+        let kinds: Vec<Aggregate> = metrics.map(|metric| metric.kind).collect();
+        let adds = self.to.is_external() || self.output() == Kind::Records || kinds.contains(&Aggregate::Add);
+        match adds {
+            true => Again::Adds,
+            false if kinds.iter().any(|kind| kind.is_windowed()) => Again::Windows,
+            false => Again::Same,
+        }
+    }
+
     /// Whether running it again over the same records gives the same rows. An embedder outside this process need not.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         self.transform.iter().all(Step::is_repeatable)
+    }
+
+    /// The vector fields that come from an embedder outside.
+    #[must_use]
+    pub fn unrepeatable_vectors(&self) -> Vec<&str> {
+        self.transform.iter().flat_map(Step::unrepeatable_vectors).collect()
     }
 
     /// Identifies what it makes of its source; see [`Digest`].

@@ -23,7 +23,7 @@ pub use pipeline::Pipeline;
 pub(crate) use pipeline::check;
 
 use super::schema::Schema;
-use super::spec::{Aggregate, Digest, Window};
+use super::spec::{Aggregate, Digest, EdgeSpec, Window};
 
 /// What a transform makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +171,12 @@ pub trait Transform: Send + Sync + 'static {
     /// # Errors
     /// Something outside failed, and the whole batch is to be tried again.
     async fn apply(&self, records: &[Record], outputs: &mut Outputs) -> Result<()>;
+}
+
+/// Identifies what an edge makes, by its specification and by its transform if that is in Rust.
+pub(crate) fn digest_of(spec: &EdgeSpec, transform: Option<&dyn Transform>) -> Result<Digest> {
+    let digest = spec.digest()?;
+    Ok(transform.map_or(digest, |transform| Digest::of(&format!("{digest} {}", transform.digest()))))
 }
 
 /// A transform that several edges share.

@@ -196,6 +196,33 @@ impl Windows {
     pub(crate) fn len(&self) -> usize {
         self.open.len()
     }
+
+    /// How these windows differ from others: each that does in words, with what is here and what is there. Whether a result was written yet is no difference.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<(String, Option<String>, Option<String>)> {
+        let ids: BTreeSet<&Id> = self.open.keys().chain(other.open.keys()).collect();
+        let value = |windows: &Self, id: &Id| windows.open.get(id).map(|slot| slot.value.clone());
+        let unlike = ids.into_iter().filter(|id| value(self, id) != value(other, id));
+        let words = |slot: Option<&Slot>| slot.map(|slot| slot.value().to_string());
+        unlike.map(|id| (describe(id), words(self.open.get(id)), words(other.open.get(id)))).collect()
+    }
+
+    /// Forgets windows that have gone, whether their result was written or not.
+    pub(crate) fn forget_gone(&mut self, watermark: Timestamp) {
+        let lateness_ms = self.lateness_ms;
+        self.open.retain(|id, _| watermark.0 < id.0.saturating_add(lateness_ms));
+    }
+
+    /// The windows whose results are due and still to be written.
+    pub(crate) fn only_unwritten(&self, watermark: Timestamp) -> Self {
+        let due = |(id, slot): &(&Id, &Slot)| !slot.written && id.0 <= watermark.0;
+        let open = self.open.iter().filter(due).map(|(id, slot)| (id.clone(), slot.clone())).collect();
+        Self { open, ..Self::default() }
+    }
+
+    /// The times at which windows of these labels end.
+    pub(crate) fn ends_of(&self, labels: &Labels) -> BTreeSet<i64> {
+        self.open.keys().filter(|id| id.2 == *labels).map(|id| id.0).collect()
+    }
 }
 
 /// A value that no window can take.
@@ -304,6 +331,10 @@ fn encode_key(state: u32, (end, metric, labels): &Id) -> Bytes {
         }
     }
     key.into()
+}
+
+fn describe((end, metric, labels): &Id) -> String {
+    format!("{labels}, number {metric}, that ends at {end}")
 }
 
 fn decode_key(key: &[u8]) -> Result<Id> {

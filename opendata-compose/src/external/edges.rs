@@ -55,9 +55,9 @@ impl Edges {
 }
 
 /// An edge as it shall run here.
-struct Wanted {
-    spec: EdgeSpec,
-    said: EdgeState,
+pub(super) struct Wanted {
+    pub(super) spec: EdgeSpec,
+    pub(super) said: EdgeState,
     source_path: String,
     sink_path: String,
     standing: bool,
@@ -135,7 +135,11 @@ impl Inner {
             Some(owned) if owned.path == wanted.source_path => SourceAt::Open(owned.composite.slate().clone()),
             _ => SourceAt::Path(self.store.clone(), wanted.source_path.clone()),
         };
-        if let Err(error) = self.begin_generation(&wanted, &sink.composite, &source).await {
+        let begun = match self.finish_backfill(&wanted, &sink.composite, &source).await {
+            Ok(()) => self.begin_generation(&wanted, &sink.composite, &source).await,
+            failed => failed,
+        };
+        if let Err(error) = begun {
             return match error.kind() {
                 // The source was never opened; it will be.
                 ErrorKind::NotFound => Ok(()),
@@ -174,7 +178,7 @@ impl Inner {
             ResetTo::Position(position) => StartFrom::position(position),
             ResetTo::Time(time) => StartFrom::time(time),
         };
-        crate::edge::reset(sink.slate(), &wanted.spec, source, to, &self.env).await?;
+        crate::edge::reset(sink.slate(), &wanted.spec, None, source, to, &self.env).await?;
         Ok(())
     }
 

@@ -13,11 +13,14 @@ use opendata_core::{Error, ErrorKind, Result};
 use super::Inner;
 use crate::control::{BranchPhase, MAIN, Said, State};
 use crate::internal::InternalComposite;
+use crate::spec::NodeSpec;
 
 /// A node whose writer is here.
 #[derive(Clone)]
 pub(super) struct Owned {
     pub(super) path: String,
+    /// What it was opened as.
+    spec: NodeSpec,
     pub(super) composite: InternalComposite,
 }
 
@@ -60,11 +63,17 @@ impl Inner {
             Err(_) => BTreeMap::new(),
             Ok(()) => {
                 let nodes = state.branch(&self.branch)?.nodes.iter();
-                nodes.filter(|(node, _)| self.owns(node, state)).map(|(n, p)| (n.clone(), p.clone())).collect()
+                nodes
+                    .filter(|(node, _)| self.owns(node, state) && !state.is_reshaped(&self.branch, node))
+                    .map(|(n, p)| (n.clone(), p.clone()))
+                    .collect()
             }
         };
         for (node, owned) in self.nodes.all() {
-            let keep = wanted.get(&node) == Some(&owned.path) && owned.composite.slate().failure().is_none();
+            // Other instances, or other settings of them, want it opened again.
+            let spec = state.branch(&self.branch).ok().and_then(|branch| branch.spec.nodes.get(&node));
+            let same = wanted.get(&node) == Some(&owned.path) && spec == Some(&owned.spec);
+            let keep = same && owned.composite.slate().failure().is_none();
             if !keep {
                 self.give_up(&node).await;
             }
@@ -125,7 +134,11 @@ impl Inner {
         let composite = match builder.clone().open().await {
             // It was retired by a promotion that came to nothing.
             Err(error) if error.kind() == ErrorKind::Conflict => {
-                may_write(&*self.control.refresh().await?, &self.branch)?;
+                let now = self.control.refresh().await?;
+                may_write(&now, &self.branch)?;
+                if now.branch(&self.branch)?.nodes.get(node).is_none_or(|found| found != path) {
+                    return Err(Error::conflict(format!("the node lies elsewhere by now, node={node}, path={path}")));
+                }
                 builder.reinstate().open().await?
             }
             opened => opened?,
@@ -141,13 +154,14 @@ impl Inner {
         }
         let now = self.control.refresh().await?;
         let still = may_write(&now, &self.branch).is_ok()
+            && !now.is_reshaped(&self.branch, node)
             && now.branch(&self.branch)?.nodes.get(node).is_some_and(|found| found == path)
             && self.owns(node, &now);
         if !still {
             let _ = composite.close().await;
             return Err(Error::conflict(format!("the node was given to someone else meanwhile, node={node}")));
         }
-        self.nodes.put(node, Owned { path: path.to_owned(), composite });
+        self.nodes.put(node, Owned { path: path.to_owned(), spec: spec.clone(), composite });
         Ok(())
     }
 

@@ -1,13 +1,20 @@
 //! Backfill with an exact cut-over, recomputing, holds of retention, and documents.
 
+use std::sync::Arc;
+
 use opendata_compose::edge::backfill::{beside, switch};
 use opendata_compose::edge::hold::{Held, hold, release};
-use opendata_compose::edge::spec::{DetachSpec, OnHold, Step};
-use opendata_compose::edge::{Cursor, Edge, EdgeParts, SourceAt};
-use opendata_compose::{Ack, Log, Tsdb, Vector, log, tsdb, vector};
+use opendata_compose::edge::spec::{DetachSpec, OnHold, StartFrom, Step};
+use opendata_compose::edge::transform::{Kind, Output, SharedTransform, each};
+use opendata_compose::edge::verify::{Options, Subject, Verdict, verify};
+use opendata_compose::edge::{self, Cursor, Edge, EdgeParts, EdgeSpec, SourceAt};
+use opendata_compose::{Ack, Log, Timestamp, Tsdb, Vector, labels, log, tsdb, vector};
+use opendata_core::env::Env;
 use opendata_core::slate::Slate;
 
-use super::bed::{adding, append, caught_up, counter, edge, events, failed, memory, open, payloads, settings, start};
+use super::bed::{
+    adding, append, caught_up, counter, edge as edge_to, events, failed, memory, open, payloads, settings, start,
+};
 
 #[tokio::test]
 async fn a_second_generation_takes_over_in_one_commit() {
@@ -31,7 +38,7 @@ async fn a_second_generation_takes_over_in_one_commit() {
     let last = append(&source, "s", 80..90).await;
     second.wait_for(met.next).await.unwrap();
     second.stop().await;
-    let cursor = switch(&sink, &old, &new).await.unwrap();
+    let cursor = switch(&sink, &old, &new, None).await.unwrap();
     assert!(cursor.next >= met.next && cursor.generation == 2);
     assert!(Cursor::read(&sink.view(), "tsdb", "add").await.unwrap().is_none(), "the old cursor is gone");
     first.resume();
@@ -42,13 +49,64 @@ async fn a_second_generation_takes_over_in_one_commit() {
     let running = Edge::start(parts).unwrap();
     caught_up(&running, last).await;
     let view = sink.view();
-    let at = opendata_compose::Timestamp(
-        i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap() + 1000,
-    );
+    let at = Timestamp(i64::try_from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap() + 1000);
     let total = view.get_reader::<Tsdb>("tsdb2").unwrap().query("total", at).await.unwrap();
     let tsdb::promql::Value::Vector(samples) = total.value else { panic!("no vector") };
     assert_eq!(samples[0].value, 2.0 * (0..90).sum::<u64>() as f64);
     assert_eq!(counter(&sink, "records").await, 80.0, "and the old one stands where it was");
+}
+
+/// A transform in Rust that counts what it sees, times a factor.
+fn counting(factor: u64) -> SharedTransform {
+    let name = format!("counting/{factor}");
+    Arc::new(each(&name, Kind::Samples, move |_, out| {
+        let labels = labels! { "__name__" => "seen" };
+        out.push(Output::Add(labels, Timestamp(1_700_000_000_000), factor as f64));
+        Ok(())
+    }))
+}
+
+#[tokio::test]
+async fn an_edge_with_a_transform_in_rust_goes_on_after_a_reset_and_a_backfill() {
+    let store = memory();
+    let source = open(&store, "source").await.unwrap();
+    let builder = Slate::builder(&store, "sink").settings(settings());
+    let builder =
+        builder.system::<Tsdb>("tsdb", tsdb::Config::default()).system::<Tsdb>("tsdb2", tsdb::Config::default());
+    let sink = builder.open().await.unwrap();
+    let spec = edge_to("count", "tsdb");
+    let run = |spec: &EdgeSpec, transform: &SharedTransform, generation: u64| {
+        let mut parts = EdgeParts::new(spec.clone(), SourceAt::Open(source.clone()), sink.clone());
+        (parts.transform, parts.generation) = (Some(Arc::clone(transform)), generation);
+        Edge::start(parts).unwrap()
+    };
+    let (one, ten) = (counting(1), counting(10));
+    let position = append(&source, "s", 0..5).await;
+    let first = run(&spec, &one, 1);
+    caught_up(&first, position).await;
+    first.stop().await;
+    let at = SourceAt::Open(source.clone());
+    let reset = edge::reset(&sink, &spec, Some(one.as_ref()), &at, StartFrom::Oldest, &Env::system()).await.unwrap();
+    let again = run(&spec, &one, reset.generation);
+    caught_up(&again, position).await;
+    assert_eq!(counter(&sink, "seen").await, 10.0, "read again, as was said");
+    let why = failed(&run(&spec, &ten, reset.generation)).await;
+    assert!(why.contains("give it a new one") || why.contains("another runner"), "another transform is told: {why}");
+    again.stop().await;
+
+    let mut new = spec.clone();
+    new.to.instance = Some("tsdb2".to_owned());
+    let second = run(&beside(&new), &ten, 1);
+    caught_up(&second, position).await;
+    second.stop().await;
+    let cursor = switch(&sink, &spec, &new, Some(ten.as_ref())).await.unwrap();
+    let last = append(&source, "s", 5..7).await;
+    let running = run(&new, &ten, cursor.generation);
+    caught_up(&running, last).await;
+    running.stop().await;
+    let subject = Subject { spec: new, transform: Some(ten), source: source.view(), sink: sink.view() };
+    let report = verify(&[subject], &Options::in_memory().unwrap(), &mut |_| {}).await.unwrap().remove(0);
+    assert_eq!((report.verdict, report.records), (Verdict::Equal, 7), "{report:?}");
 }
 
 #[tokio::test]
@@ -74,7 +132,7 @@ async fn a_source_is_held_at_its_edges_and_lets_go_of_one_that_lags_too_far() {
     let store = memory();
     let (source, sink) = (open(&store, "source").await.unwrap(), open(&store, "sink").await.unwrap());
     let position = append(&source, "s", 0..10).await;
-    let mut spec = edge("copy", "log");
+    let mut spec = edge_to("copy", "log");
     let running = start(&spec, &source, &sink);
     caught_up(&running, position).await;
     let cursor = running.stop().await.cursor.unwrap();
@@ -102,7 +160,7 @@ async fn documents_are_embedded_and_deleted() {
     let steps = r#"[{"to_documents": {"id": "payload.id", "texts": {"body": "payload.body"}, "attributes": {"n": "payload.n"},
         "vectors": {"v": {"embed": {"text": "payload.body", "with": {"hashing": {"dimensions": 16}}}}},
         "delete_when": "has(payload.gone)"}}]"#;
-    let spec = edge("docs", "docs").transform(serde_json::from_str::<Vec<Step>>(steps).unwrap());
+    let spec = edge_to("docs", "docs").transform(serde_json::from_str::<Vec<Step>>(steps).unwrap());
     let running = start(&spec, &source, &sink);
     let mut tx = source.begin();
     for payload in [

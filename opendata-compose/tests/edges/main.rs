@@ -10,9 +10,12 @@
 mod bed;
 mod carry;
 mod changes;
+mod embedders;
 mod faults;
 mod graphs;
+mod idle;
 mod letters;
 mod outside;
 mod places;
+mod verify;
 mod windows;

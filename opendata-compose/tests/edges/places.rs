@@ -27,7 +27,7 @@ async fn below_the_trim_point_an_edge_stands_still_until_it_is_reset() {
     let why = failed(&start(&edge("copy", "log"), &source, &sink)).await;
     assert!(why.contains("no longer has what comes next"), "{why}");
     let at = SourceAt::Open(source.clone());
-    let cursor = reset(&sink, &edge("copy", "log"), &at, StartFrom::Oldest, &Env::system()).await.unwrap();
+    let cursor = reset(&sink, &edge("copy", "log"), None, &at, StartFrom::Oldest, &Env::system()).await.unwrap();
     assert_eq!(cursor.generation, 2);
     let stale = failed(&start(&edge("copy", "log"), &source, &sink)).await;
     assert!(stale.contains("another runner"), "an older generation writes no more: {stale}");

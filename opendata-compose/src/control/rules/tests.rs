@@ -1,4 +1,5 @@
 use super::*;
+use crate::control::PromotePolicy;
 use crate::edge::EdgeSpec;
 use crate::spec::{InstanceSpec, NodeSpec};
 use opendata_core::{ErrorKind, Position};

@@ -128,8 +128,10 @@ impl Embedder for Program {
         };
         let asked = tokio::time::timeout(self.patience, running.ask(texts)).await;
         let vectors = asked.map_err(|_| Error::unavailable("the embedder takes too long"))??;
+        // One that answered something else may be a line ahead or behind from here on.
+        let vectors = check(vectors, texts.len(), self.dimensions)?;
         *place = Some(running);
-        check(vectors, texts.len(), self.dimensions)
+        Ok(vectors)
     }
 }
 

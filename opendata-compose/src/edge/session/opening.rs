@@ -87,6 +87,7 @@ async fn agree(cx: &Context, source: &Source, stored: Option<&Bytes>) -> Result<
         // Windows of something else are nobody's.
         cursor.state += 1;
         cursor.digest = digest;
+        cursor.begin_anew();
     }
     cursor.generation = cx.generation;
     Ok(cursor)

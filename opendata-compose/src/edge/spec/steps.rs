@@ -221,11 +221,16 @@ impl Step {
     /// Whether it makes the same of the same record each time.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
-        let Self::ToDocuments(documents) = self else { return true };
+        self.unrepeatable_vectors().is_empty()
+    }
+
+    /// The vector fields that come from an embedder outside.
+    pub(super) fn unrepeatable_vectors(&self) -> Vec<&str> {
+        let Self::ToDocuments(documents) = self else { return Vec::new() };
         let outside = |from: &VectorOf| {
             matches!(from, VectorOf::Embed { with: EmbedderSpec::Command { .. } | EmbedderSpec::Http { .. }, .. })
         };
-        !documents.vectors.values().any(outside)
+        documents.vectors.iter().filter(|(_, from)| outside(from)).map(|(field, _)| field.as_str()).collect()
     }
 
     /// Its name in a composition file.

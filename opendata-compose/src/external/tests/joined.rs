@@ -149,7 +149,12 @@ async fn an_edge_is_paused_reset_changed_and_taken_out_without_touching_the_othe
     let first = write(&main, "a", "x").await;
     main.wait_for(&first, "b", LONG).await.unwrap();
     main.wait_for(&first, "c", LONG).await.unwrap();
-    main.reset("a-b", ResetTo::Start).await.unwrap();
+    assert_eq!(
+        main.reset("a-b", ResetTo::Start).await.unwrap_err().kind(),
+        ErrorKind::Conflict,
+        "it would be there twice"
+    );
+    main.reset_again("a-b", ResetTo::Start).await.unwrap();
     main.wait_caught_up(LONG).await.unwrap();
     let second = write(&main, "a", "y").await;
     main.wait_for(&second, "b", LONG).await.unwrap();
