@@ -10,6 +10,7 @@ mod lines;
 mod log;
 mod rules;
 mod run;
+mod schema;
 mod stats;
 mod tsdb;
 mod vector;
@@ -122,16 +123,22 @@ enum Command {
     Pause(joined::edge::Pause),
     Resume(joined::edge::Resume),
     Reset(joined::edge::Reset),
+    Backfill(joined::backfill::BackfillIt),
+    Verify(joined::verify::Verify),
     #[command(subcommand)]
     Dlq(joined::letters::Dlq),
     #[command(subcommand)]
     Cut(joined::cut::Cut),
     Restore(joined::branch::Restore),
     Promote(joined::branch::Promote),
+    Split(joined::reshape::Split),
+    Join(joined::reshape::Join),
+    At(joined::at::At),
     Export(joined::branch::Export),
     Import(joined::branch::Import),
     Inspect(inspect::Inspect),
     Stats(stats::Stats),
+    Schema(schema::Schema),
 }
 
 /// Reads the command line, does what it says, and tells how it went.
@@ -161,39 +168,50 @@ fn execute(global: Global, command: Command, format: Format) -> Result<(), Failu
         .map_err(|error| Failure::Machine("threads cannot be started".to_owned(), error))?;
     let out = Output::new(format, global.progress);
     let mut cx = Context::new(global, out);
-    let done = runtime.block_on(async {
-        match command {
-            Command::Init(init) => init.execute(&mut cx).await,
-            Command::Run(run) => run.execute(&mut cx).await,
-            Command::Log(log) => log.execute(&mut cx).await,
-            Command::Tsdb(tsdb) => tsdb.execute(&mut cx).await,
-            Command::Vector(vector) => vector.execute(&mut cx).await,
-            Command::Rules(rules) => rules.execute(&mut cx),
-            Command::Checkpoint(checkpoint) => checkpoint.execute(&mut cx).await,
-            Command::Fork(fork) => fork.execute(&mut cx).await,
-            Command::Validate(validate) => validate.execute(&mut cx).await,
-            Command::Plan(plan) => plan.execute(&mut cx).await,
-            Command::Apply(apply) => apply.execute(&mut cx).await,
-            Command::Status(status) => status.execute(&mut cx).await,
-            Command::Lag(lag) => lag.execute(&mut cx).await,
-            Command::Explain(explain) => explain.execute(&mut cx).await,
-            Command::Pause(pause) => pause.execute(&mut cx).await,
-            Command::Resume(resume) => resume.execute(&mut cx).await,
-            Command::Reset(reset) => reset.execute(&mut cx).await,
-            Command::Dlq(dlq) => dlq.execute(&mut cx).await,
-            Command::Cut(cut) => cut.execute(&mut cx).await,
-            Command::Restore(restore) => restore.execute(&mut cx).await,
-            Command::Promote(promote) => promote.execute(&mut cx).await,
-            Command::Export(export) => export.execute(&mut cx).await,
-            Command::Import(import) => import.execute(&mut cx).await,
-            Command::Inspect(inspect) => inspect.execute(&mut cx).await,
-            Command::Stats(stats) => stats.execute(&mut cx).await,
-        }
-    });
+    let done = runtime.block_on(command.execute(&mut cx));
     let flushed = cx.out.flush();
     // A thread may still wait for a line of standard input that nobody will type.
     runtime.shutdown_background();
     done.and(flushed)
+}
+
+impl Command {
+    /// Does what was said.
+    async fn execute(self, cx: &mut Context) -> Result<(), Failure> {
+        match self {
+            Self::Init(init) => init.execute(cx).await,
+            Self::Run(run) => run.execute(cx).await,
+            Self::Log(log) => log.execute(cx).await,
+            Self::Tsdb(tsdb) => tsdb.execute(cx).await,
+            Self::Vector(vector) => vector.execute(cx).await,
+            Self::Rules(rules) => rules.execute(cx),
+            Self::Checkpoint(checkpoint) => checkpoint.execute(cx).await,
+            Self::Fork(fork) => fork.execute(cx).await,
+            Self::Validate(validate) => validate.execute(cx).await,
+            Self::Plan(plan) => plan.execute(cx).await,
+            Self::Apply(apply) => apply.execute(cx).await,
+            Self::Status(status) => status.execute(cx).await,
+            Self::Lag(lag) => lag.execute(cx).await,
+            Self::Explain(explain) => explain.execute(cx).await,
+            Self::Pause(pause) => pause.execute(cx).await,
+            Self::Resume(resume) => resume.execute(cx).await,
+            Self::Reset(reset) => reset.execute(cx).await,
+            Self::Backfill(backfill) => backfill.execute(cx).await,
+            Self::Verify(verify) => verify.execute(cx).await,
+            Self::Dlq(dlq) => dlq.execute(cx).await,
+            Self::Cut(cut) => cut.execute(cx).await,
+            Self::Restore(restore) => restore.execute(cx).await,
+            Self::Promote(promote) => promote.execute(cx).await,
+            Self::Split(split) => split.execute(cx).await,
+            Self::Join(join) => join.execute(cx).await,
+            Self::At(at) => Box::pin(at.execute(cx)).await,
+            Self::Export(export) => export.execute(cx).await,
+            Self::Import(import) => import.execute(cx).await,
+            Self::Inspect(inspect) => inspect.execute(cx).await,
+            Self::Stats(stats) => stats.execute(cx).await,
+            Self::Schema(schema) => schema.execute(cx),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ mod instance;
 pub(crate) mod joined;
 mod located;
 mod open;
+pub(crate) mod schema;
 mod store;
 pub(crate) mod template;
 

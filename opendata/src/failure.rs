@@ -20,7 +20,8 @@ Exit codes:
    9  corrupt: stored bytes are not what they should be
   10  outcome unknown: a write may or may not have happened; read before writing again
   11  closed
-  12  unsupported: written by a newer version, or not compiled in";
+  12  unsupported: written by a newer version, or not compiled in
+  13  differs: verification found a difference";
 
 /// Why a command did not do what it was asked for.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(crate) enum Failure {
     Error(Error),
     /// Something of this machine failed: what was done, and why it failed.
     Machine(String, io::Error),
+    /// Verification found differences, which have been said: in so many edges.
+    Differs(usize),
     /// Whoever read our output has gone. That is no error: nothing is left to say to anyone.
     OutputClosed,
 }
@@ -39,6 +42,7 @@ impl Failure {
         match self {
             Self::Error(error) => exit_code(error.kind()),
             Self::Machine(..) => 1,
+            Self::Differs(_) => 13,
             Self::OutputClosed => 0,
         }
     }
@@ -47,6 +51,7 @@ impl Failure {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Error(error) => kind_name(error.kind()),
+            Self::Differs(_) => "differs",
             Self::Machine(..) | Self::OutputClosed => "unexpected",
         }
     }
@@ -57,6 +62,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Error(error) => f.write_str(error.message()),
             Self::Machine(doing, error) => write!(f, "{doing}: {error}"),
+            Self::Differs(edges) => write!(f, "edges differ from what they must have made, edges={edges}"),
             Self::OutputClosed => f.write_str("output closed"),
         }
     }

@@ -10,5 +10,6 @@ mod cli {
     mod joined;
     mod prometheus;
     mod server;
+    mod upkeep;
     mod vector;
 }

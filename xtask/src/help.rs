@@ -28,6 +28,9 @@ pub(crate) const TASKS: &[Task] = &[
 Builds the example `billing` for speed (the first time that is nearly all of the run: some 250 crates) and runs it on the
 flights and the weather in examples/data. It needs no network, no server and no setting.
 
+Then it builds the program and runs its example `pipelines`: the same flights through three slates, each with a process of its own that is
+killed at random moments; everything is counted again, a cut is restored elsewhere, a fork is promoted. With --dir that part is left out.
+
 It exits with 0 if every answer agreed, and with 1 if anything disagreed.
 
   cargo xtask demo                     in a temporary folder, removed at the end

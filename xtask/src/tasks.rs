@@ -115,10 +115,22 @@ fn demo_steps(root: &Path, args: &[String]) -> Vec<Step> {
     // Started directly and not through cargo, which would look at everything once more.
     let program = target(root).join("release/examples/billing").display().to_string();
     let demo = Work::Run { program, args: args.to_vec(), env: Vec::new() };
-    vec![
+    let mut steps = vec![
         Step::cargo("build", about, &build),
         Step { name: "demo", about: "billing carriers by distance flown, from real flights".to_owned(), work: demo },
-    ]
+    ];
+    // A folder that is to be kept, or a question about the first part, is for that part alone.
+    if args.is_empty() {
+        let build = ["build", "--release", "--package", "opendata", "--no-default-features", "--bin", "opendata"];
+        let build = [&build[..], &["--example", "pipelines"]].concat();
+        let program = target(root).join("release/examples/pipelines").display().to_string();
+        let pipelines = Work::Run { program, args: Vec::new(), env: Vec::new() };
+        steps.push(Step::cargo("program", "the program itself, without the cloud stores", &build));
+        let about =
+            "telemetry and embeddings over three processes that are killed, counted again in the end".to_owned();
+        steps.push(Step { name: "pipelines", about, work: pipelines });
+    }
+    steps
 }
 
 fn test_steps(nightly: bool) -> Vec<Step> {

@@ -2,13 +2,17 @@
 //!
 //! Most of them only say something in the control log; whoever runs the nodes brings it about. None of them needs a server.
 
+pub(super) mod at;
+pub(super) mod backfill;
 pub(super) mod branch;
 pub(super) mod cut;
 pub(super) mod edge;
 pub(super) mod letters;
 pub(super) mod plan;
+pub(super) mod reshape;
 pub(super) mod run;
 pub(super) mod status;
+pub(super) mod verify;
 
 use opendata_compose::{ExternalComposite, Store};
 use opendata_core::{Error, Result};

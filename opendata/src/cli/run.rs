@@ -96,6 +96,7 @@ impl Run {
             composition: composition.text().into(),
             flags: cx.global.flags(),
             started: times::now(),
+            joined: None,
             query_timeout: QUERY_TIMEOUT,
         };
         let intake = Arc::new(Intake::new(&composite, composition.server.default_tsdb.clone(), settings));

@@ -60,6 +60,16 @@ enum Field {
     Rules,
 }
 
+impl InstanceIn {
+    /// The name of its system, if that is one.
+    pub(super) fn system(&self) -> Option<&'static str> {
+        match self {
+            Self::Known(spec) => Some(spec.system()),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
 impl InstanceSpec {
     fn new(system: System) -> Self {
         let config = match system {
@@ -71,7 +81,6 @@ impl InstanceSpec {
     }
 
     /// The name of its system.
-    #[cfg(test)]
     pub(super) fn system(&self) -> &'static str {
         match &self.config {
             SystemConfig::Log(_) => Log::NAME,

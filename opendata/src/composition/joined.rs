@@ -1,11 +1,14 @@
 //! The part of a composition file that joins several slates: its root, its edges, its cuts.
 
+use std::collections::BTreeSet;
+
 use opendata_compose::cut::CutSchedule;
 use opendata_compose::edge::EdgeSpec;
-use opendata_compose::{Composition as Joint, InstanceSpec, NodeSpec};
-use opendata_core::{Error, Result};
+use opendata_compose::{Composition as Joint, InstanceSpec, Log, NodeSpec};
+use opendata_core::{DataSystem, Error, Result};
+use serde_saphyr::Spanned;
 
-use super::located::Source;
+use super::located::{self, Source};
 use super::{Composition, Document, SystemConfig};
 
 /// Where the control log lies if the file does not say.
@@ -26,9 +29,15 @@ impl Joined {
         if single && document.root.is_none() && document.cuts.is_none() {
             return Ok(None);
         }
+        let mut ids = BTreeSet::new();
         for edge in &document.edges {
-            let wrong = |error: Error| source.wrong(&edge.referenced, error.message());
+            check_ends(source, document, edge)?;
+            let wrong = |error: Error| source.wrong_in(&edge.referenced, error.message());
             edge.value.validate().map_err(wrong)?;
+            if !ids.insert(edge.value.id.as_str()) {
+                let why = format!("two edges have the same id, edge={}", edge.value.id);
+                return Err(source.wrong_in(&edge.referenced, &why));
+            }
         }
         if let Some(cuts) = &document.cuts {
             cuts.value.validate().map_err(|error| source.wrong(&cuts.referenced, error.message()))?;
@@ -39,6 +48,39 @@ impl Joined {
             cuts: document.cuts.as_ref().map(|cuts| cuts.value.clone()),
         }))
     }
+}
+
+/// Whether an edge leads from a log to an instance that takes what it makes, as far as the file says what there is.
+fn check_ends(source: &Source<'_>, document: &Document, edge: &Spanned<EdgeSpec>) -> Result<()> {
+    let spec = &edge.value;
+    let nodes = &document.nodes.value;
+    let known: Vec<&str> = nodes.keys().map(String::as_str).collect();
+    let end = |name: &str, node: &str, instance: &str| -> Result<Option<&'static str>> {
+        let Some(found) = nodes.get(node) else {
+            let why = format!("edge {}: {name}.node: {}", spec.id, located::unknown("node", node, &known));
+            return Err(source.wrong_at_word(&edge.referenced, node, &why));
+        };
+        let Some(system) = found.value.instances.get(instance) else {
+            let instances: Vec<&str> = found.value.instances.keys().map(String::as_str).collect();
+            let what = located::unknown("instance", instance, &instances);
+            let why = format!("edge {}: {name}.instance: {what}", spec.id);
+            return Err(source.wrong_at_word(&edge.referenced, instance, &why));
+        };
+        Ok(system.value.system())
+    };
+    if let Some(system) = end("from", &spec.from.node, &spec.from.instance)?.filter(|system| *system != Log::NAME) {
+        let why =
+            format!("edge {}: from.instance: an edge reads a log, and `{}` is a {system}", spec.id, spec.from.instance);
+        return Err(source.wrong_at_word(&edge.referenced, &spec.from.instance, &why));
+    }
+    if let (Some(node), Some(instance)) = (&spec.to.node, &spec.to.instance) {
+        let makes = spec.output().system();
+        if let Some(system) = end("to", node, instance)?.filter(|system| *system != makes) {
+            let why = format!("edge {}: its steps make what a {makes} takes, and `{instance}` is a {system}", spec.id);
+            return Err(source.wrong_at_word(&edge.referenced, instance, &why));
+        }
+    }
+    Ok(())
 }
 
 impl Composition {
@@ -75,9 +117,8 @@ impl Composition {
 }
 
 fn system(config: &SystemConfig) -> &'static str {
-    use opendata_core::DataSystem;
     match config {
-        SystemConfig::Log(_) => opendata_compose::Log::NAME,
+        SystemConfig::Log(_) => Log::NAME,
         SystemConfig::Tsdb(_) => opendata_compose::Tsdb::NAME,
         SystemConfig::Vector(_) => opendata_compose::Vector::NAME,
     }

@@ -25,9 +25,42 @@ impl Source<'_> {
         })
     }
 
+    /// An error at a word behind a place of the file; at that place if the word is not there.
+    pub(crate) fn wrong_at_word(&self, from: &Location, word: &str, why: &str) -> Error {
+        let is_part =
+            |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(byte));
+        let lines = self.text.lines().enumerate().skip(usize::try_from(from.line().saturating_sub(1)).unwrap_or(0));
+        for (index, line) in lines {
+            let whole = line.match_indices(word).find(|(at, _)| {
+                let bytes = line.as_bytes();
+                let before = at.checked_sub(1).and_then(|before| bytes.get(before));
+                !is_part(before) && !is_part(bytes.get(at + word.len())) && !word.is_empty()
+            });
+            if let Some((at, _)) = whole {
+                let column = line.get(..at).map_or(1, |before| before.chars().count() + 1);
+                return self.wrong_at((index + 1) as u64, column as u64, why);
+            }
+        }
+        self.wrong(from, why)
+    }
+
+    /// An error in what begins at a place, at the line of the field that the message names, if it names one.
+    pub(crate) fn wrong_in(&self, from: &Location, why: &str) -> Error {
+        let path = why.split_whitespace().find(|word| word.contains('.') || word.contains('['));
+        let names = path.unwrap_or_default().trim_end_matches(':').rsplit(['.', '[', ']']);
+        let is_field = |name: &&str| !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        match names.filter(is_field).next() {
+            Some(field) => self.wrong_at_word(from, field, why),
+            None => self.wrong(from, why),
+        }
+    }
+
     /// An error at a place of the file.
     pub(crate) fn wrong(&self, at: &Location, why: &str) -> Error {
-        let (line, column) = (at.line(), at.column());
+        self.wrong_at(at.line(), at.column(), why)
+    }
+
+    fn wrong_at(&self, line: u64, column: u64, why: &str) -> Error {
         if line == 0 {
             return Error::invalid(format!("{}: {why}", self.name));
         }

@@ -1,5 +1,7 @@
 //! Whether the server is well, and its counters as Prometheus reads them.
 
+mod edges;
+
 use std::fmt::Write as _;
 
 use axum::extract::State;
@@ -45,6 +47,9 @@ pub(super) async fn metrics(State(server): State<Server>) -> Answer<Response> {
     server.intake().metrics(&mut text);
     server.receivers().metrics(&mut text);
     tsdbs(&server, &mut text)?;
+    if let Some(joined) = &server.prometheus().joined {
+        edges::write(joined, &mut text);
+    }
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 

@@ -9,13 +9,13 @@ use serde_json::Value;
 use super::harness::{Place, Server};
 
 /// A folder with the composition, and the address at which its events are served.
-struct Shop {
-    place: Place,
+pub(super) struct Shop {
+    pub(super) place: Place,
     url: String,
 }
 
 impl Shop {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         // A port that is free now; whoever else asks for one gets another.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let shop = Self { place: Place::empty(), url: format!("http://{address}") };
@@ -24,7 +24,7 @@ impl Shop {
     }
 
     /// The composition, with what the edge makes of an order.
-    fn write(&self, value: &str) {
+    pub(super) fn write(&self, value: &str) {
         let text = format!(
             r#"version: 1
 store: {{url: "file:./data", local_durability: operating_system}}
@@ -46,7 +46,7 @@ edges:
         std::fs::write(self.place.path().join("opendata.yaml"), text).unwrap();
     }
 
-    fn own(&self, node: &str) -> Server {
+    pub(super) fn own(&self, node: &str) -> Server {
         let running = self.place.own(&["--own", node, "--owner", node], &self.url);
         if node == "events" {
             eventually("the events are served", || std::net::TcpStream::connect(&self.url[7..]).is_ok());
@@ -54,14 +54,21 @@ edges:
         running
     }
 
-    fn order(&self, events: &Server, amount: usize) {
+    /// One process that owns all nodes.
+    pub(super) fn own_all(&self) -> Server {
+        let running = self.place.own(&["--owner", "all"], &self.url);
+        eventually("the events are served", || std::net::TcpStream::connect(&self.url[7..]).is_ok());
+        running
+    }
+
+    pub(super) fn order(&self, events: &Server, amount: usize) {
         let record = format!(r#"{{"shop": "s{}", "amount": {amount}}}"#, amount % 3);
         let (status, answer) = events.request("POST", "/v1/log/orders/streams/all", "", record.as_bytes());
         assert_eq!(status, 200, "{answer}");
     }
 
     /// Whether an order is known to be taken; a server that ends meanwhile closes the connection.
-    fn sold_now(&self, events: &Server, order: &[u8]) -> bool {
+    pub(super) fn sold_now(&self, events: &Server, order: &[u8]) -> bool {
         let Ok(mut connection) = events.try_connect() else { return false };
         let (host, length) = (self.url.trim_start_matches("http://"), order.len());
         let head = format!(
@@ -73,7 +80,7 @@ edges:
     }
 
     /// What was sold, in the metrics.
-    fn sold(&self, at: &[&str]) -> f64 {
+    pub(super) fn sold(&self, at: &[&str]) -> f64 {
         let query = ["--node", "metrics", "tsdb", "query", "sum(sales_total)"];
         let answers = self.place.json(&[&query[..], at].concat());
         let value = &answers[0]["data"]["result"][0]["value"][1];
@@ -81,19 +88,19 @@ edges:
     }
 
     /// What was ordered, in the log.
-    fn ordered(&self, at: &[&str]) -> f64 {
+    pub(super) fn ordered(&self, at: &[&str]) -> f64 {
         let payloads = self.place.payloads(&[&["--node", "events", "--all"][..], at].concat());
         let amount = |payload: &String| serde_json::from_str::<Value>(payload).unwrap()["amount"].as_f64().unwrap();
         payloads.iter().map(amount).sum()
     }
 
-    fn lag(&self) -> u64 {
+    pub(super) fn lag(&self) -> u64 {
         self.place.json(&["lag"])[0]["edges"][0]["lag_records"].as_u64().unwrap()
     }
 }
 
 #[track_caller]
-fn eventually(what: &str, holds: impl Fn() -> bool) {
+pub(super) fn eventually(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < Duration::from_secs(60), "{what}: not within a minute");

@@ -52,10 +52,19 @@ impl Resume {
     }
 }
 
-/// Let an edge start anew at another place of its source, in a new generation. What it wrote before stays, and what it reads again it writes again.
+const RESET_EXAMPLES: &str = "\
+Examples:
+  opendata reset titles --start
+  opendata reset sales --tail                      leave out what it has not read
+  opendata reset sales --time 2026-01-31T12:00:00Z --again
+
+Samples and documents that are written once more are the same as before. Records of a log, what is added to counters, and deliveries would
+be there twice: such a reset is refused unless --again says that this is wanted. `opendata backfill` makes them anew without that.";
+
+/// Let an edge start anew at another place of its source, in a new generation. What it wrote before stays.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("place").required(true)))]
-#[command(after_help = "Examples:\n  opendata reset sales --start\n  opendata reset sales --time 2026-01-31T12:00:00Z")]
+#[command(after_help = RESET_EXAMPLES)]
 pub(in crate::cli) struct Reset {
     #[command(flatten)]
     which: Which,
@@ -71,6 +80,9 @@ pub(in crate::cli) struct Reset {
     /// At the first record that was taken in at this time or later.
     #[arg(long, group = "place", value_name = "TIME")]
     time: Option<String>,
+    /// Also if its sink then holds something twice, or windows that are made of a part of their values.
+    #[arg(long)]
+    again: bool,
 }
 
 impl Reset {
@@ -83,7 +95,10 @@ impl Reset {
         };
         let Which { edge, branch } = self.which;
         let composite = super::look(cx, branch.as_deref()).await?;
-        composite.reset(&edge, to).await?;
+        match self.again {
+            true => composite.reset_again(&edge, to).await?,
+            false => composite.reset(&edge, to).await?,
+        }
         let generation = composite
             .state()
             .branch(composite.branch())?

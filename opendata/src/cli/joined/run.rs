@@ -142,6 +142,7 @@ async fn follow(
             composition: composition.text().into(),
             flags: cx.global.flags(),
             started: times::now(),
+            joined: Some(composite.clone()),
             query_timeout: wanted.query_timeout,
         };
         // Into a fork nothing flows by itself: what is scraped belongs to the original.
