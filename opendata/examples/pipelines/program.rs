@@ -117,8 +117,9 @@ impl Program {
         let begun = Instant::now();
         loop {
             let edges = self.ask(&["lag", "--branch", branch])?;
-            let edges = edges["edges"].as_array().cloned().unwrap_or_default();
-            if !edges.is_empty() && edges.iter().all(|edge| edge["lag_records"] == 0) {
+            let edges = edges.pointer("/edges").and_then(Value::as_array).cloned().unwrap_or_default();
+            if !edges.is_empty() && edges.iter().all(|edge| edge.get("lag_records").and_then(Value::as_u64) == Some(0))
+            {
                 return Ok(());
             }
             if begun.elapsed() > Duration::from_secs(60) {

@@ -72,7 +72,7 @@ fn take_cut(program: &Program, name: &mut String) -> Outcome<()> {
     let mut last = None;
     for attempt in 0..5 {
         let cut = format!("under-load-{attempt}");
-        match program.ask(&["cut", "create", &cut, "--aligned", "--timeout", "20s"]) {
+        match program.ask(&["cut", "create", &cut, "--aligned", "--timeout", "60s"]) {
             Ok(_) => {
                 *name = cut;
                 return Ok(());
@@ -142,6 +142,11 @@ fn fork(program: &Program, processes: &mut BTreeMap<&'static str, Process>) -> O
     program.show(&["verify"])
 }
 
+/// A text within an answer; an empty one if it is not there.
+fn text<'a>(answer: &'a Value, at: &str) -> &'a str {
+    answer.pointer(at).and_then(Value::as_str).unwrap_or_default()
+}
+
 fn hits(answer: &Value) -> usize {
     let hits = answer.get("hits").or_else(|| answer.get("results")).unwrap_or(answer);
     hits.as_array().map_or(0, Vec::len)
@@ -152,10 +157,10 @@ fn from_log(program: &Program, more: &[&str]) -> Outcome<Counts> {
     let records = program.ask(&[more, &["--node", "events", "log", "scan", "--all"]].concat())?;
     let mut counts = Counts::new();
     for record in records.as_array().into_iter().flatten() {
-        let payload: Value = serde_json::from_str(record["payload"].as_str().ok_or("a record without payload")?)?;
-        let count = counts.entry(payload["carrier"].as_str().unwrap_or_default().to_owned()).or_default();
+        let payload: Value = serde_json::from_str(text(record, "/payload"))?;
+        let count = counts.entry(text(&payload, "/carrier").to_owned()).or_default();
         count.flights += 1;
-        count.miles += payload["miles"].as_u64().unwrap_or_default();
+        count.miles += payload.pointer("/miles").and_then(Value::as_u64).unwrap_or_default();
     }
     Ok(counts)
 }
@@ -165,9 +170,9 @@ fn from_metrics(program: &Program, more: &[&str]) -> Outcome<Counts> {
     let mut counts = Counts::new();
     for (what, query) in SUMS {
         let answer = program.ask(&[more, &["--node", "metrics", "tsdb", "query", query]].concat())?;
-        for series in answer["data"]["result"].as_array().into_iter().flatten() {
-            let carrier = series["metric"]["carrier"].as_str().unwrap_or_default().to_owned();
-            let value: f64 = series["value"][1].as_str().unwrap_or_default().parse()?;
+        for series in answer.pointer("/data/result").and_then(Value::as_array).into_iter().flatten() {
+            let carrier = text(series, "/metric/carrier").to_owned();
+            let value: f64 = text(series, "/value/1").parse()?;
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -192,7 +197,10 @@ fn compare(program: &Program, more: &[&str], expected: &Counts) -> Outcome<()> {
         }
     }
     let documents = program.ask(&[more, &["--node", "search", "vector", "count"]].concat())?;
-    let (found, flights) = (documents["documents"].as_u64(), expected.values().map(|count| count.flights).sum::<u64>());
+    let (found, flights) = (
+        documents.pointer("/documents").and_then(Value::as_u64),
+        expected.values().map(|count| count.flights).sum::<u64>(),
+    );
     if found != Some(flights) {
         return Err(format!("{found:?} documents of {flights} flights").into());
     }

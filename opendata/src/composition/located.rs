@@ -47,9 +47,9 @@ impl Source<'_> {
     /// An error in what begins at a place, at the line of the field that the message names, if it names one.
     pub(crate) fn wrong_in(&self, from: &Location, why: &str) -> Error {
         let path = why.split_whitespace().find(|word| word.contains('.') || word.contains('['));
-        let names = path.unwrap_or_default().trim_end_matches(':').rsplit(['.', '[', ']']);
+        let mut names = path.unwrap_or_default().trim_end_matches(':').rsplit(['.', '[', ']']);
         let is_field = |name: &&str| !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-        match names.filter(is_field).next() {
+        match names.find(is_field) {
             Some(field) => self.wrong_at_word(from, field, why),
             None => self.wrong(from, why),
         }

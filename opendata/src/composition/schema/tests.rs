@@ -19,11 +19,6 @@ fn schema() -> Value {
 
 /// The fields that a type knows, as it says itself when it meets another one.
 fn fields<T: DeserializeOwned>() -> BTreeSet<String> {
-    match serde_saphyr::from_str::<T>("no_such_field: 0").map(drop).map_err(|error| error.without_snippet().to_string())
-    {
-        Ok(()) => panic!("it takes any field"),
-        Err(_) => {}
-    }
     let error = serde_saphyr::from_str::<T>("no_such_field: 0").map(drop).unwrap_err();
     match error.without_snippet() {
         Yaml::SerdeUnknownField { expected, .. } => expected.iter().map(|name| (*name).to_owned()).collect(),
