@@ -222,7 +222,14 @@ impl Peer {
     /// The answer to a request of the query API.
     pub(crate) fn ask(&self, client: &mut Client, path: &str) -> String {
         let cache = if self.name == "victoria" { "&nocache=1" } else { "" };
-        let (status, body) = client.send(&format!("GET {}/api/v1/{path}{cache}", self.prefix), "", &[]).unwrap();
+        let head = format!("GET {}/api/v1/{path}{cache}", self.prefix);
+        let mut answer = client.send(&head, "", &[]).unwrap_or_default();
+        if answer.0 == 0 {
+            // A server ends connections of some age.
+            *client = Client::connect(&self.address).unwrap();
+            answer = client.send(&head, "", &[]).unwrap();
+        }
+        let (status, body) = answer;
         assert_eq!(status, 200, "{}: {body}", self.name);
         body
     }
