@@ -97,6 +97,9 @@ pub struct Stats {
     pub versions: u64,
     /// Versions that were replaced or deleted and that indexes may still hold, or that are not forgotten yet.
     pub dead: u64,
+    /// Bytes of memory that an open instance takes without anything cached, about: dead ids that are not forgotten yet, the tables of
+    /// cells, and in the writer the vectors of the tail. Nothing of it is held for each document.
+    pub state_bytes: u64,
     /// Bytes of decoded rows that are kept in memory.
     pub cached_bytes: u64,
     /// How often a commit found a full tail and drained a piece of it itself, since the writer was opened: see
@@ -251,6 +254,7 @@ impl Reader {
             documents: state.counters.live,
             versions: state.counters.next_id,
             dead: state.dead.len_of_parts(),
+            state_bytes: state.size_bytes(),
             cached_bytes: state.cache.bytes(),
             drained_by_commits: state.drained_by_commits,
             fields: fields.collect(),

@@ -120,6 +120,16 @@ impl State {
         self.config.schema.vectors.keys().position(|own| own == name).unwrap_or(usize::MAX) as u16
     }
 
+    /// Bytes that it takes in memory, about, without what is cached.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        /// What a cell takes in a table, about.
+        const CELL: usize = 48;
+        let cells: usize = self.tables.values().map(|table| table.cells.len() * CELL).sum();
+        let doomed = self.cycle.as_ref().map_or(0, |cycle| cycle.doomed.size_bytes());
+        let tails = self.tails.values().flat_map(Tail::blocks).map(|block| block.size_bytes());
+        (self.dead.size_bytes() + doomed + cells + tails.sum::<usize>()) as u64
+    }
+
     /// Ids that are in no cell yet, dead ones among them.
     pub(crate) fn tail_rows(&self, field: &str) -> u64 {
         let drained_to = self.tables.get(field).map_or(0, |table| table.drained_to);

@@ -26,7 +26,9 @@ SECONDS = 4
 
 
 def load():
-    base = np.fromfile(folder / "base.f32", np.float32).reshape(-1, dims)[:count]
+    base = np.fromfile(folder / "base.f32", np.float32).reshape(-1, dims)
+    # As many as are asked for, spread over all of them.
+    base = np.ascontiguousarray(base[::max(1, len(base) // count)][:count])
     queries = np.fromfile(folder / "queries.f32", np.float32).reshape(-1, dims)
     truth = np.fromfile(folder / "truth.u32", np.uint32).reshape(-1, 10)
     queries = queries[:len(truth)]

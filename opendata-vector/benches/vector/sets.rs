@@ -91,7 +91,9 @@ pub(crate) fn load(name: &str, asked: &Asked) -> Set {
         (rows, held_out, dims, Metric::Cosine)
     };
     let wanted = asked.rows.or(asked.quick.then_some(20_000)).unwrap_or(usize::MAX);
-    rows.truncate(wanted.saturating_mul(dims));
+    // Spread over the whole set: the first words of GloVe are the frequent ones, and the queries are of all of them.
+    let step = (rows.len() / dims / wanted.max(1)).max(1);
+    rows = rows.chunks_exact(dims).step_by(step).take(wanted).flatten().copied().collect();
     held_out.truncate(if asked.quick { 200 } else { 1000 } * dims);
     let mut set = Set { name: name.to_owned(), folder, metric, dims, rows, held_out, truth: Vec::new() };
     set.truth = set.exact(|_, _| true);

@@ -36,6 +36,30 @@ async fn the_tail_stays_bounded_when_nobody_maintains() {
     assert_eq!(ids(&bed.reader(), &query.effort(Effort::Cells(10_000))).await, exact);
 }
 
+/// There is no map of ids, and no document in memory: cells are a few bytes for hundreds of vectors.
+#[tokio::test]
+async fn an_idle_instance_takes_no_memory_for_each_document() {
+    let config = Config { tail_rows: 64, ..Config::default() }
+        .vector("v", VectorField::new(8, Metric::L2))
+        .attribute("year", AttributeType::I64);
+    let mut bed = Bed::new(config).await;
+    let mut vectors = Clustered::new(8, 8);
+    let mut taken = Vec::new();
+    for some in [0..1000, 1000..10_000] {
+        for first in some.step_by(500) {
+            bed.commit(|op| (first..first + 500).for_each(|id| _ = op.upsert(doc(id, vectors.next())))).await.unwrap();
+        }
+        bed.slate.maintain().await.unwrap();
+        bed.reopen().await;
+        let stats = bed.reader().stats().await.unwrap();
+        let outside = bed.outside().await.stats().await.unwrap();
+        assert!(outside.state_bytes <= stats.state_bytes, "no tail is held there: {outside:?}");
+        taken.push(stats.state_bytes);
+    }
+    // Nine thousand documents more, whose ids alone are 6 bytes each.
+    assert!(taken[1] < taken[0] + 9000, "{taken:?}");
+}
+
 const DOCUMENTS: usize = 330;
 /// Some that stay, so that not all ids of a chunk die.
 const STAYING: usize = 30;

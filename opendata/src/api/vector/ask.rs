@@ -209,7 +209,7 @@ pub(crate) async fn describe(reader: &Reader, asked: StatsIn) -> Result<serde_js
     }
     Ok(serde_json::json!({
         "documents": stats.documents, "versions": stats.versions, "dead": stats.dead,
-        "cached_bytes": stats.cached_bytes, "drained_by_commits": stats.drained_by_commits, "fields": fields, "position": reader.position(),
+        "state_bytes": stats.state_bytes, "cached_bytes": stats.cached_bytes, "drained_by_commits": stats.drained_by_commits, "fields": fields, "position": reader.position(),
     }))
 }
 
