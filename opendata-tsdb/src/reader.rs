@@ -21,6 +21,7 @@ use crate::matcher::Matcher;
 use crate::record::deletion::Deletions;
 use crate::record::name::Sketch;
 
+mod ahead;
 mod beside;
 mod breakdown;
 mod cache;

@@ -102,8 +102,8 @@ impl Storage for Reader {
     }
 
     async fn find(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Found> {
-        let expired = self.expired_series(matchers, start_ms, end_ms).await?;
-        let kept = self.find_kept(matchers, start_ms, end_ms).await?;
+        let expired = self.expired_series(matchers, start_ms, end_ms);
+        let (expired, kept) = futures::try_join!(expired, self.find_kept(matchers, start_ms, end_ms))?;
         if expired.is_empty() { Ok(kept) } else { behind(expired, &kept) }
     }
 

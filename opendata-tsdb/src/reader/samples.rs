@@ -21,7 +21,7 @@ use crate::record::deletion::{self, Deletion};
 const SCAN_FROM: usize = 8;
 /// A scan may read over so many series for each one that is asked for.
 const SCAN_OVER: usize = 16;
-const WINDOWS_AT_ONCE: usize = 16;
+pub(super) const WINDOWS_AT_ONCE: usize = 16;
 const ROWS_AT_ONCE: usize = 16;
 
 /// The chosen series of one bucket, with what their samples in a range of times are decoded from.
@@ -71,7 +71,7 @@ impl Part {
 impl Reader {
     /// The series of a bucket that satisfy every matcher, ready to be decoded.
     pub(super) async fn part(&self, bucket: SegmentId, matchers: &[Matcher], range: (i64, i64)) -> Result<Part> {
-        let (selection, head) = futures::try_join!(self.selection(bucket, matchers), self.head(bucket))?;
+        let (selection, head) = futures::try_join!(self.selection(bucket, matchers, range), self.head(bucket))?;
         let deletions = self.deletions().await?.get(&bucket).cloned().unwrap_or_default();
         let windows = self.read_windows(bucket, &selection, range).await?;
         Ok(Part { bucket, selection, windows, head, deletions, range })
@@ -110,7 +110,7 @@ impl Reader {
     }
 
     /// The rows of some series of one metric in one window.
-    async fn window(&self, bucket: SegmentId, metric: u32, window: u8, ids: &[u32]) -> Result<Arc<Window>> {
+    pub(super) async fn window(&self, bucket: SegmentId, metric: u32, window: u8, ids: &[u32]) -> Result<Arc<Window>> {
         let version = self.chunk_version(bucket, window);
         let (Some(first), Some(last)) = (ids.first().copied(), ids.last().copied()) else {
             return Ok(Arc::new(Window::new(version, 0, 0)));

@@ -28,14 +28,25 @@ const BLOCKS_BY_KEY: usize = 2;
 
 impl Reader {
     /// The series that satisfy every matcher. The same question is answered from memory until the bucket gets a series.
-    pub(super) async fn selection(&self, bucket: SegmentId, matchers: &[Matcher]) -> Result<Arc<Selection>> {
-        let count = self.series_count(bucket).await?;
+    /// The range is that of the samples that will be read of them.
+    pub(super) async fn selection(
+        &self,
+        bucket: SegmentId,
+        matchers: &[Matcher],
+        range: (i64, i64),
+    ) -> Result<Arc<Selection>> {
         let key = (bucket, Arc::from(matchers));
+        let count = match self.cache.selections.get(&key) {
+            Some(_) => self.series_count(bucket).await?,
+            None => futures::join!(self.series_count(bucket), self.postings_ahead(bucket, matchers)).0?,
+        };
         if let Some(known) = self.cache.selections.get(&key).filter(|known| known.series == count) {
             return Ok(known.what);
         }
         let ids = self.ids(bucket, matchers).await?;
-        let selection = Arc::new(Selection::of(self.entries(bucket, &ids).await?));
+        let ahead = self.windows_ahead(bucket, matchers, &ids, range);
+        let (entries, ()) = futures::join!(self.entries(bucket, &ids), ahead);
+        let selection = Arc::new(Selection::of(entries?));
         let stamped = Stamped { series: count, bytes: selection.bytes(), what: Arc::clone(&selection) };
         self.cache.selections.put(key, stamped);
         Ok(selection)
@@ -211,7 +222,7 @@ impl Reader {
 }
 
 /// Whether the matcher holds exactly for a list of values, none of them empty.
-fn names_values(matcher: &Matcher) -> bool {
+pub(super) fn names_values(matcher: &Matcher) -> bool {
     !matcher.op().is_negative() && !matcher.matches_empty() && matcher.literals().is_some()
 }
 
