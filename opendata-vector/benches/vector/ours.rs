@@ -221,7 +221,9 @@ impl Bed {
             self.write(set, shift).await;
             self.settle().await;
         }
-        self.slate.compact().await.unwrap();
+        if let Err(error) = self.slate.compact().await {
+            println!("not compacted as a whole: {error}");
+        }
         let churned = self.print_disk(set, "after churn and compaction").await;
         let stats = self.reader().stats().await.unwrap();
         println!("{} versions, {} dead ids; {:?}", stats.versions, stats.dead, stats.fields["v"]);
