@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use opendata_core::Timestamp;
 use opendata_core::slate::{At, SlateReader};
 use opendata_core::testing::{Fault, FaultStore};
-use opendata_tsdb::{Reader, Tsdb};
+use opendata_tsdb::{Config, Reader, Tsdb};
 
 use super::data::{counter, counters, times};
 use super::ingest::write;
-use super::{Figure, Plan, open, row, store};
+use super::{Figure, Plan, open_as, row, store};
 
 const LATENCY: Duration = Duration::from_millis(50);
 const QUERY: &str = "sum by (job) (rate(http_requests_total[5m]))";
@@ -20,7 +20,9 @@ pub(crate) async fn cold(plan: &Plan) {
     let dir = plan.dir.join("cold");
     let series = counters(1000);
     let at = times(5000);
-    let (slate, metrics) = open(&store(&dir)).await;
+    // Sealed as it would be after half an hour, which nobody waits for here.
+    let config = Config { seal_samples: 1_000_000, ..Config::default() };
+    let (slate, metrics) = open_as(&store(&dir), config).await;
     write(&slate, &metrics, |block, op| {
         let block = block * 200..(block * 200 + 200).min(at.len());
         for (n, labels) in series.iter().enumerate().take(if block.is_empty() { 0 } else { series.len() }) {
