@@ -9,6 +9,7 @@ mod deliver;
 pub mod embed;
 mod expr;
 mod fault;
+mod fields;
 pub mod hold;
 mod http;
 mod item;

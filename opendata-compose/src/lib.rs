@@ -32,6 +32,9 @@
 //! # }
 //! ```
 
+#[macro_use]
+mod planted;
+
 pub mod branch;
 pub mod control;
 pub mod cut;

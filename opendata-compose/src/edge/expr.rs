@@ -3,6 +3,7 @@
 //! A plain path to a field that is not there gives null; the same path inside a larger expression is an error of the record, and
 //! `has(payload.tenant)` asks for it. Numbers of JSON are `int` if they are integers, and `double` otherwise.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
@@ -12,7 +13,8 @@ use cel::{Context, Env, Program};
 use opendata_core::{Error, Result, Timestamp};
 use serde_json::Value;
 
-use super::item::Item;
+use super::fields::{Leaf, Paths};
+use super::item::{Field, Item};
 
 mod typing;
 
@@ -46,6 +48,10 @@ pub(crate) struct Expr {
     program: Program,
     /// The fields below the payload, if it is nothing but a path to one.
     path: Option<Vec<String>>,
+    /// The place of that field among those that are read together.
+    slot: Option<usize>,
+    /// What it gives, if it is the same for every record.
+    constant: Option<Value>,
     names: Vec<&'static str>,
 }
 
@@ -78,14 +84,43 @@ impl Expr {
         }
         let names = NAMES.into_iter().filter(|name| references.has_variable(name)).collect();
         let path = plain_path(&program.expression().expr);
-        Ok(Self { text: text.to_owned(), names, path, program })
+        let constant = match &program.expression().expr {
+            Ast::Literal(_) => program.execute(&Context::with_env(Arc::clone(&STANDARD))).ok(),
+            _ => None,
+        };
+        let constant = constant.and_then(|value| value.json().ok());
+        Ok(Self { text: text.to_owned(), names, path, slot: None, constant, program })
+    }
+
+    /// Whether it needs the whole payload.
+    pub(crate) fn needs_whole(&self) -> bool {
+        match &self.path {
+            Some(path) => path.is_empty(),
+            None => self.names.contains(&"payload"),
+        }
+    }
+
+    /// Gives its field a place among those that are read together.
+    pub(crate) fn join(&mut self, paths: &mut Paths) {
+        self.slot = self.path.as_ref().filter(|path| !path.is_empty()).map(|path| paths.add(path));
     }
 
     /// What it gives for a record.
     pub(crate) fn value(&self, item: &Item<'_>) -> Result<Value, String> {
-        match &self.path {
-            Some(path) => Ok(follow(item.json()?, path).cloned().unwrap_or(Value::Null)),
-            None => self.evaluate(item),
+        Ok(match self.look(item)? {
+            Found::Field(Field::Read(leaf)) => leaf.to_value(),
+            Found::Field(Field::Made(value)) => value.cloned().unwrap_or(Value::Null),
+            Found::Constant(value) => value.clone(),
+            Found::Evaluated(value) => value,
+        })
+    }
+
+    /// What it gives, without a copy where that can be.
+    fn look<'i, 'a>(&'i self, item: &'i Item<'a>) -> Result<Found<'i, 'a>, String> {
+        match (&self.path, &self.constant) {
+            (Some(path), _) => item.field(path, self.slot).map(Found::Field),
+            (None, Some(constant)) => Ok(Found::Constant(constant)),
+            (None, None) => self.evaluate(item).map(Found::Evaluated),
         }
     }
 
@@ -99,9 +134,11 @@ impl Expr {
 
     /// What it gives, if it is a finite number.
     pub(crate) fn number(&self, item: &Item<'_>) -> Result<f64, String> {
-        let number = match &self.path {
-            Some(path) => follow(item.json()?, path).and_then(Value::as_f64),
-            None => self.evaluate(item)?.as_f64(),
+        let number = match self.look(item)? {
+            Found::Field(Field::Read(leaf)) => leaf.as_f64(),
+            Found::Field(Field::Made(value)) => value.and_then(Value::as_f64),
+            Found::Constant(value) => value.as_f64(),
+            Found::Evaluated(value) => value.as_f64(),
         };
         number.ok_or_else(|| match self.value(item) {
             Ok(other) => format!("{} is no number: {}", self.text, brief(&other)),
@@ -110,18 +147,35 @@ impl Expr {
     }
 
     /// What it gives as the text of a label or an id; none for null.
-    pub(crate) fn text(&self, item: &Item<'_>) -> Result<Option<String>, String> {
-        match self.value(item)? {
+    pub(crate) fn text<'i>(&'i self, item: &'i Item<'_>) -> Result<Option<Cow<'i, str>>, String> {
+        let found = self.look(item)?;
+        if let Found::Field(Field::Read(Leaf::Text(text))) = &found {
+            let text: &'i str = text;
+            return Ok(Some(Cow::Borrowed(text)));
+        }
+        let value = match found {
+            Found::Field(Field::Read(leaf)) => leaf.to_value(),
+            Found::Field(Field::Made(Some(Value::String(text)))) | Found::Constant(Value::String(text)) => {
+                return Ok(Some(Cow::Borrowed(text)));
+            }
+            Found::Field(Field::Made(value)) => value.cloned().unwrap_or(Value::Null),
+            Found::Constant(value) => value.clone(),
+            Found::Evaluated(value) => value,
+        };
+        match value {
             Value::Null => Ok(None),
-            Value::String(text) => Ok(Some(text)),
-            Value::Bool(is) => Ok(Some(is.to_string())),
-            Value::Number(number) => Ok(Some(number.to_string())),
+            Value::String(text) => Ok(Some(text.into())),
+            Value::Bool(is) => Ok(Some(is.to_string().into())),
+            Value::Number(number) => Ok(Some(number.to_string().into())),
             other => Err(format!("{} is no text: {}", self.text, brief(&other))),
         }
     }
 
     /// What it gives, if it is a time.
     pub(crate) fn time(&self, item: &Item<'_>) -> Result<Timestamp, String> {
+        if let Found::Field(Field::Read(Leaf::Int(ms))) = self.look(item)? {
+            return Ok(Timestamp(*ms));
+        }
         let value = self.value(item)?;
         time_of(&value).ok_or_else(|| format!("{} is no time: {}", self.text, brief(&value)))
     }
@@ -186,8 +240,11 @@ fn plain_path(ast: &Ast) -> Option<Vec<String>> {
     }
 }
 
-fn follow<'a>(value: &'a Value, path: &[String]) -> Option<&'a Value> {
-    path.iter().try_fold(value, |value, field| value.get(field))
+/// What an expression gives, wherever that stands.
+enum Found<'i, 'a> {
+    Field(Field<'i, 'a>),
+    Constant(&'i Value),
+    Evaluated(Value),
 }
 
 fn headers(item: &Item<'_>) -> cel::Value {

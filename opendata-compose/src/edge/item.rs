@@ -8,6 +8,8 @@ use opendata_core::Timestamp;
 use opendata_log::{NewRecord, Record};
 use serde_json::Value;
 
+use super::fields::{Leaf, Paths};
+
 /// A record, and what the steps made of it so far.
 #[derive(Clone, Debug)]
 pub(crate) struct Item<'a> {
@@ -17,11 +19,53 @@ pub(crate) struct Item<'a> {
     /// What a step put in place of the payload.
     made: Option<Value>,
     parsed: OnceCell<Result<Value, String>>,
+    /// The fields that the expressions of the edge ask for, if there is nothing they need more of the payload for.
+    paths: Option<&'a Paths>,
+    fields: OnceCell<Result<Vec<Leaf<'a>>, String>>,
+}
+
+/// A field of an item.
+pub(crate) enum Field<'i, 'a> {
+    /// Of the payload as it was read.
+    Read(&'i Leaf<'a>),
+    /// Of what a step made; none if there is no such field.
+    Made(Option<&'i Value>),
 }
 
 impl<'a> Item<'a> {
-    pub(crate) fn new(record: &'a Record) -> Self {
-        Self { record, event_time: record.event_time, stream: None, made: None, parsed: OnceCell::new() }
+    pub(crate) fn new(record: &'a Record, paths: Option<&'a Paths>) -> Self {
+        Self {
+            record,
+            event_time: record.event_time,
+            stream: None,
+            made: None,
+            parsed: OnceCell::new(),
+            paths,
+            fields: OnceCell::new(),
+        }
+    }
+
+    /// The field at a path, which has a place among those that are read together.
+    pub(crate) fn field(&self, path: &[String], slot: Option<usize>) -> Result<Field<'_, 'a>, String> {
+        if let (Some(slot), Some(paths), None) = (slot, self.paths, &self.made)
+            && let Some(leaf) = self.fields(paths)?.get(slot)
+        {
+            return Ok(Field::Read(leaf));
+        }
+        Ok(Field::Made(path.iter().try_fold(self.json()?, |value, field| value.get(field))))
+    }
+
+    fn fields(&self, paths: &Paths) -> Result<&[Leaf<'a>], String> {
+        let read = || paths.read(&self.record.payload).map_err(|error| no_json(&error));
+        self.fields.get_or_init(read).as_deref().map_err(Clone::clone)
+    }
+
+    /// Refuses a payload that is no JSON.
+    pub(crate) fn check_json(&self) -> Result<(), String> {
+        match (self.paths, &self.made) {
+            (Some(paths), None) => self.fields(paths).map(drop),
+            _ => self.json().map(drop),
+        }
     }
 
     /// The payload as JSON.
@@ -29,8 +73,7 @@ impl<'a> Item<'a> {
         if let Some(made) = &self.made {
             return Ok(made);
         }
-        let parse =
-            || serde_json::from_slice(&self.record.payload).map_err(|error| format!("the payload is no JSON: {error}"));
+        let parse = || serde_json::from_slice(&self.record.payload).map_err(|error| no_json(&error));
         self.parsed.get_or_init(parse).as_ref().map_err(Clone::clone)
     }
 
@@ -65,4 +108,8 @@ impl<'a> Item<'a> {
         let schema = if self.made.is_some() { 0 } else { self.record.schema_id };
         NewRecord::copy_of(self.record).payload(payload).schema_id(schema).event_time(self.event_time)
     }
+}
+
+fn no_json(error: &serde_json::Error) -> String {
+    format!("the payload is no JSON: {error}")
 }

@@ -32,6 +32,14 @@ pub(crate) struct Effects {
     pub(crate) rows: StateRows,
 }
 
+impl Effects {
+    /// Room for what is made of so many records.
+    pub(crate) fn of(records: usize) -> Self {
+        let (outputs, origins) = (Vec::with_capacity(records), Vec::new());
+        Self { outputs, origins, ..Self::default() }
+    }
+}
+
 /// Whether results of windows that are due go into this transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Results {
@@ -63,31 +71,38 @@ impl Progress {
         }
     }
 
-    /// Passes a record of this edge.
+    /// Passes a record of this edge, and what was made of it; takes that away.
     ///
     /// # Errors
     /// A [`Fault`] if too many letters wait; `Backpressure` if there are too many windows.
-    pub(crate) fn pass(&mut self, record: &Record, outcome: Outcome, effects: &mut Effects) -> Result<(), Fault> {
+    pub(crate) fn pass(
+        &mut self,
+        record: &Record,
+        outcome: Outcome,
+        made: &mut Vec<Output>,
+        effects: &mut Effects,
+    ) -> Result<(), Fault> {
         self.moved(record);
         self.cursor.active = record.ingest_time;
         let event_time = outcome.event_time.unwrap_or(record.event_time);
-        let made = match outcome.fate {
+        match outcome.fate {
             Fate::Filtered => {
                 self.cursor.counts.filtered += 1;
                 self.happened(event_time, record);
                 return Ok(());
             }
             Fate::Refused(reason) => return self.refuse(record, reason, effects),
-            Fate::Made(made) => made,
-        };
+            Fate::Made => {}
+        }
         let check = |output: &Output| match output {
             Output::Observe(_, _, value) => check_value(*value),
             _ => Ok(()),
         };
         if let Err(reason) = made.iter().try_for_each(check) {
+            made.clear();
             return self.refuse(record, reason, effects);
         }
-        for output in made {
+        for output in made.drain(..) {
             let Output::Observe(metric, labels, value) = output else {
                 effects.outputs.push(output);
                 effects.origins.push(record.position);

@@ -1,18 +1,24 @@
-//! The task that reads a source ahead, a few pieces at most, while what was read before is applied.
+//! The task that reads a source ahead while what was read before is applied.
+//!
+//! What it has read lies in one place, in pieces that grow up to a portion: whoever applies them takes at once what is there. So a transaction is one record while
+//! the edge is idle, and a whole portion under load, however small the commits of the source were.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use opendata_core::{Error, Position};
 use opendata_log::{Control, Follower, Record};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// Pieces that wait for whoever applies them.
+/// Portions that are read ahead.
 const AHEAD: usize = 2;
 /// How often a source without news says how far it looked.
 const IDLE: Duration = Duration::from_millis(20);
+/// After so many records the task lets others have their turn.
+const TURN: usize = 1_024;
 
 /// What comes out of a source, in order.
 #[derive(Debug)]
@@ -27,7 +33,7 @@ pub(crate) enum Piece {
     Failed(Error),
 }
 
-/// How much is read at a time.
+/// How much goes into one piece.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Portion {
     pub(crate) records: usize,
@@ -36,9 +42,7 @@ pub(crate) struct Portion {
 
 /// Reads a source ahead. Dropping it ends the reading.
 pub(crate) struct Reading {
-    pieces: mpsc::Receiver<Piece>,
-    /// A piece that did not fit into what was taken.
-    held: Option<Piece>,
+    ahead: Arc<Ahead>,
     task: JoinHandle<()>,
 }
 
@@ -50,45 +54,126 @@ impl Drop for Reading {
 
 impl Reading {
     pub(crate) fn start(follower: Follower, portion: Portion) -> Self {
-        let (send, pieces) = mpsc::channel(AHEAD);
+        let ahead = Arc::new(Ahead {
+            portion,
+            queue: Mutex::new(Queue::default()),
+            filled: Notify::new(),
+            taken: Notify::new(),
+        });
         // The task belongs to this value and ends with it.
-        let task = tokio::spawn(read(follower, portion, send));
-        Self { pieces, held: None, task }
+        let task = tokio::spawn(read(follower, Arc::clone(&ahead)));
+        Self { ahead, task }
     }
 
-    /// The next piece. Records that lie ready go together, up to a portion, so that transactions grow with the load. A call that is
-    /// given up loses nothing.
-    pub(crate) async fn next(&mut self, portion: Portion) -> Piece {
-        let first = match self.held.take() {
-            Some(piece) => piece,
-            None => self.pieces.recv().await.unwrap_or_else(|| Piece::Failed(Error::closed("the reading has ended"))),
-        };
-        let Piece::Records { mut records, mut next, mut size_bytes } = first else { return first };
-        while records.len() < portion.records && size_bytes < portion.size_bytes {
-            match self.pieces.try_recv() {
-                Ok(Piece::Records { records: more, next: later, size_bytes: bytes })
-                    if records.len() + more.len() <= portion.records && size_bytes + bytes <= portion.size_bytes =>
-                {
-                    records.extend(more);
-                    (next, size_bytes) = (later, size_bytes + bytes);
-                }
-                Ok(other) => {
-                    self.held = Some(other);
-                    break;
-                }
-                Err(_) => break,
+    /// The next piece. A call that is given up loses nothing.
+    pub(crate) async fn next(&self) -> Piece {
+        loop {
+            if let Some(piece) = self.ahead.take() {
+                return piece;
             }
+            if self.ahead.lock().ended {
+                return Piece::Failed(Error::closed("the reading has ended"));
+            }
+            self.ahead.filled.notified().await;
         }
-        Piece::Records { records, next, size_bytes }
     }
 }
 
-async fn read(mut follower: Follower, portion: Portion, send: mpsc::Sender<Piece>) {
+/// What was read and not yet taken.
+struct Ahead {
+    portion: Portion,
+    queue: Mutex<Queue>,
+    filled: Notify,
+    taken: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    pieces: VecDeque<Piece>,
+    records: usize,
+    size_bytes: usize,
+    /// The task is gone.
+    ended: bool,
+}
+
+/// Says that the task is gone, however it went.
+struct Ending(Arc<Ahead>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.filled.notify_one();
+    }
+}
+
+impl Ahead {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<Piece> {
+        let mut queue = self.lock();
+        let piece = queue.pieces.pop_front()?;
+        if let Piece::Records { records, size_bytes, .. } = &piece {
+            queue.records -= records.len();
+            queue.size_bytes -= size_bytes;
+        }
+        drop(queue);
+        self.taken.notify_one();
+        Some(piece)
+    }
+
+    /// Adds a piece, waiting for room.
+    async fn give(&self, piece: Piece) {
+        loop {
+            {
+                let mut queue = self.lock();
+                let full = queue.records >= AHEAD * self.portion.records
+                    || queue.size_bytes >= AHEAD * self.portion.size_bytes
+                    || queue.pieces.len() >= AHEAD * self.portion.records;
+                if !full {
+                    queue.add(piece, self.portion);
+                    break;
+                }
+            }
+            self.taken.notified().await;
+        }
+        self.filled.notify_one();
+    }
+}
+
+impl Queue {
+    /// Adds a piece; what fits into the last one goes there.
+    fn add(&mut self, piece: Piece, portion: Portion) {
+        if let Piece::Records { records, size_bytes, .. } = &piece {
+            self.records += records.len();
+            self.size_bytes += size_bytes;
+        }
+        match (self.pieces.back_mut(), piece) {
+            (
+                Some(Piece::Records { records, next, size_bytes }),
+                Piece::Records { records: more, next: later, size_bytes: bytes },
+            ) if records.len() + more.len() <= portion.records && *size_bytes + bytes <= portion.size_bytes => {
+                records.extend(more);
+                (*next, *size_bytes) = (later, *size_bytes + bytes);
+            }
+            (Some(Piece::Idle(position)), Piece::Idle(later)) => *position = later,
+            (_, piece) => self.pieces.push_back(piece),
+        }
+    }
+}
+
+async fn read(mut follower: Follower, ahead: Arc<Ahead>) {
+    let _ending = Ending(Arc::clone(&ahead));
     loop {
         let piece = match follower.ready_batch().await {
             Ok(Some(batch)) => {
-                if give(batch.records.into(), batch.next, portion, &send).await.is_err() {
-                    return;
+                let large = batch.records.len() >= TURN;
+                for piece in pieces(batch.records, batch.next, ahead.portion) {
+                    ahead.give(piece).await;
+                }
+                if large {
+                    tokio::task::yield_now().await;
                 }
                 continue;
             }
@@ -96,14 +181,14 @@ async fn read(mut follower: Follower, portion: Portion, send: mpsc::Sender<Piece
             Err(error) => Piece::Failed(error),
         };
         let over = matches!(piece, Piece::Failed(_));
-        if send.send(piece).await.is_err() || over {
+        ahead.give(piece).await;
+        if over {
             return;
         }
         tokio::select! {
             woken = follower.woken() => {
                 if let Err(error) = woken {
-                    let _ = send.send(Piece::Failed(error)).await;
-                    return;
+                    return ahead.give(Piece::Failed(error)).await;
                 }
             }
             () = tokio::time::sleep(IDLE) => {}
@@ -111,13 +196,16 @@ async fn read(mut follower: Follower, portion: Portion, send: mpsc::Sender<Piece
     }
 }
 
-/// Hands a batch on in portions, cut at barriers.
-async fn give(
-    mut batch: VecDeque<Record>,
-    next: Position,
-    portion: Portion,
-    send: &mpsc::Sender<Piece>,
-) -> Result<(), mpsc::error::SendError<Piece>> {
+/// A batch in portions, cut at barriers.
+fn pieces(batch: Vec<Record>, next: Position, portion: Portion) -> Vec<Piece> {
+    let cost = |record: &Record| record.size_bytes() + size_of::<Record>();
+    let size_bytes = batch.iter().map(cost).sum();
+    let barrier = |record: &Record| matches!(record.control, Some(Control::Barrier(_)));
+    if batch.len() <= portion.records && size_bytes <= portion.size_bytes && !batch.iter().any(barrier) {
+        return vec![Piece::Records { records: batch, next, size_bytes }];
+    }
+    let mut batch = VecDeque::from(batch);
+    let mut pieces = Vec::new();
     while !batch.is_empty() {
         let (mut records, mut size_bytes) = (Vec::new(), 0);
         let mut barrier = None;
@@ -127,16 +215,14 @@ async fn give(
                 barrier = Some(Piece::Barrier { id, at: record.position });
                 break;
             }
-            size_bytes += record.size_bytes() + size_of::<Record>();
+            size_bytes += cost(&record);
             records.push(record);
         }
         if let Some(last) = records.last() {
             let next = if batch.is_empty() && barrier.is_none() { next } else { last.position.next() };
-            send.send(Piece::Records { records, next, size_bytes }).await?;
+            pieces.push(Piece::Records { records, next, size_bytes });
         }
-        if let Some(barrier) = barrier {
-            send.send(barrier).await?;
-        }
+        pieces.extend(barrier);
     }
-    Ok(())
+    pieces
 }

@@ -187,14 +187,15 @@ async fn again(
     let record = record_of(letter);
     let mut outputs = Outputs::of(1);
     transform.apply(std::slice::from_ref(&record), &mut outputs).await?;
-    let Some(outcome) = outputs.into_outcomes(1).pop() else { return Ok(None) };
+    let mut made = Vec::new();
+    let outcome = outputs.into_outcomes().next(&mut made);
     let mut progress = Progress::new(spec, transform, cursor.clone());
     let name = Cursor::name(&spec.id);
     let prefix = window::key_prefix(cursor.state);
     for (key, value) in view.states(spec.state_instance(), &name, &prefix, None, usize::MAX).await? {
         progress.windows.load(&key, &value, cursor.watermark)?;
     }
-    progress.pass(&record, outcome, effects)?;
+    progress.pass(&record, outcome, &mut made, effects)?;
     if !effects.letters.is_empty() {
         return Ok(None);
     }

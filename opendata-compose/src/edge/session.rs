@@ -22,7 +22,7 @@ use super::run::{Context, Wanted, show};
 use super::schema::Schema;
 use super::source::{Source, judge};
 use super::status::EdgeState;
-use super::transform::{Fate, Outcome, Outputs};
+use super::transform::Outputs;
 
 mod opening;
 
@@ -122,7 +122,7 @@ impl Session<'_> {
                 }
                 Wanted::Run => {}
             }
-            let (portion, free) = (self.portion(), self.flights.len() < self.in_flight());
+            let free = self.flights.len() < self.in_flight();
             tokio::select! {
                 biased;
                 outcome = landed(&mut self.flights), if !self.flights.is_empty() => self.land(outcome).await?,
@@ -132,7 +132,7 @@ impl Session<'_> {
                     }
                 }
                 _ = ticks.tick() => self.tick().await?,
-                piece = self.reading.next(portion), if free => self.take(piece).await?,
+                piece = self.reading.next(), if free => self.take(piece).await?,
             }
         }
     }
@@ -190,24 +190,25 @@ impl Session<'_> {
 
     /// Makes a transaction of records and sends it on its way.
     async fn stage(&mut self, records: Vec<Record>, next: Position, size_bytes: usize) -> Result<(), Ended> {
-        let mine: Vec<bool> = records.iter().map(|record| self.is_mine(record)).collect();
+        let all_mine = records.iter().all(|record| self.is_mine(record));
         let chosen: Vec<Record>;
-        let selected: &[Record] = if mine.iter().all(|mine| *mine) {
+        let selected: &[Record] = if all_mine {
             &records
         } else {
-            chosen = records.iter().zip(&mine).filter(|(_, mine)| **mine).map(|(record, _)| record.clone()).collect();
+            chosen = records.iter().filter(|record| self.is_mine(record)).cloned().collect();
             &chosen
         };
         let mut outputs = Outputs::of(selected.len());
         self.cx.transform.apply(selected, &mut outputs).await.map_err(Ended::Retry)?;
-        let mut outcomes = outputs.into_outcomes(selected.len());
-        self.refuse_misfits(selected, &mut outcomes);
-        let mut outcomes = outcomes.into_iter();
-        let mut effects = Effects::default();
-        for (record, mine) in records.iter().zip(mine) {
-            match outcomes.next_if(mine) {
-                Some(outcome) => self.progress.pass(record, outcome, &mut effects).map_err(Ended::Failed)?,
-                None => self.progress.pass_by(record),
+        self.refuse_misfits(selected, &mut outputs);
+        let (mut outcomes, mut made) = (outputs.into_outcomes(), Vec::new());
+        let mut effects = Effects::of(selected.len());
+        for record in &records {
+            if all_mine || self.is_mine(record) {
+                let outcome = outcomes.next(&mut made);
+                self.progress.pass(record, outcome, &mut made, &mut effects).map_err(Ended::Failed)?;
+            } else {
+                self.progress.pass_by(record);
             }
         }
         self.progress.cursor.next = next;
@@ -226,14 +227,17 @@ impl Session<'_> {
     }
 
     /// Records that do not fit the schema, and those that the sink was found to refuse.
-    fn refuse_misfits(&self, records: &[Record], outcomes: &mut [Outcome]) {
-        for (record, outcome) in records.iter().zip(outcomes) {
-            if let Some(Err(reason)) = self.schema.as_ref().map(|schema| schema.fits_bytes(&record.payload)) {
-                outcome.fate = Fate::Refused(reason);
+    fn refuse_misfits(&self, records: &[Record], outputs: &mut Outputs) {
+        if let Some(schema) = &self.schema {
+            for (index, record) in records.iter().enumerate() {
+                if let Err(reason) = schema.fits_bytes(&record.payload) {
+                    outputs.refuse(index, reason);
+                }
             }
-            let found = self.cx.careful.iter().flat_map(|careful| &careful.found);
-            if let Some((_, reason)) = found.clone().find(|(position, _)| *position == record.position) {
-                outcome.fate = Fate::Refused(reason.clone());
+        }
+        for (position, reason) in self.cx.careful.iter().flat_map(|careful| &careful.found) {
+            if let Ok(index) = records.binary_search_by_key(position, |record| record.position) {
+                outputs.refuse(index, reason.clone());
             }
         }
     }
@@ -278,6 +282,11 @@ impl Session<'_> {
         for (key, value) in rows {
             instance.set_state(&mut tx, &self.name, key, value);
         }
+        if planted!(CursorApart) {
+            let data = std::mem::replace(&mut tx, self.cx.sink.begin());
+            data.commit().await.map_err(|error| self.lost(error.into(), span))?;
+        }
+        let instance = &self.cx.instance;
         let next = cursor.encode();
         instance.move_cursor(&mut tx, &self.name, Some(self.staged.clone()), next.clone());
         match tx.submit(Ack::Durable).await {
@@ -402,10 +411,6 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn portion(&self) -> Portion {
-        portion(self.cx)
-    }
-
     fn in_flight(&self) -> usize {
         // What lies outside is delivered in order, one transaction after the other.
         let one = self.cx.careful.is_some() || self.cx.delivery.is_some();
@@ -426,12 +431,3 @@ async fn landed(flights: &mut VecDeque<Flight>) -> Result<Commit> {
         None => std::future::pending().await,
     }
 }
-
-/// Takes the next thing only where a condition holds.
-trait NextIf: Iterator {
-    fn next_if(&mut self, holds: bool) -> Option<Self::Item> {
-        if holds { self.next() } else { None }
-    }
-}
-
-impl<I: Iterator> NextIf for I {}

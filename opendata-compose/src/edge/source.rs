@@ -60,6 +60,7 @@ impl Source {
     /// What is durable now, as far as this process has looked.
     pub(crate) fn view(&self) -> View {
         match &self.end {
+            End::Open(slate) if planted!(ReadsUndurable) => slate.view(),
             End::Open(slate) => slate.durable_view(),
             End::Read { reader, .. } => reader.view(),
         }
@@ -68,7 +69,7 @@ impl Source {
     /// What is durable now.
     pub(crate) async fn newest_view(&self) -> Result<View> {
         match &self.end {
-            End::Open(slate) => Ok(slate.durable_view()),
+            End::Open(_) => Ok(self.view()),
             End::Read { reader, .. } => reader.refresh().await,
         }
     }
@@ -80,7 +81,10 @@ impl Source {
     pub(crate) async fn follow(&self, streams: Streams, next: Position) -> Result<Follower> {
         let options = FollowOptions { streams, from: FollowFrom::Position(next), control: ControlRecords::Shown };
         match &self.end {
-            End::Open(slate) => Follower::open(slate.watch(Ack::Durable), &self.log, options).await,
+            End::Open(slate) => {
+                let ack = if planted!(ReadsUndurable) { Ack::Written } else { Ack::Durable };
+                Follower::open(slate.watch(ack), &self.log, options).await
+            }
             End::Read { feed, .. } => feed.follow(options).await,
         }
     }

@@ -5,6 +5,7 @@
 //! anything that implements [`Transform`] will do, see [`each`].
 
 use std::sync::Arc;
+use std::vec;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -77,17 +78,17 @@ pub enum Output {
 /// What became of each record of a batch: any number of outputs, or a reason why it does not fit. A record with neither was filtered.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    /// Index of the record, and what was made of it. In order of the records.
+    /// Index of the record, and what was made of it.
     made: Vec<(u32, Output)>,
     refused: Vec<(u32, String)>,
-    event_times: Vec<Option<Timestamp>>,
+    event_times: Vec<(u32, Timestamp)>,
 }
 
 impl Outputs {
     /// Room for a batch of so many records.
     #[must_use]
     pub fn of(records: usize) -> Self {
-        Self { made: Vec::with_capacity(records), refused: Vec::new(), event_times: vec![None; records] }
+        Self { made: Vec::with_capacity(records), ..Self::default() }
     }
 
     /// Adds something made of the record at an index.
@@ -97,37 +98,69 @@ impl Outputs {
 
     /// Says that a record does not fit; whatever was made of it is taken back.
     pub fn refuse(&mut self, index: usize, reason: impl Into<String>) {
-        let index = index as u32;
-        self.made.retain(|(of, _)| *of != index);
-        self.refused.push((index, reason.into()));
+        self.refused.push((index as u32, reason.into()));
     }
 
     /// Says when the event of a record happened, where that is not the record's own event time.
     pub fn set_event_time(&mut self, index: usize, time: Timestamp) {
-        if let Some(slot) = self.event_times.get_mut(index) {
-            *slot = Some(time);
-        }
+        self.event_times.push((index as u32, time));
     }
 
     /// What became of each record, in their order.
-    pub(crate) fn into_outcomes(mut self, records: usize) -> Vec<Outcome> {
-        let mut outcomes: Vec<Outcome> = Vec::with_capacity(records);
-        self.event_times.resize(records, None);
-        outcomes.extend(self.event_times.into_iter().map(|event_time| Outcome { event_time, fate: Fate::Filtered }));
-        for (index, output) in self.made {
-            let Some(outcome) = outcomes.get_mut(index as usize) else { continue };
-            match &mut outcome.fate {
-                Fate::Made(outputs) => outputs.push(output),
-                fate => *fate = Fate::Made(vec![output]),
-            }
+    pub(crate) fn into_outcomes(mut self) -> Outcomes {
+        // What was said last about a record counts.
+        in_order(&mut self.made);
+        in_order(&mut self.refused);
+        in_order(&mut self.event_times);
+        Outcomes {
+            at: 0,
+            made: self.made.into_iter(),
+            refused: self.refused.into_iter(),
+            event_times: self.event_times.into_iter(),
         }
-        for (index, reason) in self.refused {
-            if let Some(outcome) = outcomes.get_mut(index as usize) {
-                outcome.fate = Fate::Refused(reason);
-            }
-        }
-        outcomes
     }
+}
+
+/// Sorts by index, unless it is sorted: as it is where a transform went through the records one by one.
+fn in_order<T>(said: &mut [(u32, T)]) {
+    if !said.is_sorted_by_key(|(index, _)| *index) {
+        said.sort_by_key(|(index, _)| *index);
+    }
+}
+
+/// What became of the records of a batch, one after the other.
+#[derive(Debug)]
+pub(crate) struct Outcomes {
+    at: u32,
+    made: vec::IntoIter<(u32, Output)>,
+    refused: vec::IntoIter<(u32, String)>,
+    event_times: vec::IntoIter<(u32, Timestamp)>,
+}
+
+impl Outcomes {
+    /// What became of the next record. What was made of it goes to `made`, which is empty before.
+    pub(crate) fn next(&mut self, made: &mut Vec<Output>) -> Outcome {
+        let at = self.at;
+        self.at += 1;
+        made.extend(all_of(&mut self.made, at));
+        let fate = match all_of(&mut self.refused, at).last() {
+            Some(reason) => {
+                made.clear();
+                Fate::Refused(reason)
+            }
+            None if made.is_empty() => Fate::Filtered,
+            None => Fate::Made,
+        };
+        Outcome { event_time: all_of(&mut self.event_times, at).last(), fate }
+    }
+}
+
+/// What stands at the beginning and was said of one record.
+fn all_of<T>(said: &mut vec::IntoIter<(u32, T)>, index: u32) -> impl Iterator<Item = T> {
+    std::iter::from_fn(move || match said.as_slice().first() {
+        Some((of, _)) if *of == index => said.next().map(|(_, what)| what),
+        _ => None,
+    })
 }
 
 /// What became of one record.
@@ -140,7 +173,7 @@ pub(crate) struct Outcome {
 #[derive(Debug)]
 pub(crate) enum Fate {
     Filtered,
-    Made(Vec<Output>),
+    Made,
     Refused(String),
 }
 

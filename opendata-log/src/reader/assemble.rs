@@ -128,19 +128,35 @@ impl Assembled {
         Ok(Self { prefix, wanted, order, pieces })
     }
 
-    /// The records of the next cluster; none at the end of the segment.
-    pub(crate) fn next(&mut self) -> Result<Option<Vec<Record>>> {
-        let Some(first) = self.pieces.pop() else { return Ok(None) };
+    /// The records of the next clusters, so many that there are at least `enough`; none at the end of the segment.
+    pub(crate) fn next(&mut self, enough: usize) -> Result<Option<Vec<Record>>> {
+        let Some(mut next) = self.pieces.pop() else { return Ok(None) };
+        let mut records = Vec::with_capacity(next.chunk.count);
+        loop {
+            self.cluster(&next, &mut records)?;
+            if records.len() >= enough {
+                return Ok(Some(records));
+            }
+            next = match self.pieces.pop() {
+                Some(next) => next,
+                None => return Ok(Some(records)),
+            };
+        }
+    }
+
+    /// Appends the records of the cluster that begins with a chunk.
+    fn cluster(&mut self, first: &Piece, records: &mut Vec<Record>) -> Result<()> {
         let (mut low, mut high) = (first.chunk.first, first.chunk.last);
-        let mut records = Vec::with_capacity(first.chunk.count);
-        self.read(&first, &mut records)?;
+        let already = records.len();
+        self.read(first, records)?;
         let mut mixed = false;
         while let Some(next) = self.pieces.pop_if(|next| next.chunk.first <= high && next.chunk.last >= low) {
             low = low.min(next.chunk.first);
             high = high.max(next.chunk.last);
-            self.read(&next, &mut records)?;
+            self.read(&next, records)?;
             mixed = true;
         }
+        let records = records.get_mut(already..).unwrap_or_default();
         match self.order {
             Order::Ascending if mixed => records.sort_unstable_by_key(|record| record.position),
             Order::Ascending => {}
@@ -149,7 +165,7 @@ impl Assembled {
             }
             Order::Descending => records.reverse(),
         }
-        Ok(Some(records))
+        Ok(())
     }
 
     fn read(&self, piece: &Piece, out: &mut Vec<Record>) -> Result<()> {

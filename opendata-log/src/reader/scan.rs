@@ -20,6 +20,8 @@ use crate::record::Segment;
 use crate::system::Log;
 use crate::{key, layout};
 
+/// So many records are given together, if that many lie in the segment.
+const BATCH_RECORDS: usize = 1_024;
 /// A scan that has read so many chunks of a segment one by one goes on in large pieces.
 const SHORT_SCAN_CHUNKS: usize = 4;
 
@@ -173,13 +175,14 @@ impl Scan {
                 self.source = Source::Between;
                 return Ok(None);
             }
+            let enough = usize::try_from(self.records_left).unwrap_or(usize::MAX).min(BATCH_RECORDS);
             let records = match &mut self.source {
                 Source::Between => {
                     let Some(segment) = self.segments.pop_front() else { return Ok(None) };
                     self.source = self.enter(segment, None).await?;
                     continue;
                 }
-                Source::Assembled { current, ahead } => match current.next()? {
+                Source::Assembled { current, ahead } => match current.next(enough)? {
                     Some(records) => records,
                     None => {
                         let ahead = ahead.take();

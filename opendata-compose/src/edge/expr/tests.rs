@@ -19,7 +19,15 @@ fn record(payload: &str) -> Record {
 
 fn value(text: &str, payload: &str) -> Result<Value, String> {
     let record = record(payload);
-    Expr::parse("test", text).unwrap().value(&Item::new(&record))
+    let mut expr = Expr::parse("test", text).unwrap();
+    let in_whole = expr.value(&Item::new(&record, None));
+    let mut paths = Paths::default();
+    expr.join(&mut paths);
+    assert_eq!(expr.value(&Item::new(&record, Some(&paths))).is_ok(), in_whole.is_ok(), "{text}");
+    if in_whole.is_ok() {
+        assert_eq!(expr.value(&Item::new(&record, Some(&paths))), in_whole, "{text}");
+    }
+    in_whole
 }
 
 #[test]

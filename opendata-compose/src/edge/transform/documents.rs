@@ -1,5 +1,6 @@
 //! The last step `to_documents`: documents with texts, attributes and vectors.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -62,6 +63,13 @@ impl DocumentsStep {
         })
     }
 
+    /// All its expressions.
+    pub(super) fn expressions(&mut self) -> impl Iterator<Item = &mut Expr> {
+        let named = self.texts.iter_mut().chain(&mut self.attributes).chain(&mut self.values).map(|(_, expr)| expr);
+        let embedded = self.embedded.iter_mut().map(|(_, expr, _)| expr);
+        std::iter::once(&mut self.id).chain(named).chain(embedded).chain(&mut self.delete_when)
+    }
+
     pub(super) fn check(&self, schema: Option<&Schema>) -> Result<()> {
         expect("to_documents.id", &self.id, schema, &Type::Text)?;
         for (name, expr) in &self.texts {
@@ -80,7 +88,7 @@ impl DocumentsStep {
     }
 
     pub(super) fn draft(&self, item: &Item<'_>) -> Result<Draft, String> {
-        let id = self.id.text(item)?.filter(|id| !id.is_empty()).ok_or("the document has no id")?;
+        let id = self.id.text(item)?.filter(|id| !id.is_empty()).ok_or("the document has no id")?.into_owned();
         if let Some(expr) = &self.delete_when
             && expr.is_true(item)?
         {
@@ -89,7 +97,7 @@ impl DocumentsStep {
         let mut document = Document::new(id);
         for (name, expr) in &self.texts {
             if let Some(text) = expr.text(item)? {
-                document = document.text(name, text);
+                document = document.text(name, text.into_owned());
             }
         }
         for (name, expr) in &self.attributes {
@@ -104,7 +112,8 @@ impl DocumentsStep {
                 other => return Err(format!("vector {name} is no list: {}", brief(&other))),
             }
         }
-        let texts = self.embedded.iter().map(|(_, expr, _)| expr.text(item)).collect::<Result<_, _>>()?;
+        let texts = self.embedded.iter().map(|(_, expr, _)| Ok(expr.text(item)?.map(Cow::into_owned)));
+        let texts = texts.collect::<Result<_, String>>()?;
         Ok(Draft::Upsert(Box::new(document), texts))
     }
 

@@ -1,9 +1,11 @@
 //! The last step `to_metrics`: samples, running counters and windowed aggregates.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use opendata_core::{Error, Result};
 use opendata_tsdb::Labels;
+use rustc_hash::FxBuildHasher;
 
 use super::{Output, Outputs, Windowed};
 use crate::edge::expr::{Expr, Type, expect};
@@ -25,7 +27,22 @@ struct Compiled {
     when: Option<Expr>,
     /// Its index among the windowed ones.
     window: u16,
+    known: Mutex<Known>,
 }
+
+/// Labels that were made before, by the texts they were made of. The same series come again and again, and a sink that gets the very same labels
+/// need not look at them.
+#[derive(Default)]
+struct Known {
+    labels: HashMap<Box<[u8]>, Labels, FxBuildHasher>,
+    /// The texts of the record at hand, each with a byte behind it that no text contains.
+    key: Vec<u8>,
+}
+
+/// Labels that are remembered of each metric.
+const MOST_KNOWN: usize = 1 << 16;
+const END: u8 = 0xff;
+const MISSING: u8 = 0xfe;
 
 impl MetricsStep {
     pub(super) fn new(metrics: &Metrics) -> Result<Self> {
@@ -36,6 +53,14 @@ impl MetricsStep {
 
     pub(super) fn windows(&self) -> &[Windowed] {
         &self.windows
+    }
+
+    /// All its expressions.
+    pub(super) fn expressions(&mut self) -> impl Iterator<Item = &mut Expr> {
+        self.metrics.iter_mut().flat_map(|metric| {
+            let labels = metric.labels.iter_mut().map(|(_, expr)| expr);
+            labels.chain(&mut metric.value).chain(&mut metric.time).chain(&mut metric.when)
+        })
     }
 
     pub(super) fn check(&self, schema: Option<&Schema>) -> Result<()> {
@@ -68,14 +93,7 @@ impl MetricsStep {
                 Some(value) => value.number(item)?,
                 None => 1.0,
             };
-            let mut labels: Vec<(Arc<str>, Arc<str>)> = Vec::with_capacity(metric.labels.len() + 1);
-            labels.push((Arc::from(opendata_tsdb::METRIC_NAME), Arc::clone(&metric.name)));
-            for (name, expr) in &metric.labels {
-                if let Some(text) = expr.text(item)? {
-                    labels.push((Arc::clone(name), text.into()));
-                }
-            }
-            let labels = Labels::new(labels).map_err(|error| error.message().to_owned())?;
+            let labels = metric.labels_of(item)?;
             let at = || metric.time.as_ref().map_or(Ok(item.event_time), |time| time.time(item));
             let output = match metric.kind {
                 Aggregate::Sample => Output::Sample(labels, at()?, value),
@@ -85,6 +103,41 @@ impl MetricsStep {
             outputs.push(index, output);
         }
         Ok(())
+    }
+}
+
+impl Compiled {
+    fn labels_of(&self, item: &Item<'_>) -> Result<Labels, String> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { labels, key } = &mut *known;
+        key.clear();
+        for (_, expr) in &self.labels {
+            match expr.text(item)? {
+                Some(text) => key.extend_from_slice(text.as_bytes()),
+                None => key.push(MISSING),
+            }
+            key.push(END);
+        }
+        if let Some(labels) = labels.get(key.as_slice()) {
+            return Ok(labels.clone());
+        }
+        let made = self.make_labels(item)?;
+        if labels.len() >= MOST_KNOWN {
+            labels.clear();
+        }
+        labels.insert(key.as_slice().into(), made.clone());
+        Ok(made)
+    }
+
+    fn make_labels(&self, item: &Item<'_>) -> Result<Labels, String> {
+        let mut labels: Vec<(Arc<str>, Arc<str>)> = Vec::with_capacity(self.labels.len() + 1);
+        labels.push((Arc::from(opendata_tsdb::METRIC_NAME), Arc::clone(&self.name)));
+        for (name, expr) in &self.labels {
+            if let Some(text) = expr.text(item)? {
+                labels.push((Arc::clone(name), text.into()));
+            }
+        }
+        Labels::new(labels).map_err(|error| error.message().to_owned())
     }
 }
 
@@ -109,5 +162,6 @@ fn compile(metric: &Metric, windows: &mut Vec<Windowed>) -> Result<Compiled> {
         time: parse("time", &metric.time)?,
         when: parse("when", &metric.when)?,
         window,
+        known: Mutex::default(),
     })
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use opendata_core::{Error, Result};
-use opendata_log::Record;
+use opendata_log::{NewRecord, Record};
 use serde_json::Value;
 
 use super::documents::DocumentsStep;
@@ -10,6 +10,7 @@ use super::metrics::MetricsStep;
 use super::{Kind, Output, Outputs, Transform, Windowed};
 use crate::edge::embed::Embedder;
 use crate::edge::expr::{Expr, Type, brief, expect};
+use crate::edge::fields::Paths;
 use crate::edge::item::Item;
 use crate::edge::schema::Schema;
 use crate::edge::spec::{Digest, EdgeSpec, EmbedderSpec, MapStep, Step};
@@ -20,6 +21,8 @@ pub struct Pipeline {
     event_time: Option<Expr>,
     steps: Vec<Compiled>,
     end: End,
+    /// The fields that all expressions ask for together, if none of them needs the whole payload.
+    paths: Option<Paths>,
 }
 
 /// A step between records.
@@ -72,7 +75,36 @@ impl Pipeline {
                 Step::ToDocuments(documents) => end = End::Documents(Box::new(DocumentsStep::new(documents, open)?)),
             }
         }
-        Ok(Self { digest: spec.digest()?, event_time, steps, end })
+        let mut pipeline = Self { digest: spec.digest()?, event_time, steps, end, paths: None };
+        pipeline.join();
+        Ok(pipeline)
+    }
+
+    /// Lets all expressions read their fields together, unless one needs the whole payload anyway.
+    fn join(&mut self) {
+        let keeps = |step: &Compiled| matches!(step, Compiled::Map { keep: true, .. });
+        if self.steps.iter().any(keeps) || self.expressions().iter().any(|expr| expr.needs_whole()) {
+            return;
+        }
+        let mut paths = Paths::default();
+        self.expressions().into_iter().for_each(|expr| expr.join(&mut paths));
+        self.paths = Some(paths);
+    }
+
+    fn expressions(&mut self) -> Vec<&mut Expr> {
+        let mut all: Vec<&mut Expr> = self.event_time.iter_mut().collect();
+        for step in &mut self.steps {
+            match step {
+                Compiled::Filter(expr) | Compiled::Route(expr) | Compiled::Split(expr) => all.push(expr),
+                Compiled::Map { fields, .. } => all.extend(fields.iter_mut().map(|(_, expr)| expr)),
+            }
+        }
+        match &mut self.end {
+            End::Records => {}
+            End::Metrics(metrics) => all.extend(metrics.expressions()),
+            End::Documents(documents) => all.extend(documents.expressions()),
+        }
+        all
     }
 
     /// Runs the steps up to the last one over one record.
@@ -88,10 +120,13 @@ impl Pipeline {
                 }
             }
             Compiled::Map { keep, fields, drop } => {
-                let mut made = match (keep, item.json()?) {
-                    (true, Value::Object(object)) => object.clone(),
-                    (true, other) => return Err(format!("the payload is no object: {}", brief(other))),
-                    (false, _) => serde_json::Map::new(),
+                let mut made = match keep.then(|| item.json()).transpose()? {
+                    Some(Value::Object(object)) => object.clone(),
+                    Some(other) => return Err(format!("the payload is no object: {}", brief(other))),
+                    None => {
+                        item.check_json()?;
+                        serde_json::Map::new()
+                    }
                 };
                 for (name, expr) in fields {
                     made.insert(name.clone(), expr.value(&item)?);
@@ -131,8 +166,18 @@ impl Pipeline {
         self.run(item, rest, done)
     }
 
-    fn apply_one<'a>(&self, index: usize, record: &'a Record, outputs: &mut Outputs) -> Result<Vec<Item<'a>>, String> {
-        let mut item = Item::new(record);
+    /// Whether records are carried as they are.
+    fn copies(&self) -> bool {
+        self.steps.is_empty() && self.event_time.is_none() && matches!(self.end, End::Records)
+    }
+
+    fn apply_one<'a>(
+        &'a self,
+        index: usize,
+        record: &'a Record,
+        outputs: &mut Outputs,
+    ) -> Result<Vec<Item<'a>>, String> {
+        let mut item = Item::new(record, self.paths.as_ref());
         if let Some(expr) = &self.event_time {
             item.event_time = expr.time(&item)?;
             outputs.set_event_time(index, item.event_time);
@@ -207,6 +252,12 @@ impl Transform for Pipeline {
         // In a block of its own: what parses payloads does not live across an await.
         let waiting = {
             let mut waiting = Vec::new();
+            if self.copies() {
+                for (index, record) in records.iter().enumerate() {
+                    outputs.push(index, Output::Append(record.stream.clone(), NewRecord::copy_of(record)));
+                }
+                return Ok(());
+            }
             for (index, record) in records.iter().enumerate() {
                 let made = self.apply_one(index, record, outputs).and_then(|items| {
                     for item in &items {

@@ -23,13 +23,14 @@ async fn run(steps: &str, payloads: &[&str]) -> Vec<String> {
     let records: Vec<Record> = payloads.iter().zip(1..).map(|(payload, at)| record(at, payload)).collect();
     let mut outputs = Outputs::of(records.len());
     pipeline.apply(&records, &mut outputs).await.unwrap();
-    let outcomes = outputs.into_outcomes(records.len());
-    outcomes
-        .into_iter()
-        .map(|outcome| match outcome.fate {
+    let (mut outcomes, mut made) = (outputs.into_outcomes(), Vec::new());
+    records
+        .iter()
+        .map(|_| match outcomes.next(&mut made).fate {
             Fate::Filtered => "filtered".to_owned(),
             Fate::Refused(reason) => format!("refused: {reason}"),
-            Fate::Made(made) => {
+            Fate::Made => {
+                let made = std::mem::take(&mut made);
                 let made = made.iter().map(|output| match output {
                     Output::Append(stream, record) => format!("{} {record:?}", stream.escape_ascii()),
                     Output::Sample(labels, at, value) => format!("{labels} {at} {value}"),

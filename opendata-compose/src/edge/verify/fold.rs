@@ -12,7 +12,7 @@ use crate::edge::letter::{Letter, LetterKind};
 use crate::edge::progress::{Effects, Progress, Results};
 use crate::edge::schema::{self, Schema};
 use crate::edge::source::streams_of;
-use crate::edge::transform::{Fate, Outcome, Output, Outputs};
+use crate::edge::transform::{Fate, Outcome, Outcomes, Output, Outputs};
 use crate::edge::window::{Windows, check_value};
 
 /// What was made of one record, or of windows.
@@ -23,6 +23,24 @@ pub(super) struct Made {
     /// Where the record stands; none for results of windows.
     pub(super) origin: Option<Position>,
     pub(super) outputs: Vec<Output>,
+}
+
+/// What became of a record.
+struct Given {
+    outcome: Outcome,
+    made: Vec<Output>,
+}
+
+impl Given {
+    fn of(each: &mut Outcomes) -> Self {
+        let mut made = Vec::new();
+        Self { outcome: each.next(&mut made), made }
+    }
+
+    fn refuse(&mut self, reason: String) {
+        self.outcome.fate = Fate::Refused(reason);
+        self.made.clear();
+    }
 }
 
 /// Takes what is made, as the sink does.
@@ -105,14 +123,15 @@ impl Fold {
             records.iter().zip(&mine).filter(|(_, mine)| **mine).map(|(record, _)| record.clone()).collect();
         let mut outputs = Outputs::of(selected.len());
         edge.transform.apply(&selected, &mut outputs).await?;
-        let mut outcomes = outputs.into_outcomes(selected.len());
+        let mut each = outputs.into_outcomes();
+        let mut outcomes: Vec<Given> = selected.iter().map(|_| Given::of(&mut each)).collect();
         self.refuse_misfits(&selected, &mut outcomes);
         self.offer(&selected, &mut outcomes, sink).await?;
         let at = records.last().map_or(Timestamp(0), |record| record.ingest_time);
         let (mut outcomes, mut effects) = (outcomes.into_iter(), Effects::default());
         for (record, mine) in records.iter().zip(mine) {
             match mine.then(|| outcomes.next()).flatten() {
-                Some(outcome) => self.progress.pass(record, outcome, &mut effects)?,
+                Some(Given { outcome, mut made }) => self.progress.pass(record, outcome, &mut made, &mut effects)?,
                 None => self.progress.pass_by(record),
             }
         }
@@ -138,21 +157,21 @@ impl Fold {
         }
     }
 
-    fn refuse_misfits(&self, records: &[Record], outcomes: &mut [Outcome]) {
+    fn refuse_misfits(&self, records: &[Record], outcomes: &mut [Given]) {
         let Some(schema) = &self.schema else { return };
         for (record, outcome) in records.iter().zip(outcomes) {
             if let Err(reason) = schema.fits_bytes(&record.payload) {
-                outcome.fate = Fate::Refused(reason);
+                outcome.refuse(reason);
             }
         }
     }
 
     /// Lets the sink take what was made of each record directly, and marks the records that it refuses.
-    async fn offer(&mut self, records: &[Record], outcomes: &mut [Outcome], sink: &mut dyn Take) -> Result<()> {
+    async fn offer(&mut self, records: &[Record], outcomes: &mut [Given], sink: &mut dyn Take) -> Result<()> {
         let at = records.last().map_or(Timestamp(0), |record| record.ingest_time);
         let mut offered = Vec::new();
         for (index, (record, outcome)) in records.iter().zip(outcomes.iter()).enumerate() {
-            let Fate::Made(outputs) = &outcome.fate else { continue };
+            let Given { outcome: Outcome { fate: Fate::Made, .. }, made: outputs } = outcome else { continue };
             let wrong =
                 |output: &Output| matches!(output, Output::Observe(_, _, value) if check_value(*value).is_err());
             if outputs.iter().any(wrong) {
@@ -171,14 +190,14 @@ impl Fold {
                 return true;
             }
             if let Some(outcome) = outcomes.get_mut(made.index) {
-                outcome.fate = Fate::Refused("the sink refused it".to_owned());
+                outcome.refuse("the sink refused it".to_owned());
             }
             self.folded.refused_then += 1;
             false
         });
         for (index, reason) in sink.take(at, offered).await? {
             if let Some(outcome) = outcomes.get_mut(index) {
-                outcome.fate = Fate::Refused(reason);
+                outcome.refuse(reason);
             }
         }
         Ok(())

@@ -1,0 +1,62 @@
+//! Bugs that tests plant to see that they are found. In a build that is not a test there are none, and nothing of this remains.
+
+/// Whether a bug is planted here: in tests only.
+#[cfg(test)]
+macro_rules! planted {
+    ($bug:ident) => {
+        crate::planted::is(crate::planted::Bug::$bug)
+    };
+}
+
+/// Whether a bug is planted here: never.
+#[cfg(not(test))]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+}
+
+#[cfg(test)]
+pub(crate) use bugs::{Bug, is, plant};
+
+#[cfg(test)]
+mod bugs {
+    use std::cell::Cell;
+
+    /// A bug that can be planted.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Bug {
+        /// The cursor of an edge is moved in a transaction of its own, behind the data.
+        CursorApart,
+        /// An instant cut makes the checkpoints of sources before those of their sinks.
+        SourcesFirst,
+        /// An edge reads what its source has written and may still lose.
+        ReadsUndurable,
+        /// The sweep aborts cuts that have not reached their deadline.
+        SweepsEarly,
+    }
+
+    thread_local! {
+        // The simulation runs on one thread, so other tests beside it see nothing of it.
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Whether a bug is planted here.
+    pub(crate) fn is(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+
+    /// Plants a bug for as long as what is returned lives.
+    pub(crate) fn plant(bug: Bug) -> Planted {
+        PLANTED.set(Some(bug));
+        Planted
+    }
+
+    pub(crate) struct Planted;
+
+    impl Drop for Planted {
+        fn drop(&mut self) {
+            PLANTED.set(None);
+        }
+    }
+}
