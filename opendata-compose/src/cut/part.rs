@@ -168,6 +168,10 @@ impl Inner {
 /// Whether it is a node's turn in an instant cut: edges that close cycles stand still, and every sink of the node has made its
 /// checkpoint, so that no edge in the cut has read more than its source holds there.
 pub(crate) fn instant_turn(cut: &Cut, node: &str) -> bool {
+    if planted!(SourcesFirst) {
+        let mut sources = cut.spec.edges_into(node).map(|edge| edge.from.node.as_str()).filter(|from| *from != node);
+        return sources.all(|source| cut.members.contains_key(source));
+    }
     let (_, feedback) = cut.spec.sinks_first();
     let outward = cut.spec.edges_out_of(node).filter(|edge| !feedback.contains(&edge.id));
     let mut sinks = outward.filter_map(|edge| edge.to.node.as_deref()).filter(|sink| *sink != node);

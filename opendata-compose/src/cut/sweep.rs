@@ -15,7 +15,7 @@ impl Inner {
         let state = self.control.refresh().await?;
         let now = self.env.now();
         for (name, cut) in &state.cuts {
-            if cut.is_open() && now > cut.deadline {
+            if cut.is_open() && (now > cut.deadline || planted!(SweepsEarly)) {
                 self.abort_overdue(name).await?;
             }
             let expired = cut.expires.is_some_and(|expires| expires <= now);
@@ -38,7 +38,8 @@ impl Inner {
     /// Aborts a cut unless it was committed meanwhile: the control log decides which came first.
     pub(super) async fn abort_overdue(&self, name: &str) -> Result<()> {
         self.try_say(|state| {
-            let overdue = state.cuts.get(name).is_some_and(|cut| cut.is_open() && self.env.now() > cut.deadline);
+            let late = |deadline| self.env.now() > deadline || planted!(SweepsEarly);
+            let overdue = state.cuts.get(name).is_some_and(|cut| cut.is_open() && late(cut.deadline));
             overdue.then(|| Said::CutAbort { cut: name.to_owned(), reason: "its deadline has passed".to_owned() })
         })
         .await

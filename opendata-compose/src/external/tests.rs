@@ -13,8 +13,8 @@ use crate::internal::InternalComposite;
 use crate::spec::{Composition, InstanceSpec, NodeSpec};
 
 mod joined;
-mod random;
 mod reshape;
+mod simulation;
 
 fn settings() -> Settings {
     Settings { maintenance_interval_ms: 0, flush_interval_ms: 5, poll_interval_ms: 50, ..Settings::default() }

@@ -1,0 +1,56 @@
+//! The simulation must be able to fail: each bug here was made on purpose, and some seed finds it.
+
+use super::{End, run, seeds};
+use crate::planted::{Bug, plant};
+
+const MOST: u64 = 30;
+
+/// Runs seeds until one finds the bug, and says what it found. The one that found it before comes first.
+fn found(bug: Bug, first: u64, words: &[&str]) {
+    let _planted = plant(bug);
+    let mut others = Vec::new();
+    for seed in std::iter::once(first).chain(seeds(MOST)) {
+        if let Some(wrong) = run(seed, super::STEPS, End::AtRest).wrong {
+            if words.iter().any(|words| wrong.contains(words)) {
+                println!("{bug:?}: seed {seed}: {wrong}");
+                return;
+            }
+            others.push(format!("seed {seed}: {wrong}"));
+        }
+    }
+    panic!("no seed has found {bug:?}; they found: {others:?}");
+}
+
+#[test]
+fn a_cursor_outside_the_batch_is_found() {
+    found(
+        Bug::CursorApart,
+        0,
+        &["shall be the fold", "is not the fold", "applied, filtered, refused", "the letters are"],
+    );
+}
+
+#[test]
+fn sources_before_sinks_in_an_instant_cut_are_found() {
+    found(Bug::SourcesFirst, 2, &["does not fit together", "the cursor lies outside the source"]);
+}
+
+#[test]
+fn reading_what_is_not_durable_is_found() {
+    found(
+        Bug::ReadsUndurable,
+        0,
+        &[
+            "the cursor lies outside the source",
+            "is not the fold",
+            "shall be the fold",
+            "applied, filtered, refused",
+            "in the end",
+        ],
+    );
+}
+
+#[test]
+fn a_sweep_that_ignores_the_deadline_is_found() {
+    found(Bug::SweepsEarly, 0, &["was aborted by somebody else before its deadline"]);
+}
