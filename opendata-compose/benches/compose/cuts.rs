@@ -1,0 +1,132 @@
+//! Cuts under load, and what branches cost, over sizes of data.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use opendata_compose::control::PromotePolicy;
+use opendata_compose::edge::EdgeSpec;
+use opendata_compose::{
+    Ack, Composition, CutOptions, ExternalComposite, InstanceSpec, InternalComposite, Log, NodeSpec, Settings, Store,
+};
+
+use super::{Options, Outcome, PAYLOAD_BYTES, Payloads, median, ms};
+
+const WRITERS: usize = 8;
+const ROUNDS: usize = 5;
+
+/// Two nodes, each with a log, and an edge that copies one of them.
+async fn open(options: &Options) -> Outcome<ExternalComposite> {
+    let store = Store::from_url(&format!("file:{}", options.folder.join("cuts").display()))?;
+    let node = || NodeSpec { path: None, instances: BTreeMap::from([("l".to_owned(), InstanceSpec::of("log"))]) };
+    let spec = Composition {
+        nodes: ["a", "b"].into_iter().map(|name| (name.to_owned(), node())).collect(),
+        edges: vec![EdgeSpec::new("a-b", ("a", "l"), ("b", "l"))],
+        cuts: None,
+    };
+    let settings = Settings { garbage_interval_s: 0, ..Settings::default() };
+    Ok(ExternalComposite::builder(&store, "c")
+        .settings(settings)
+        .poll(Duration::from_millis(50))
+        .open_as(&spec)
+        .await?)
+}
+
+/// Appends about so many bytes to the first node, and lets the edge follow.
+async fn fill(composite: &ExternalComposite, bytes: u64, payloads: &Payloads) -> Outcome<()> {
+    let node = composite.node("a")?;
+    let log = node.get::<Log>("l")?;
+    let mut number = 0;
+    while ((number * PAYLOAD_BYTES) as u64) < bytes {
+        let mut tx = node.begin();
+        for _ in 0..8_000 {
+            tx.on(&log).append(format!("s-{}", number % 50), payloads.get(number));
+            number += 1;
+        }
+        tx.commit_with(Ack::Written).await?;
+    }
+    node.slate().flush().await?;
+    composite.wait_caught_up(Duration::from_secs(600)).await?;
+    Ok(())
+}
+
+/// Writers that each wait for durability, until they are told to stop. Returns the longest that one of them waited.
+async fn write(node: &InternalComposite, stop: Arc<AtomicBool>) -> Outcome<Duration> {
+    let log = node.get::<Log>("l")?;
+    let one = |writer: usize| {
+        let (log, stop) = (&log, &stop);
+        async move {
+            let mut longest = Duration::ZERO;
+            while !stop.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                let mut tx = node.begin();
+                tx.on(log).append(format!("w-{writer}"), vec![7; 100]);
+                tx.commit().await?;
+                longest = longest.max(begun.elapsed());
+            }
+            Ok::<_, opendata_compose::Error>(longest)
+        }
+    };
+    Ok(futures::future::try_join_all((0..WRITERS).map(one)).await?.into_iter().max().unwrap_or_default())
+}
+
+/// How long something takes while writers write, and how long the longest of their waits was.
+async fn beside<T>(node: &InternalComposite, work: impl Future<Output = Outcome<T>>) -> Outcome<(Duration, Duration)> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let timed = async {
+        let begun = Instant::now();
+        let done = work.await;
+        let took = begun.elapsed();
+        stop.store(true, Ordering::Relaxed);
+        done.map(|_| took)
+    };
+    let (took, longest) = tokio::join!(timed, write(node, Arc::clone(&stop)));
+    Ok((took?, longest?))
+}
+
+/// Parts `cuts` and `branches`.
+pub(crate) async fn run(options: &Options) -> Outcome<()> {
+    let composite = open(options).await?;
+    let payloads = Payloads::new();
+    println!("\nCuts of two slates while {WRITERS} writers write, and branches; fsynced, median of {ROUNDS}, ms:");
+    println!(
+        "    {:>9} {:>14} {:>14} {:>14} {:>14} {:>14} {:>9} {:>9}",
+        "data", "longest wait", "instant", "longest wait", "aligned", "longest wait", "fork", "promote"
+    );
+    let mut held = 0;
+    for size in [options.largest / 100, options.largest / 10, options.largest] {
+        fill(&composite, size - held, &payloads).await?;
+        held = size;
+        let mut times = [const { Vec::new() }; 7];
+        for round in 0..ROUNDS {
+            let node = composite.node("a")?;
+            let name = |kind: &str| format!("{kind}-{size}-{round}");
+            let nothing = async {
+                tokio::time::sleep(Duration::from_millis(150)).await;
+                Ok(())
+            };
+            let (_, idle) = beside(&node, nothing).await?;
+            let (instant, aligned) = (name("instant"), name("aligned"));
+            let cut = async { Ok(composite.cut(&instant, &CutOptions::default()).await?) };
+            let (instant_took, instant_wait) = beside(&node, cut).await?;
+            let cut = async { Ok(composite.cut(&aligned, &CutOptions::aligned()).await?) };
+            let (aligned_took, aligned_wait) = beside(&node, cut).await?;
+            let begun = Instant::now();
+            composite.fork(&name("fork"), &aligned).await?;
+            let fork = begun.elapsed();
+            let begun = Instant::now();
+            composite.promote(&name("fork"), PromotePolicy::Discard).await?;
+            let promote = begun.elapsed();
+            let row = [idle, instant_took, instant_wait, aligned_took, aligned_wait, fork, promote];
+            times.iter_mut().zip(row).for_each(|(times, time)| times.push(time));
+        }
+        let [idle, it, iw, at, aw, fork, promote] = times.map(|times| ms(median(times)));
+        println!(
+            "    {:>6} MB {idle:>14.1} {it:>14.1} {iw:>14.1} {at:>14.1} {aw:>14.1} {fork:>9.1} {promote:>9.1}",
+            size / 1_000_000
+        );
+    }
+    composite.close().await?;
+    Ok(())
+}
