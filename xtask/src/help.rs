@@ -65,7 +65,7 @@ absolute figures. What stands behind `--` goes to the benchmark.
 
   cargo xtask bench log -- --quick     small sizes: does it work at all
   cargo xtask bench log                the sizes of the tables in README.md
-  cargo xtask bench compose            commits over two systems; checkpoints and forks from 10 MB to 1 GB
+  cargo xtask bench compose            commits over two systems, edges, latency, cuts under load, recovery
 ",
         run: tasks::bench,
     },

@@ -65,10 +65,10 @@ impl Reading {
         Self { ahead, task }
     }
 
-    /// The next piece. A call that is given up loses nothing.
-    pub(crate) async fn next(&self) -> Piece {
+    /// The next piece, waiting until it holds at least so many records, or can grow no more. A call that is given up loses nothing.
+    pub(crate) async fn next(&self, least: usize) -> Piece {
         loop {
-            if let Some(piece) = self.ahead.take() {
+            if let Some(piece) = self.ahead.take(least) {
                 return piece;
             }
             if self.ahead.lock().ended {
@@ -111,8 +111,14 @@ impl Ahead {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Option<Piece> {
+    fn take(&self, least: usize) -> Option<Piece> {
         let mut queue = self.lock();
+        if let (Some(Piece::Records { records, size_bytes, .. }), 1) = (queue.pieces.front(), queue.pieces.len())
+            && records.len() < least.min(self.portion.records)
+            && *size_bytes < self.portion.size_bytes / 2
+        {
+            return None;
+        }
         let piece = queue.pieces.pop_front()?;
         if let Piece::Records { records, size_bytes, .. } = &piece {
             queue.records -= records.len();

@@ -10,7 +10,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use opendata_core::key::{KeyRange, Prefix};
 use opendata_core::slate::{Access, InstanceView, Order};
-use opendata_core::{Position, Result, Timestamp};
+use opendata_core::{Error, Position, Result, Timestamp};
 
 use super::{ControlRecords, Streams};
 use crate::chunk::Chunk;
@@ -96,6 +96,8 @@ pub(crate) struct Assembled {
     order: Order,
     /// The next one last.
     pieces: Vec<Piece>,
+    /// What was found wrong behind the records that were given last.
+    failed: Option<Error>,
 }
 
 impl Assembled {
@@ -125,15 +127,27 @@ impl Assembled {
             Order::Ascending => pieces.sort_unstable_by_key(|piece| std::cmp::Reverse(piece.chunk.first)),
             Order::Descending => pieces.sort_unstable_by_key(|piece| piece.chunk.last),
         }
-        Ok(Self { prefix, wanted, order, pieces })
+        Ok(Self { prefix, wanted, order, pieces, failed: None })
     }
 
     /// The records of the next clusters, so many that there are at least `enough`; none at the end of the segment.
     pub(crate) fn next(&mut self, enough: usize) -> Result<Option<Vec<Record>>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let Some(mut next) = self.pieces.pop() else { return Ok(None) };
         let mut records = Vec::with_capacity(next.chunk.count);
         loop {
-            self.cluster(&next, &mut records)?;
+            let whole = records.len();
+            if let Err(error) = self.cluster(&next, &mut records) {
+                if whole == 0 {
+                    return Err(error);
+                }
+                // What stands before the damage is given first.
+                records.truncate(whole);
+                self.failed = Some(error);
+                return Ok(Some(records));
+            }
             if records.len() >= enough {
                 return Ok(Some(records));
             }
