@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use opendata_core::slate::{Ack, Settings};
+use opendata_core::slate::{Ack, Compression, Settings};
 use opendata_core::store::Store;
 use opendata_core::{Result, Timestamp};
 use opendata_log::Log;
@@ -62,6 +62,7 @@ fn settings() -> Settings {
         files_timeout_ms: 5_000,
         memtable_bytes: 64 * 1024,
         unflushed_bytes: 1 << 20,
+        compression: Compression::None,
         ..Settings::default()
     }
 }
