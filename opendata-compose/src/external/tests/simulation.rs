@@ -36,6 +36,8 @@ pub(super) enum End {
     AtRest,
     /// Where it stands.
     Open,
+    /// Where it stands, and nothing but cuts is done: for bugs of cuts.
+    OnlyCuts,
 }
 
 /// Runs a seed on a runtime of its own.
@@ -48,11 +50,14 @@ pub(super) fn run(seed: u64, steps: usize, end: End) -> Run {
             let whole = async {
                 let mut world = World::new(seed, kept).await?;
                 for _ in 0..steps {
-                    world.step().await?;
+                    match end {
+                        End::OnlyCuts => world.cut().await?,
+                        End::AtRest | End::Open => world.step().await?,
+                    }
                 }
                 match end {
                     End::AtRest => world.end().await,
-                    End::Open => Ok(()),
+                    End::Open | End::OnlyCuts => Ok(()),
                 }
             };
             let limit = std::time::Duration::from_secs(48 * 3600);

@@ -80,7 +80,7 @@ impl World {
     }
 
     /// A cut while records are appended.
-    async fn cut(&mut self) -> Check {
+    pub(super) async fn cut(&mut self) -> Check {
         let (at, open) = (self.any_process(), self.open_nodes());
         let burst = self.burst(open, 8);
         let name = self.take_cut(at, PATIENCE).await?;

@@ -6,11 +6,11 @@ use crate::planted::{Bug, plant};
 const MOST: u64 = 30;
 
 /// Runs seeds until one finds the bug, and says what it found. The one that found it before comes first.
-fn found(bug: Bug, first: u64, words: &[&str]) {
+fn found(bug: Bug, (first, end): (u64, End), words: &[&str]) {
     let _planted = plant(bug);
     let mut others = Vec::new();
     for seed in std::iter::once(first).chain(seeds(MOST)) {
-        if let Some(wrong) = run(seed, super::STEPS, End::AtRest).wrong {
+        if let Some(wrong) = run(seed, super::STEPS, end).wrong {
             if words.iter().any(|words| wrong.contains(words)) {
                 println!("{bug:?}: seed {seed}: {wrong}");
                 return;
@@ -25,21 +25,21 @@ fn found(bug: Bug, first: u64, words: &[&str]) {
 fn a_cursor_outside_the_batch_is_found() {
     found(
         Bug::CursorApart,
-        0,
+        (0, End::AtRest),
         &["shall be the fold", "is not the fold", "applied, filtered, refused", "the letters are"],
     );
 }
 
 #[test]
 fn sources_before_sinks_in_an_instant_cut_are_found() {
-    found(Bug::SourcesFirst, 2, &["does not fit together", "the cursor lies outside the source"]);
+    found(Bug::SourcesFirst, (2, End::OnlyCuts), &["does not fit together", "the cursor lies outside the source"]);
 }
 
 #[test]
 fn reading_what_is_not_durable_is_found() {
     found(
         Bug::ReadsUndurable,
-        0,
+        (0, End::AtRest),
         &[
             "the cursor lies outside the source",
             "is not the fold",
@@ -52,5 +52,5 @@ fn reading_what_is_not_durable_is_found() {
 
 #[test]
 fn a_sweep_that_ignores_the_deadline_is_found() {
-    found(Bug::SweepsEarly, 0, &["was aborted by somebody else before its deadline"]);
+    found(Bug::SweepsEarly, (0, End::AtRest), &["was aborted by somebody else before its deadline"]);
 }
