@@ -101,7 +101,8 @@ impl Histogram {
         self.counter_reset == CounterReset::Gauge
     }
 
-    /// All populated buckets from the lowest to the highest, the zero bucket among them.
+    /// All populated buckets from the lowest to the highest, the zero bucket among them. A negative zero bucket, which only arithmetic
+    /// makes, is not shown, as in the reference.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + '_ {
         let negative = self.negative.indexed_backward().map(|(index, count)| self.bucket(index, count).mirrored());
         let zero = Bucket {
@@ -112,7 +113,8 @@ impl Histogram {
             count: self.zero_count,
         };
         let positive = self.positive.indexed().map(|(index, count)| self.bucket(index, count));
-        negative.chain(std::iter::once(zero)).chain(positive).filter(|bucket| bucket.count != 0.0)
+        let zero = std::iter::once(zero).filter(|zero| zero.count > 0.0);
+        negative.chain(zero).chain(positive).filter(|bucket| bucket.count != 0.0)
     }
 
     /// The bucket of positive values with an index.
@@ -122,7 +124,8 @@ impl Histogram {
         } else {
             (bounds::exponential(index.saturating_sub(1), self.schema), bounds::exponential(index, self.schema))
         };
-        Bucket { lower, upper, lower_included: false, upper_included: true, count }
+        // The reference says so of every bound: one on the far side of zero belongs to the bucket.
+        Bucket { lower, upper, lower_included: lower < 0.0, upper_included: upper > 0.0, count }
     }
 
     /// Whether this can be stored.

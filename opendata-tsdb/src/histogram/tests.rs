@@ -52,7 +52,7 @@ fn it_reads_as_the_reference_writes_it() {
     assert_eq!(rules, [1, 1, 3, 0, 0]);
     assert_eq!(
         custom(&[1.0, 2.5], &[1.0, 0.0, 2e6]).to_string(),
-        "{count:2.000001e+06, sum:0, (-Inf,1]:1, (2.5,+Inf]:2e+06}"
+        "{count:2.000001e+06, sum:0, [-Inf,1]:1, (2.5,+Inf]:2e+06}"
     );
     assert_eq!(Short(0.00001).to_string(), "1e-05");
     assert_eq!(Short(999_999.0).to_string(), "999999");

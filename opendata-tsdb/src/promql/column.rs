@@ -34,11 +34,6 @@ impl Grid {
     pub(crate) fn time(&self, step: usize) -> i64 {
         self.start_ms.saturating_add(self.step_ms.saturating_mul(i64::try_from(step).unwrap_or(i64::MAX)))
     }
-
-    /// The time of the last step; the start where there are none.
-    pub(crate) fn end_ms(&self) -> i64 {
-        self.time(self.count.saturating_sub(1))
-    }
 }
 
 /// One bit a step.

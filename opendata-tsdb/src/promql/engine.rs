@@ -174,7 +174,7 @@ impl Engine {
         if self.config.count_steps {
             budget.count_steps(grid);
         }
-        let plan = plan(&parsed.expr, parsed.selectors, &grid, &self.config)?;
+        let plan = plan(&parsed, &grid, &self.config)?;
         let found = self.read(storage, &plan).await?;
         budget.check_time()?;
         let (mut chunk_rows, mut chunk_bytes) = (0, 0);
@@ -250,7 +250,7 @@ impl Work {
             query: &self.query,
             config: &self.config,
             start_ms: self.grid.start_ms,
-            end_ms: self.grid.end_ms(),
+            end_ms: self.parsed.time.end_ms(&self.grid),
             step_ms: self.parsed.time.step_ms,
             series: &series,
             only: None,

@@ -149,8 +149,9 @@ impl Engine {
         time: QueryTime,
     ) -> Result<Explained> {
         let parsed = parse(query, time)?;
-        let plan = plan(&parsed.expr, parsed.selectors, &grid, self.config())?;
-        let tell = Tell { query, engine: self, plan: &plan, whole: grid };
+        let plan = plan(&parsed, &grid, self.config())?;
+        let bounds = (grid.start_ms, parsed.time.end_ms(&grid));
+        let tell = Tell { query, engine: self, plan: &plan, bounds };
         let tree = tell.node(&parsed.expr, &grid);
         let mut reads = Vec::with_capacity(plan.reads.len());
         for read in &plan.reads {
@@ -180,8 +181,8 @@ struct Tell<'a> {
     query: &'a str,
     engine: &'a Engine,
     plan: &'a Plan,
-    /// The steps of the whole query.
-    whole: Grid,
+    /// When the whole query begins and ends.
+    bounds: (i64, i64),
 }
 
 impl Tell<'_> {
@@ -228,7 +229,7 @@ impl Tell<'_> {
     }
 
     fn subquery(&self, subquery: &Subquery, text: String, grid: &Grid) -> PlanNode {
-        let looks = looks(subquery.shift, *grid, self.whole.start_ms, self.whole.end_ms());
+        let looks = looks(subquery.shift, *grid, self.bounds.0, self.bounds.1);
         let inner = subquery_grid(subquery, &looks, self.engine.config());
         let (range, step) = (Ms(subquery.range_ms), Ms(inner.step_ms));
         let what = format!("the last {range} at each step, computed once every {step}{}", shift_text(subquery.shift));

@@ -12,6 +12,7 @@ use super::ast::{Bounds, Expr, Kind, Selector};
 use super::budget::Exceeded;
 use super::column::Grid;
 use super::eval::{looks, subquery_grid};
+use super::parse::Parsed;
 use crate::matcher::Matcher;
 
 /// One read of the storage.
@@ -31,11 +32,11 @@ pub(crate) struct Plan {
     known: HashMap<Read, usize>,
 }
 
-/// Plans the reads of an expression.
-pub(crate) fn plan(expr: &Expr, selectors: usize, grid: &Grid, config: &EngineConfig) -> Result<Plan> {
-    let mut plan = Plan { read_of: vec![None; selectors], ..Plan::default() };
-    let walk = Walk { start_ms: grid.start_ms, end_ms: grid.end_ms(), config };
-    walk.expr(expr, grid, &mut plan)?;
+/// Plans the reads of a query.
+pub(crate) fn plan(parsed: &Parsed, grid: &Grid, config: &EngineConfig) -> Result<Plan> {
+    let mut plan = Plan { read_of: vec![None; parsed.selectors], ..Plan::default() };
+    let walk = Walk { start_ms: grid.start_ms, end_ms: parsed.time.end_ms(grid), config };
+    walk.expr(&parsed.expr, grid, &mut plan)?;
     Ok(plan)
 }
 

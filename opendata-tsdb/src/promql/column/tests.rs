@@ -8,7 +8,7 @@ fn a_grid_counts_both_ends() {
     assert_eq!(Grid::new(0, 59, 10).count, 6);
     assert_eq!(Grid::new(0, -1, 10).count, 0);
     assert_eq!(Grid::new(5, 5, 0).count, 1);
-    assert_eq!(Grid::new(-20, 10, 15).end_ms(), 10);
+    assert_eq!(Grid::new(-20, 10, 15).time(2), 10);
 }
 
 proptest! {

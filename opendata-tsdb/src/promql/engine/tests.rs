@@ -113,13 +113,69 @@ fn plain(function: &str, w: &[(f64, f64)], after: f64, until: f64) -> Option<f64
         "ts_of_max_over_time" => {
             w.iter().rev().copied().reduce(|best, new| if new.1 > best.1 { new } else { best }).map(|s| s.0)
         }
+        "ts_of_first_over_time" => Some(first.0),
+        "ts_of_last_over_time" => Some(last.0),
+        "present_over_time" => Some(1.0),
+        "quantile_over_time" => Some(rank(0.3, &values)),
+        "mad_over_time" => {
+            let median = rank(0.5, &values);
+            Some(rank(0.5, &values.iter().map(|value| (value - median).abs()).collect::<Vec<_>>()))
+        }
+        "predict_linear" => {
+            let slope = plain("deriv", w, after, until)?;
+            let t = w.iter().map(|(time, _)| time).sum::<f64>() / n;
+            // The line goes through the middle of all, and is looked at 60 s behind the step, which is 90 s behind the window's end.
+            Some(mean + slope * (until + OFFSET_OF_LINES + 60.0 - t))
+        }
+        "double_exponential_smoothing" => {
+            let ([(_, a), (_, b), ..], true) = (w, w.len() >= 2) else { return None };
+            let (mut level, mut trend) = (*a, b - a);
+            for (at, value) in values.iter().enumerate().skip(1) {
+                let before = level;
+                level = 0.4 * value + 0.6 * (level + trend);
+                if at + 1 < values.len() {
+                    trend = 0.7 * (level - before) + 0.3 * trend;
+                }
+            }
+            Some(level)
+        }
         "stdvar_over_time" => Some(variance),
         "stddev_over_time" => Some(variance.sqrt()),
         _ => panic!("unknown function {function}"),
     }
 }
 
-const FUNCTIONS: [&str; 19] = [
+/// The value at a share of all values, between two of them where it falls there.
+fn rank(phi: f64, values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = phi * (sorted.len() - 1) as f64;
+    let (below, above) = (place.floor() as usize, place.ceil() as usize);
+    sorted[below] + (sorted[above] - sorted[below]) * (place - place.floor())
+}
+
+/// By how many seconds a step is behind the end of its window where lines are drawn.
+const OFFSET_OF_LINES: f64 = 90.0;
+
+/// A call, with the arguments that [`plain`] knows of.
+fn call(function: &str, range: &str) -> String {
+    match function {
+        "quantile_over_time" => format!("quantile_over_time(0.3, {range})"),
+        "predict_linear" => format!("predict_linear({range}, 60)"),
+        "double_exponential_smoothing" => format!("double_exponential_smoothing({range}, 0.4, 0.7)"),
+        _ => format!("{function}({range})"),
+    }
+}
+
+/// All functions of a range vector but `absent_over_time`, which is of no series.
+const FUNCTIONS: [&str; 26] = [
+    "ts_of_first_over_time",
+    "ts_of_last_over_time",
+    "present_over_time",
+    "quantile_over_time",
+    "mad_over_time",
+    "predict_linear",
+    "double_exponential_smoothing",
     "rate",
     "increase",
     "delta",
@@ -161,7 +217,8 @@ proptest! {
         let (start, step, range, offset) = (start * 1000, step * 500, range * 1000, offset * 1000);
         let end = start + step * (count - 1);
         for function in FUNCTIONS {
-            let query = format!("{function}(m[{}s] offset {}s)", range / 1000, offset / 1000);
+            let offset = if function == "predict_linear" { OFFSET_OF_LINES as i64 * 1000 } else { offset };
+            let query = call(function, &format!("m[{}s] offset {}s", range / 1000, offset / 1000));
             let answer = block_on(Engine::default().range(&storage, &query, Timestamp(start), Timestamp(end), step)).unwrap();
             let Value::Matrix(series) = answer.value else { panic!("no matrix") };
             let got: Vec<(i64, f64)> =
@@ -375,7 +432,7 @@ fn extreme_times_do_not_overflow() {
 fn selectors_that_read_the_same_are_read_once() {
     let parsed = parse("rate(m[5m]) / rate(m[5m]) + m", QueryTime::default()).unwrap();
     let grid = Grid { start_ms: 0, step_ms: 1, count: 1 };
-    let plan = plan(&parsed.expr, parsed.selectors, &grid, &EngineConfig::default()).unwrap();
+    let plan = plan(&parsed, &grid, &EngineConfig::default()).unwrap();
     assert_eq!(plan.reads.len(), 1, "a range of five minutes and the lookback are the same: {:?}", plan.reads);
     assert_eq!((plan.reads[0].start_ms, plan.reads[0].end_ms), (-299_999, 0));
 }

@@ -16,8 +16,8 @@ pub(super) struct Raised {
     pub(super) most: f64,
 }
 
-/// Adds up buckets of one bound and makes counts grow. Differences within 1e-12 of the counts are rounding and not worth a word.
-pub(super) fn repair(buckets: &mut Vec<Bucket>) -> Option<Raised> {
+/// Adds up buckets of one bound.
+pub(super) fn unite(buckets: &mut Vec<Bucket>) {
     buckets.dedup_by(|later, first| {
         #[expect(clippy::float_cmp, reason = "the same number in two spellings is exactly the same")]
         let same = later.until == first.until;
@@ -26,6 +26,10 @@ pub(super) fn repair(buckets: &mut Vec<Bucket>) -> Option<Raised> {
         }
         same
     });
+}
+
+/// Makes counts grow. Differences within 1e-12 of the counts are rounding and not worth a word.
+pub(super) fn repair(buckets: &mut [Bucket]) -> Option<Raised> {
     let mut raised: Option<Raised> = None;
     let mut highest = buckets.first()?.count;
     for bucket in buckets.iter_mut().skip(1) {
@@ -82,7 +86,8 @@ pub(super) fn fraction(lower: f64, upper: f64, buckets: &[Bucket]) -> f64 {
     if lower >= upper {
         return 0.0;
     }
-    (rank(upper, buckets) - rank(lower, buckets)) / last.count
+    let rank = |value: f64| rank(value, buckets).min(last.count);
+    (rank(upper) - rank(lower)) / last.count
 }
 
 /// How many observations lie below a value.

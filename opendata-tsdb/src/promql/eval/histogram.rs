@@ -192,7 +192,9 @@ impl Eval<'_> {
                     column.set(step, value);
                 }
                 (None, false) => {
-                    let raised = classic::repair(&mut buckets);
+                    classic::unite(&mut buckets);
+                    // A fraction is taken of the counts as they are.
+                    let raised = if let What::Quantile(_) = what { classic::repair(&mut buckets) } else { None };
                     let is_bounded = buckets.last().is_some_and(|last| last.until == f64::INFINITY);
                     if let (Some(raised), What::Quantile(phi)) = (raised, what)
                         && is_bounded

@@ -63,7 +63,7 @@ impl Infos<'_> {
         Ok(found)
     }
 
-    /// The labels with what the info series add; nothing where something is asked for that none of them has.
+    /// The labels with what the info series add; nothing where there is no info series and something of one is asked for.
     fn enriched(&self, labels: &Labels, infos: &[&Row]) -> Result<Option<Labels>> {
         let mut added: Vec<(&str, &str)> = Vec::new();
         for label in infos.iter().flat_map(|info| info.labels.iter()) {
@@ -78,18 +78,11 @@ impl Infos<'_> {
                 None => added.push((label.name(), label.value())),
             }
         }
-        if added.is_empty() && self.wanted.iter().any(|matcher| !matcher.matches("")) && !self.has_already(labels) {
+        if infos.is_empty() && self.wanted.iter().any(|matcher| !matcher.matches("")) {
             return Ok(None);
         }
         let with = |labels: Labels, (name, value): (&str, &str)| labels.with(name, value);
         added.into_iter().try_fold(labels.clone(), with).map(Some)
-    }
-
-    /// Whether the series itself has what is asked for.
-    fn has_already(&self, labels: &Labels) -> bool {
-        self.wanted.iter().all(|matcher| {
-            labels.get(matcher.name()).is_some() && matcher.matches(labels.get(matcher.name()).unwrap_or_default())
-        })
     }
 }
 

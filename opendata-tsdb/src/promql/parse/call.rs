@@ -4,7 +4,7 @@ use opendata_core::Result;
 
 use super::Parser;
 use crate::labels::METRIC_NAME;
-use crate::matcher::Matcher;
+use crate::matcher::{MatchOp, Matcher};
 use crate::promql::ast::{Aggregate, AggregateOp, Bounds, Call, Expr, Kind, LabelSet, Selector, Type};
 use crate::promql::function::{self, Function, Repeat, Signature};
 use crate::promql::lex::{Span, TokenKind};
@@ -79,8 +79,12 @@ impl Parser<'_> {
             if self.take_sign(",") && !self.is_sign(")") { self.data_labels()? } else { (Vec::new(), vector.span) };
         self.take_sign(",");
         self.expect_sign(")")?;
-        if !matchers.iter().any(|matcher| matcher.name() == METRIC_NAME) {
+        let of_names = || matchers.iter().filter(|matcher| matcher.name() == METRIC_NAME);
+        if of_names().next().is_none() {
             matchers.push(Matcher::metric("target_info"));
+        } else if of_names().all(|matcher| matcher.op().is_negative()) {
+            // What is only excluded says nothing of what is an info metric.
+            matchers.push(Matcher::new(METRIC_NAME, MatchOp::Regex, ".+_info")?);
         }
         let shift = vector.first_selector().map(|selector| selector.shift).unwrap_or_default();
         let id = self.selectors;

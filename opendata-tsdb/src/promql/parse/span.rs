@@ -6,6 +6,7 @@
 use opendata_core::Result;
 
 use super::Parser;
+use crate::promql::column::Grid;
 use crate::promql::duration;
 use crate::promql::lex::TokenKind;
 
@@ -14,6 +15,13 @@ use crate::promql::lex::TokenKind;
 pub(crate) struct QueryTime {
     pub(crate) step_ms: i64,
     pub(crate) range_ms: i64,
+}
+
+impl QueryTime {
+    /// The end of the query as it was asked for, which the last step need not reach.
+    pub(crate) fn end_ms(&self, grid: &Grid) -> i64 {
+        grid.start_ms.saturating_add(self.range_ms)
+    }
 }
 
 impl Parser<'_> {
