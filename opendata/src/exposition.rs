@@ -10,6 +10,9 @@
 //! values know the escapes `\\`, `\"` and `\n`. A name that is no plain word may stand in quotes inside
 //! the braces: `{"http.requests", path="/"} 1`.
 
+pub(crate) mod family;
+pub(crate) mod text;
+
 use opendata_core::{Error, Result, Timestamp};
 use opendata_tsdb::{Labels, METRIC_NAME, is_legacy_metric_name};
 

@@ -13,6 +13,7 @@ mod http;
 mod intake;
 mod otlp;
 mod output;
+mod proto;
 mod rules;
 mod scrape;
 mod times;

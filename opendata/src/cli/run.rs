@@ -98,6 +98,7 @@ impl Run {
             started: times::now(),
             joined: None,
             query_timeout: QUERY_TIMEOUT,
+            reduced_histograms: Arc::default(),
         };
         let intake = Arc::new(Intake::new(&composite, composition.server.default_tsdb.clone(), settings));
         serve.run(composite, intake, otlp_grpc, node.node.settings.transaction_bytes, prometheus, stop).await

@@ -3,6 +3,7 @@
 mod edges;
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -46,6 +47,9 @@ pub(super) async fn metrics(State(server): State<Server>) -> Answer<Response> {
     logs(&server, &mut text)?;
     server.intake().metrics(&mut text);
     server.receivers().metrics(&mut text);
+    let name = "opendata_federation_reduced_histograms_total";
+    metric(&mut text, "counter", name);
+    let _ = writeln!(text, "{name} {}", server.prometheus().reduced_histograms.load(Ordering::Relaxed));
     tsdbs(&server, &mut text)?;
     if let Some(joined) = &server.prometheus().joined {
         edges::write(joined, &mut text);

@@ -22,7 +22,6 @@ mod ask;
 mod discovery;
 mod federate;
 mod monitoring;
-mod proto;
 mod query;
 mod read;
 mod refused;
@@ -32,6 +31,7 @@ mod text;
 mod write;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use axum::Router;
@@ -62,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) joined: Option<opendata_compose::ExternalComposite>,
     /// How long a query may take that does not ask for less.
     pub(crate) query_timeout: Duration,
+    /// Native histograms of which federation told only count and sum, because the client takes text.
+    pub(crate) reduced_histograms: Arc<AtomicU64>,
 }
 
 /// Where an instance has its own address.

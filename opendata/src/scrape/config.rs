@@ -69,6 +69,8 @@ pub(crate) struct Global {
     pub(crate) label_name_length_limit: u64,
     pub(crate) label_value_length_limit: u64,
     pub(crate) body_size_limit: Size,
+    pub(crate) scrape_native_histograms: bool,
+    pub(crate) scrape_protocols: Vec<Protocol>,
 }
 
 impl Default for Global {
@@ -84,6 +86,8 @@ impl Default for Global {
             label_name_length_limit: 0,
             label_value_length_limit: 0,
             body_size_limit: Size(0),
+            scrape_native_histograms: false,
+            scrape_protocols: Vec::new(),
         }
     }
 }
@@ -144,6 +148,10 @@ pub(crate) struct ScrapeConfig {
     #[serde(default)]
     pub(crate) always_scrape_classic_histograms: bool,
     #[serde(default)]
+    pub(crate) scrape_native_histograms: Option<bool>,
+    #[serde(default)]
+    pub(crate) tls_config: TlsConfig,
+    #[serde(default)]
     pub(crate) extra_scrape_metrics: bool,
 }
 
@@ -159,9 +167,12 @@ fn yes() -> bool {
     true
 }
 
-/// A format that a target may be asked for. The one of protocol buffers is not read here.
+/// A format that a target may be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(crate) enum Protocol {
+    /// Protocol buffers, which alone show native histograms.
+    #[serde(rename = "PrometheusProto")]
+    Families,
     #[serde(rename = "PrometheusText0.0.4")]
     Text004,
     #[serde(rename = "PrometheusText1.0.0")]
@@ -170,6 +181,31 @@ pub(crate) enum Protocol {
     OpenMetrics001,
     #[serde(rename = "OpenMetricsText1.0.0")]
     OpenMetrics100,
+}
+
+/// How a target is spoken to over TLS. Files are read when the server starts.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TlsConfig {
+    /// Certificates that sign those of targets, as PEM; beside the machine's own.
+    pub(crate) ca: String,
+    pub(crate) ca_file: Option<PathBuf>,
+    /// What we show who we are by.
+    pub(crate) cert: String,
+    pub(crate) cert_file: Option<PathBuf>,
+    pub(crate) key: String,
+    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) insecure_skip_verify: bool,
+    pub(crate) min_version: Option<TlsVersion>,
+    pub(crate) max_version: Option<TlsVersion>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) enum TlsVersion {
+    #[serde(rename = "TLS12")]
+    V12,
+    #[serde(rename = "TLS13")]
+    V13,
 }
 
 /// A name and a password.
@@ -331,7 +367,9 @@ impl Document {
             let basic =
                 config.basic_auth.iter_mut().flat_map(|auth| [&mut auth.username_file, &mut auth.password_file]);
             let bearer = config.authorization.iter_mut().map(|auth| &mut auth.credentials_file);
-            let single = basic.chain(bearer).chain([&mut config.bearer_token_file]).flatten();
+            let tls = &mut config.tls_config;
+            let tls = [&mut tls.ca_file, &mut tls.cert_file, &mut tls.key_file];
+            let single = basic.chain(bearer).chain(tls).chain([&mut config.bearer_token_file]).flatten();
             let found = config.file_sd_configs.iter_mut().flat_map(|discovery| discovery.files.iter_mut());
             for path in single.chain(found) {
                 if path.is_relative() {

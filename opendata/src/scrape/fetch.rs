@@ -12,10 +12,18 @@ use reqwest::header::{
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 
-use super::config::{Authorization, BasicAuth, Protocol, ScrapeConfig};
+use super::config::{Authorization, BasicAuth, Global, Protocol, ScrapeConfig};
 use super::target::Target;
 use super::text::Format;
+use crate::exposition::family::{self, Families, Native, Wanted};
 
+mod tls;
+
+/// What targets are asked for where nothing is said.
+const TEXTS: &[Protocol] = &[Protocol::OpenMetrics100, Protocol::OpenMetrics001, Protocol::Text100, Protocol::Text004];
+/// The same where native histograms are wanted.
+const WITH_NATIVES: &[Protocol] =
+    &[Protocol::Families, Protocol::OpenMetrics100, Protocol::OpenMetrics001, Protocol::Text100, Protocol::Text004];
 /// The most bytes of an answer where no limit is set: a target shall not take all memory.
 const MOST_BYTES: u64 = 1 << 30;
 
@@ -24,7 +32,8 @@ pub(super) struct Fetch {
     client: Client,
     config: ScrapeConfig,
     accept: HeaderValue,
-    fallback: Option<Format>,
+    fallback: Option<Protocol>,
+    wanted: Wanted,
     limit: u64,
 }
 
@@ -32,6 +41,8 @@ pub(super) struct Fetch {
 pub(super) struct Exposition {
     pub(super) text: String,
     pub(super) format: Format,
+    /// What no text can show.
+    pub(super) natives: Vec<Native>,
     /// How many bytes it had, unpacked.
     pub(super) bytes: u64,
 }
@@ -39,17 +50,24 @@ pub(super) struct Exposition {
 impl Fetch {
     /// # Errors
     /// `Invalid` if a header cannot be one.
-    pub(super) fn new(config: &ScrapeConfig, limit: u64) -> Result<Self> {
+    pub(super) fn new(config: &ScrapeConfig, global: &Global, limit: u64) -> Result<Self> {
         let redirect = if config.follow_redirects { Policy::limited(10) } else { Policy::none() };
-        let client = Client::builder()
-            .redirect(redirect)
+        let client = tls::with(Client::builder().redirect(redirect), &config.tls_config)?
             .build()
             .map_err(|error| Error::unavailable("an HTTP client cannot be made").with_source(error))?;
-        let accept = HeaderValue::from_str(&accept(&config.scrape_protocols))
+        let takes_natives = config.scrape_native_histograms.unwrap_or(global.scrape_native_histograms);
+        let wanted = match (takes_natives, config.always_scrape_classic_histograms) {
+            (false, _) => Wanted::Classic,
+            (true, false) => Wanted::Native,
+            (true, true) => Wanted::Both,
+        };
+        let protocols = [&config.scrape_protocols, &global.scrape_protocols].into_iter().find(|all| !all.is_empty());
+        let protocols = protocols.map_or(if takes_natives { WITH_NATIVES } else { TEXTS }, Vec::as_slice);
+        let accept = HeaderValue::from_str(&accept(protocols))
             .map_err(|error| Error::invalid("scrape_protocols cannot be said").with_source(error))?;
-        let fallback = config.fallback_scrape_protocol.map(format_of);
+        let fallback = config.fallback_scrape_protocol;
         let limit = if limit == 0 { MOST_BYTES } else { limit };
-        Ok(Self { client, config: config.clone(), accept, fallback, limit })
+        Ok(Self { client, config: config.clone(), accept, fallback, wanted, limit })
     }
 
     /// The metrics of a target. Passwords are read from their files each time, so that they can change.
@@ -80,9 +98,17 @@ impl Fetch {
         let body = self.body(answer).await?;
         let body = if is_packed { self.unpack(&body)? } else { body };
         let bytes = body.len() as u64;
+        let format = match format {
+            Protocol::Families => {
+                let Families { text, natives } = family::read(&body, self.wanted)?;
+                return Ok(Exposition { text, format: Format::OpenMetrics, natives, bytes });
+            }
+            Protocol::OpenMetrics001 | Protocol::OpenMetrics100 => Format::OpenMetrics,
+            Protocol::Text004 | Protocol::Text100 => Format::Text,
+        };
         let text =
             String::from_utf8(body).map_err(|error| Error::invalid("the answer is not UTF-8").with_source(error))?;
-        Ok(Exposition { text, format, bytes })
+        Ok(Exposition { text, format, natives: Vec::new(), bytes })
     }
 
     fn too_large(&self) -> Error {
@@ -109,12 +135,16 @@ impl Fetch {
         if body.len() as u64 > self.limit { Err(self.too_large()) } else { Ok(body) }
     }
 
-    fn format(&self, answer: &Response) -> Result<Format> {
+    fn format(&self, answer: &Response) -> Result<Protocol> {
         let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let mut parts = kind.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let of_families = parts.clone().any(|part| part == "proto=io.prometheus.client.MetricFamily")
+            && parts.any(|part| part == "encoding=delimited");
         match (kind.as_str(), self.fallback) {
-            ("application/openmetrics-text", _) => Ok(Format::OpenMetrics),
-            ("text/plain", _) => Ok(Format::Text),
+            ("application/openmetrics-text", _) => Ok(Protocol::OpenMetrics100),
+            ("text/plain", _) => Ok(Protocol::Text004),
+            ("application/vnd.google.protobuf", _) if of_families => Ok(Protocol::Families),
             (_, Some(format)) => Ok(format),
             (kind, None) => Err(Error::unavailable(format!(
                 "the answer is of a type that is not read here, and there is no fallback_scrape_protocol, content_type={kind:?}"
@@ -190,10 +220,9 @@ fn secret(plain: &str, file: Option<&PathBuf>) -> Result<String> {
 fn failed(error: reqwest::Error) -> Error {
     let why = if error.is_timeout() {
         "the target did not answer in time".to_owned()
-    } else if error.is_connect() {
-        "the target cannot be reached".to_owned()
     } else {
-        let mut why = error.to_string();
+        // Refused, an unknown name, a certificate that is not believed: it is the causes that tell.
+        let mut why = if error.is_connect() { "the target cannot be reached".to_owned() } else { error.to_string() };
         let mut source = std::error::Error::source(&error);
         while let Some(deeper) = source {
             why = format!("{why}: {deeper}");
@@ -204,22 +233,15 @@ fn failed(error: reqwest::Error) -> Error {
     Error::unavailable(why).with_source(error)
 }
 
-fn format_of(protocol: Protocol) -> Format {
-    match protocol {
-        Protocol::OpenMetrics001 | Protocol::OpenMetrics100 => Format::OpenMetrics,
-        Protocol::Text004 | Protocol::Text100 => Format::Text,
-    }
-}
-
 /// What we take, the first most of all.
 fn accept(protocols: &[Protocol]) -> String {
-    const DEFAULT: &[Protocol] =
-        &[Protocol::OpenMetrics100, Protocol::OpenMetrics001, Protocol::Text100, Protocol::Text004];
-    let protocols = if protocols.is_empty() { DEFAULT } else { protocols };
     let mut weight = protocols.len() + 1;
     let mut parts: Vec<String> = Vec::new();
     for protocol in protocols {
         let kind = match protocol {
+            Protocol::Families => {
+                "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+            }
             Protocol::Text004 => "text/plain;version=0.0.4",
             Protocol::Text100 => "text/plain;version=1.0.0;escaping=allow-utf-8",
             Protocol::OpenMetrics001 => "application/openmetrics-text;version=0.0.1",

@@ -71,7 +71,7 @@ pub(super) async fn run(
     let rules = relabel::check(&config.relabel_configs)?;
     let metric_rules = relabel::check(&config.metric_relabel_configs)?;
     let mut discovery = Discovery::new(&config);
-    let fetch = Fetch::new(&config, limit)?;
+    let fetch = Fetch::new(&config, &global, limit)?;
     let job = Arc::new(Job { config, global, rules, metric_rules, fetch, sink, status });
     let mut running = Running::new();
     loop {
@@ -221,7 +221,7 @@ impl Cycle {
             bytes = exposition.bytes;
             match self.job.status.is_over() {
                 true => Err(Error::invalid("target limit exceeded")),
-                false => self.series.read(&exposition.text, exposition.format),
+                false => self.series.read(&exposition.text, exposition.format, exposition.natives),
             }
         });
         let took = begun.elapsed();
@@ -276,8 +276,8 @@ impl Cycle {
             op.batch(list, at, scraped.values);
         }
         op.batch(&self.report, at, report);
-        for (labels, histogram) in scraped.histograms {
-            op.histogram(labels, at, histogram);
+        for (labels, time_ms, histogram) in scraped.histograms {
+            op.histogram(labels, time_ms.map_or(at, Timestamp), histogram);
         }
         for Exemplar { series, labels, value, time_ms } in scraped.exemplars {
             let at = time_ms.map_or(at, Timestamp);

@@ -14,6 +14,7 @@ use super::classic::{Classic, Part, Parts};
 use super::config::{Global, ScrapeConfig};
 use super::relabel::{Builder, Fate, Rule, relabel};
 use super::text::{self, Entry, Format, Kind, Parser, Sample, canonical};
+use crate::exposition::family::Native;
 
 /// What becomes of the series of a target.
 #[derive(Clone, Debug)]
@@ -53,8 +54,8 @@ pub(super) struct Scraped {
     /// Series that are of the time of the scrape, and their values.
     pub(super) list: Option<SeriesList>,
     pub(super) values: Vec<f64>,
-    /// Native histograms of the time of the scrape.
-    pub(super) histograms: Vec<(Labels, Histogram)>,
+    /// Native histograms, some with a time of their own.
+    pub(super) histograms: Vec<(Labels, Option<i64>, Histogram)>,
     /// Samples that brought their own time, in milliseconds.
     pub(super) timed: Vec<(Labels, i64, f64)>,
     /// Series that have ended.
@@ -145,11 +146,11 @@ impl Series {
         self.described.values()
     }
 
-    /// Takes a text apart.
+    /// Takes a text apart; native histograms stand beside it.
     ///
     /// # Errors
     /// `Invalid` when it cannot be read, or a limit is exceeded. All live series have ended then: see [`fail`](Self::fail).
-    pub(super) fn read(&mut self, text: &str, format: Format) -> Result<Scraped> {
+    pub(super) fn read(&mut self, text: &str, format: Format, natives: Vec<Native>) -> Result<Scraped> {
         self.round += 1;
         let mut scraped = Scraped::default();
         let mut round = Round {
@@ -178,6 +179,7 @@ impl Series {
             }
         }
         self.tell(&mut round.family, &mut scraped);
+        self.natives(natives, &mut scraped)?;
         self.put_together(std::mem::take(&mut round.classic), &mut scraped);
         let limit = self.shape.limits.samples;
         if limit > 0 && scraped.kept > limit {
@@ -259,14 +261,29 @@ impl Series {
         Ok(())
     }
 
-    /// Makes native histograms of the classic ones.
+    /// Gives native histograms the labels of the target.
+    fn natives(&self, natives: Vec<Native>, scraped: &mut Scraped) -> Result<()> {
+        for Native { labels, time_ms, histogram } in natives {
+            scraped.scraped += 1;
+            let mut own = Builder::default();
+            labels.iter().for_each(|label| own.set(label.name(), label.value()));
+            let Some(labels) = self.shape.labels(own, labels.metric_name().unwrap_or_default())? else { continue };
+            scraped.kept += 1;
+            scraped.added += u64::from(!self.histograms.contains(&labels));
+            scraped.histograms.push((labels, time_ms.filter(|_| self.shape.honor_timestamps), histogram));
+        }
+        Ok(())
+    }
+
+    /// Makes native histograms of the classic ones that the target does not show as such itself.
     fn put_together(&self, classic: HashMap<Labels, Parts>, scraped: &mut Scraped) {
-        for (labels, parts) in classic {
+        let shown: HashSet<Labels> = scraped.histograms.iter().map(|(labels, ..)| labels.clone()).collect();
+        for (labels, parts) in classic.into_iter().filter(|(labels, _)| !shown.contains(labels)) {
             match parts.histogram() {
                 Ok(histogram) => {
                     scraped.kept += 1;
                     scraped.added += u64::from(!self.histograms.contains(&labels));
-                    scraped.histograms.push((labels, histogram));
+                    scraped.histograms.push((labels, None, histogram));
                 }
                 Err(error) => {
                     tracing::debug!(error = error.message(), %labels, "a histogram is left out");
@@ -297,7 +314,9 @@ impl Series {
                 .collect();
             scraped.ended = absent.into_iter().filter(|labels| !present.contains(labels)).collect();
         }
-        let present: HashSet<Labels> = scraped.histograms.iter().map(|(labels, _)| labels.clone()).collect();
+        // The absence of what brings its own time ends nothing, unless it is wished for.
+        let tracked = scraped.histograms.iter().filter(|(_, time, _)| time.is_none() || self.shape.track_timestamps);
+        let present: HashSet<Labels> = tracked.map(|(labels, ..)| labels.clone()).collect();
         scraped.ended.extend(self.histograms.difference(&present).cloned());
         self.histograms = present;
         let most = usize::try_from(scraped.scraped).unwrap_or(usize::MAX).saturating_add(SURPLUS);

@@ -4,6 +4,7 @@ mod api;
 mod clients;
 mod differential;
 mod message;
+mod secured;
 mod write;
 
 use std::fs;

@@ -144,6 +144,7 @@ async fn follow(
             started: times::now(),
             joined: Some(composite.clone()),
             query_timeout: wanted.query_timeout,
+            reduced_histograms: Arc::default(),
         };
         // Into a fork nothing flows by itself: what is scraped belongs to the original.
         let flows = composite.branch() == MAIN;

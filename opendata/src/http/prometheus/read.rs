@@ -28,10 +28,10 @@ use opendata_tsdb::promql::{SampleValue, Series, Storage};
 use opendata_tsdb::{Labels, MatchOp, Matcher};
 
 use super::ask::instance_of_path;
-use super::proto::{Malformed, Message, Value, put_bytes, put_double, put_label, put_unsigned};
 use super::refused::Refused;
 use super::write::{distribution, unpack};
 use crate::http::Server;
+use crate::proto::{Malformed, Message, Value, put_bytes, put_double, put_label, put_unsigned};
 
 /// Samples in a chunk.
 const CHUNK: usize = 120;
@@ -98,7 +98,7 @@ fn asked(body: &[u8]) -> Result<Asked, String> {
     while let Some((number, value)) = message.next().map_err(malformed)? {
         match number {
             1 => asked.queries.push(query(value)?),
-            2 => super::proto::repeated(value, |kind| takes.push(kind)).map_err(malformed)?,
+            2 => crate::proto::repeated(value, |kind| takes.push(kind)).map_err(malformed)?,
             _ => {}
         }
     }
@@ -225,7 +225,7 @@ fn frame(query: u64, chunked_series: &[u8]) -> Bytes {
     put_bytes(&mut message, 1, chunked_series);
     put_unsigned(&mut message, 2, query);
     let mut frame = Vec::with_capacity(message.len() + 16);
-    super::proto::put_varint(&mut frame, message.len() as u64);
+    crate::proto::put_varint(&mut frame, message.len() as u64);
     frame.extend_from_slice(&crc32c::crc32c(&message).to_be_bytes());
     frame.extend_from_slice(&message);
     frame.into()

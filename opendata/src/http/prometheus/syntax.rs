@@ -4,9 +4,10 @@
 //! computed and other recent additions are answered by the engine, and have no tree here.
 
 use opendata_core::Result;
+use opendata_tsdb::METRIC_NAME;
 use opendata_tsdb::promql::Engine;
 use promql_parser::parser::{self, Expr};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ask::Asked;
 use super::refused::Refused;
@@ -26,6 +27,28 @@ pub(super) async fn format_query(asked: Asked) -> Result<Json<Response<String>>,
 }
 
 pub(super) async fn parse_query(asked: Asked) -> Result<Json<Response<Value>>, Refused> {
-    let tree = serde_json::to_value(parsed(&asked)?).map_err(|error| Refused::parameter("query", error))?;
+    let mut tree = serde_json::to_value(parsed(&asked)?).map_err(|error| Refused::parameter("query", error))?;
+    name_matchers(&mut tree);
     Ok(Json(Response::success(tree)))
+}
+
+/// A selector's name is one of its matchers, too, as the reference has it.
+fn name_matchers(tree: &mut Value) {
+    match tree {
+        Value::Array(all) => all.iter_mut().for_each(name_matchers),
+        Value::Object(node) => {
+            let name = node.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let is_selector =
+                matches!(node.get("type").and_then(Value::as_str), Some("vectorSelector" | "matrixSelector"));
+            if is_selector
+                && !name.is_empty()
+                && let Some(matchers) = node.get_mut("matchers").and_then(Value::as_array_mut)
+                && !matchers.iter().any(|matcher| matcher["name"] == METRIC_NAME)
+            {
+                matchers.push(json!({"name": METRIC_NAME, "type": "=", "value": name}));
+            }
+            node.values_mut().for_each(name_matchers);
+        }
+        _ => {}
+    }
 }

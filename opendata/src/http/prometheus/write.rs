@@ -22,9 +22,9 @@ use opendata_core::{Error, ErrorKind};
 pub(in crate::http) use self::receiver::Receivers;
 use self::receiver::{Batch, Written};
 use super::ask::instance_of_path;
-use super::proto::Malformed;
 use crate::http::Server;
 use crate::http::answer::status;
+use crate::proto::Malformed;
 
 /// Which message a request holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

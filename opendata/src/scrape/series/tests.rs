@@ -29,7 +29,7 @@ fn shown(scraped: &Scraped) -> Vec<String> {
 
 #[track_caller]
 fn check(series: &mut Series, text: &str, expected: &[&str]) -> Scraped {
-    let scraped = series.read(text, Format::Text).unwrap();
+    let scraped = series.read(text, Format::Text, Vec::new()).unwrap();
     let expected: Vec<_> = expected.iter().map(|it| it.replace("~", r#"instance="i", job="j""#)).collect();
     assert_eq!(shown(&scraped), expected);
     scraped
@@ -57,7 +57,7 @@ fn a_series_that_is_written_another_way_goes_on() {
 #[test]
 fn the_same_series_are_the_same_list() {
     let mut series = series(|_| {});
-    let read = |series: &mut Series, text: &str| series.read(text, Format::Text).unwrap().list.unwrap();
+    let read = |series: &mut Series, text: &str| series.read(text, Format::Text, Vec::new()).unwrap().list.unwrap();
     let (first, second) = (read(&mut series, "a 1\nb 2\n"), read(&mut series, "a 3\nb 4\n"));
     assert!(std::ptr::eq(first.iter().as_slice(), second.iter().as_slice()));
     let third = read(&mut series, "b 3\na 4\n");
@@ -69,7 +69,7 @@ fn the_same_series_are_the_same_list() {
 fn a_failed_scrape_ends_everything() {
     let mut series = series(|shape| shape.limits.samples = 2);
     check(&mut series, "a 1\nb 2\n", &["a{~} 1", "b{~} 2"]);
-    let error = series.read("a 1\nb 2\nc 3\n", Format::Text).unwrap_err();
+    let error = series.read("a 1\nb 2\nc 3\n", Format::Text, Vec::new()).unwrap_err();
     assert_eq!(error.message(), "sample limit exceeded, sample_limit=2, samples=3");
     let mut ended: Vec<_> = series.fail().iter().map(|labels| labels.metric_name().unwrap().to_owned()).collect();
     ended.sort();
@@ -77,7 +77,7 @@ fn a_failed_scrape_ends_everything() {
     assert_eq!(series.fail(), []);
     let again = check(&mut series, "a 1\n", &["a{~} 1"]);
     assert_eq!(again.added, 1);
-    assert!(series.read("a 1\nb{\n", Format::Text).unwrap_err().message().starts_with("line 2: "));
+    assert!(series.read("a 1\nb{\n", Format::Text, Vec::new()).unwrap_err().message().starts_with("line 2: "));
     assert_eq!(series.fail().len(), 1);
 }
 
@@ -126,7 +126,7 @@ fn limits_of_labels_fail_the_scrape() {
         (Limits { samples: 0, labels: 0, name_bytes: 0, value_bytes: 5 }, "line 2: label value length limit exceeded"),
     ] {
         let mut series = series(|shape| shape.limits = change);
-        let error = match series.read("a 1\na{name_long=\"value_long\"} 1\n", Format::Text) {
+        let error = match series.read("a 1\na{name_long=\"value_long\"} 1\n", Format::Text, Vec::new()) {
             Err(error) => error,
             Ok(scraped) => panic!("{:?}", shown(&scraped)),
         };
@@ -148,14 +148,14 @@ fn bounds_are_written_in_one_way() {
 fn metadata_and_exemplars_are_told_when_they_change() {
     let mut series = series(|_| {});
     let text = "# TYPE a counter\n# HELP a help\n# UNIT a seconds\na_total 1 # {t=\"u\"} 0.5 3.5\n# EOF\n";
-    let first = series.read(text, Format::OpenMetrics).unwrap();
+    let first = series.read(text, Format::OpenMetrics, Vec::new()).unwrap();
     let described = Described { metric: "a".into(), kind: Kind::Counter, help: "help".into(), unit: "seconds".into() };
     assert_eq!(first.described, [described]);
     assert_eq!((&first.exemplars[0].labels, first.exemplars[0].time_ms), (&labels! { "t" => "u" }, Some(3500)));
-    let second = series.read(text, Format::OpenMetrics).unwrap();
+    let second = series.read(text, Format::OpenMetrics, Vec::new()).unwrap();
     // Neither is said again while it stays as it is.
     assert_eq!((second.described.len(), second.exemplars.len()), (0, 0));
-    let third = series.read(&text.replace("3.5", "4.5"), Format::OpenMetrics).unwrap();
+    let third = series.read(&text.replace("3.5", "4.5"), Format::OpenMetrics, Vec::new()).unwrap();
     assert_eq!(third.exemplars.len(), 1);
 }
 
@@ -164,13 +164,13 @@ fn classic_histograms_become_native_ones_and_end_like_others() {
     let text = "# TYPE h histogram\nh_bucket{a=\"b\",le=\"1\"} 2\nh_bucket{a=\"b\",le=\"+Inf\"} 3\nh_sum{a=\"b\"} 4.5\nh_count{a=\"b\"} 3\n";
     let mut converted = series(|shape| shape.classic = Classic::Convert);
     let scraped = check(&mut converted, text, &[]);
-    let (labels, histogram) = &scraped.histograms[0];
+    let (labels, _, histogram) = &scraped.histograms[0];
     assert_eq!(labels.to_string(), r#"h{a="b", instance="i", job="j"}"#);
     assert_eq!((histogram.count, histogram.sum, histogram.custom_bounds.len()), (3.0, 4.5, 1));
     assert_eq!((scraped.scraped, scraped.kept, scraped.added), (4, 1, 1));
     check(&mut converted, "", &[r#"h{a="b", ~} ended"#]);
     let mut both = series(|shape| shape.classic = Classic::Both);
-    let scraped = both.read(text, Format::Text).unwrap();
+    let scraped = both.read(text, Format::Text, Vec::new()).unwrap();
     assert_eq!((scraped.values.len(), scraped.histograms.len()), (4, 1));
     assert_eq!(both.fail().len(), 5);
 }

@@ -127,7 +127,9 @@ fn queries_are_told_as_trees_and_as_tidy_text() {
         (&tree["type"], &tree["op"], &tree["grouping"]),
         (&json!("aggregation"), &json!("sum"), &json!(["job"]))
     );
-    assert_eq!(tree["expr"]["args"][0]["range"], 300_000);
+    let selector = &tree["expr"]["args"][0];
+    assert_eq!(selector["range"], 300_000);
+    assert_eq!(selector["matchers"], json!([{"name": "__name__", "type": "=", "value": "up"}]));
     assert_eq!(server.request("GET", "/api/v1/parse_query?query=up%7B", "", b"").0, 400);
 }
 
@@ -140,6 +142,36 @@ fn statistics_are_told_on_demand() {
     let told = data(&server, "/api/v1/query?query=up&time=2&stats=all");
     assert_eq!(told["stats"]["samples"]["totalQueryableSamples"], 2, "{told}");
     assert!(told["stats"]["timings"]["execTotalTime"].as_f64().unwrap() > 0.0);
+    assert_eq!(told["stats"]["samples"]["totalQueryableSamplesPerStep"], json!([[2, 2]]));
+    assert_eq!(told["stats"]["samples"]["samplesReadPerStep"], json!([[2, 2]]));
+    let totals = data(&server, "/api/v1/query?query=up&time=2&stats=true");
+    assert_eq!(totals["stats"]["samples"]["totalQueryableSamplesPerStep"], Value::Null);
+    let odd = server.json("GET", "/api/v1/query?query=up&time=2&stats=yes", "");
+    assert!(odd["warnings"][0].as_str().unwrap().contains("stats"), "{odd}");
+}
+
+#[test]
+fn queries_are_explained_by_the_server_and_by_the_program() {
+    let place = two();
+    let server = place.serve();
+    filled(&server);
+    let query = "/api/v1/query_range?query=sum%20by%20(job)(up%7Bjob%3D%22a%22%7D)&start=1&end=3&step=1";
+    assert_eq!(data(&server, query)["explanation"], Value::Null);
+    let explained = data(&server, &format!("{query}&explain=true"));
+    assert_eq!(explained["result"], data(&server, query)["result"]);
+    let (plan, read) = (&explained["explanation"]["plan"], &explained["explanation"]["reads"][0]);
+    assert_eq!((&plan["what"], &plan["steps"]), (&json!("sum by job: one accumulator a group"), &json!(3)), "{plan}");
+    assert_eq!(read["narrowed"][0]["matchers"][1]["matcher"], "job=\"a\"", "{read}");
+    assert!(explained["explanation"]["cost"]["samplesQueried"].as_u64() > Some(0), "{explained}");
+
+    let asked = ["tsdb", "explain", "up{job=\"a\"}", "--instance", "one", "--time", "@2"];
+    let of_server = place.json(&[&["--server", server.url.as_str()][..], &asked].concat());
+    assert_eq!(of_server[0]["plan"]["what"], "the newest sample of each series", "{of_server:?}");
+    drop(server);
+    let alone = place.json(&asked);
+    for part in ["plan", "reads"] {
+        assert_eq!(alone[0][part], of_server[0][part]);
+    }
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn result(answer: &Value) -> Vec<String> {
     rows
 }
 
-fn is_version_3(programs: &Path) -> bool {
+pub(super) fn is_version_3(programs: &Path) -> bool {
     let told = Command::new(programs.join("prometheus")).arg("--version").output().unwrap();
     String::from_utf8_lossy(&[told.stdout, told.stderr].concat()).contains("version 3.")
 }

@@ -7,7 +7,7 @@
 //! value:           equal -> 0 | within the last window of bits: 10 and these | 11, leading 5 bits, length 6 bits, these
 //! ```
 
-use crate::http::prometheus::proto::{put_varint, zigzag};
+use crate::proto::{put_varint, zigzag};
 
 /// Encodes at most 65,535 samples, their times ascending.
 pub(super) fn encode(times: &[i64], values: &[f64]) -> Vec<u8> {

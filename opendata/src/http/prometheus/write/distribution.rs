@@ -3,7 +3,7 @@
 
 use opendata_tsdb::{Buckets, CounterReset, Histogram, Span};
 
-use crate::http::prometheus::proto::{
+use crate::proto::{
     self, Malformed, Message, Value, put_bytes, put_double, put_doubles, put_unsigned, repeated, repeated_doubles,
     unzigzag, zigzag,
 };

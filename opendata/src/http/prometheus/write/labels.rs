@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use foldhash::fast::RandomState;
 use opendata_tsdb::{Labels, METRIC_NAME};
 
-use crate::http::prometheus::proto::{Malformed, Message};
+use crate::proto::{Malformed, Message};
 
 /// In so many parts, so that requests side by side do not wait for one another.
 const PARTS: usize = 16;

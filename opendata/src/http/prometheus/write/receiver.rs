@@ -13,7 +13,7 @@ use opendata_tsdb::{Exemplar, Histogram, Labels, Metadata, MetricKind, Op, promq
 
 use super::labels::LabelCache;
 use crate::http::Server;
-use crate::http::prometheus::proto::Malformed;
+use crate::proto::Malformed;
 
 /// What the label sets of all senders of an instance may take.
 const CACHE_BYTES: usize = 256 << 20;

@@ -12,7 +12,7 @@ use opendata_core::Timestamp;
 
 use super::receiver::Batch;
 use super::{distribution, labels};
-use crate::http::prometheus::proto::{Malformed, Message, Value, put_bytes};
+use crate::proto::{Malformed, Message, Value, put_bytes};
 
 /// What is gathered of a series, kept from one to the next for its memory.
 #[derive(Default)]

@@ -12,7 +12,7 @@ use opendata_tsdb::Labels;
 
 use super::receiver::Batch;
 use super::{distribution, labels, v1};
-use crate::http::prometheus::proto::{Malformed, Message, put_label, repeated};
+use crate::proto::{Malformed, Message, put_label, repeated};
 
 #[derive(Default)]
 struct Scratch<'a> {

@@ -1,7 +1,7 @@
 use opendata_tsdb::labels;
 
 use super::*;
-use crate::http::prometheus::proto::put_label;
+use crate::proto::put_label;
 
 fn fields(pairs: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();

@@ -1,13 +1,13 @@
-//! Protocol buffers, as far as remote write and remote read need them: fields are read where they lie, and written in
+//! Protocol buffers, as far as remote write, remote read, scraping and federation need them: fields are read where they lie, and written in
 //! the order of the calls (<https://protobuf.dev/programming-guides/encoding/>).
 
 /// Bytes that are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
+pub(crate) struct Malformed(pub(crate) &'static str);
 
 /// A field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Varint(u64),
     Fixed64(u64),
     Bytes(&'a [u8]),
@@ -15,25 +15,25 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    pub(super) fn bytes(self) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn bytes(self) -> Result<&'a [u8], Malformed> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             _ => Err(Malformed("a field is no bytes")),
         }
     }
 
-    pub(super) fn text(self) -> Result<&'a str, Malformed> {
+    pub(crate) fn text(self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Malformed("a text is not UTF-8"))
     }
 
-    pub(super) fn double(self) -> Result<f64, Malformed> {
+    pub(crate) fn double(self) -> Result<f64, Malformed> {
         match self {
             Self::Fixed64(bits) => Ok(f64::from_bits(bits)),
             _ => Err(Malformed("a field is no double")),
         }
     }
 
-    pub(super) fn unsigned(self) -> Result<u64, Malformed> {
+    pub(crate) fn unsigned(self) -> Result<u64, Malformed> {
         match self {
             Self::Varint(value) => Ok(value),
             _ => Err(Malformed("a field is no integer")),
@@ -41,44 +41,44 @@ impl<'a> Value<'a> {
     }
 
     /// An `int64`: two's complement.
-    pub(super) fn signed(self) -> Result<i64, Malformed> {
+    pub(crate) fn signed(self) -> Result<i64, Malformed> {
         self.unsigned().map(u64::cast_signed)
     }
 
     /// A `sint64`: zigzag.
-    pub(super) fn zigzag(self) -> Result<i64, Malformed> {
+    pub(crate) fn zigzag(self) -> Result<i64, Malformed> {
         self.unsigned().map(unzigzag)
     }
 
     /// A `sint32`, `uint32` or enumeration that must fit.
-    pub(super) fn small<T: TryFrom<i64>>(self, decode: fn(Self) -> Result<i64, Malformed>) -> Result<T, Malformed> {
+    pub(crate) fn small<T: TryFrom<i64>>(self, decode: fn(Self) -> Result<i64, Malformed>) -> Result<T, Malformed> {
         T::try_from(decode(self)?).map_err(|_| Malformed("a number is out of range"))
     }
 }
 
-pub(super) fn unzigzag(value: u64) -> i64 {
+pub(crate) fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
 /// Reads the fields of a message, one after the other.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Message<'a> {
+pub(crate) struct Message<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
     /// How many bytes are left.
-    pub(super) fn left(&self) -> usize {
+    pub(crate) fn left(&self) -> usize {
         self.rest.len()
     }
 
     /// The next field: its number and value. Groups, which nobody writes any more, are malformed.
     #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
+    pub(crate) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -98,7 +98,7 @@ impl<'a> Message<'a> {
     }
 
     #[inline]
-    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
         if let [first, rest @ ..] = self.rest
             && *first < 0x80
         {
@@ -117,6 +117,12 @@ impl<'a> Message<'a> {
         Err(Malformed("a number is too long"))
     }
 
+    /// A message with its length in front.
+    pub(crate) fn delimited(&mut self) -> Result<&'a [u8], Malformed> {
+        let len = usize::try_from(self.varint()?).map_err(|_| Malformed("a length is out of range"))?;
+        self.take(len)
+    }
+
     fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(Malformed("the message ends within a field"))?;
         self.rest = rest;
@@ -131,7 +137,7 @@ impl<'a> Message<'a> {
 }
 
 /// The numbers of a repeated field, packed or one at a time.
-pub(super) fn repeated(value: Value<'_>, mut each: impl FnMut(u64)) -> Result<(), Malformed> {
+pub(crate) fn repeated(value: Value<'_>, mut each: impl FnMut(u64)) -> Result<(), Malformed> {
     match value {
         Value::Varint(one) => each(one),
         Value::Bytes(packed) => {
@@ -146,7 +152,7 @@ pub(super) fn repeated(value: Value<'_>, mut each: impl FnMut(u64)) -> Result<()
 }
 
 /// The doubles of a repeated field, packed or one at a time.
-pub(super) fn repeated_doubles(value: Value<'_>, into: &mut Vec<f64>) -> Result<(), Malformed> {
+pub(crate) fn repeated_doubles(value: Value<'_>, into: &mut Vec<f64>) -> Result<(), Malformed> {
     match value {
         Value::Fixed64(bits) => into.push(f64::from_bits(bits)),
         Value::Bytes(packed) => {
@@ -162,7 +168,7 @@ pub(super) fn repeated_doubles(value: Value<'_>, into: &mut Vec<f64>) -> Result<
 }
 
 /// Appends a number in as few bytes as it needs.
-pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
@@ -170,7 +176,7 @@ pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value.to_le_bytes()[0]);
 }
 
-pub(super) fn zigzag(value: i64) -> u64 {
+pub(crate) fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
@@ -179,14 +185,14 @@ fn put_tag(out: &mut Vec<u8>, number: u32, kind: u32) {
 }
 
 /// Appends a field of bytes.
-pub(super) fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
     put_tag(out, number, 2);
     put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 /// Appends a number; zero is what a missing one means, and is left out.
-pub(super) fn put_unsigned(out: &mut Vec<u8>, number: u32, value: u64) {
+pub(crate) fn put_unsigned(out: &mut Vec<u8>, number: u32, value: u64) {
     if value != 0 {
         put_tag(out, number, 0);
         put_varint(out, value);
@@ -194,20 +200,20 @@ pub(super) fn put_unsigned(out: &mut Vec<u8>, number: u32, value: u64) {
 }
 
 /// Appends a double; zero is left out.
-pub(super) fn put_double(out: &mut Vec<u8>, number: u32, value: f64) {
+pub(crate) fn put_double(out: &mut Vec<u8>, number: u32, value: f64) {
     if value.to_bits() != 0 {
         put_double_always(out, number, value);
     }
 }
 
 /// Appends a double, also where it is zero.
-pub(super) fn put_double_always(out: &mut Vec<u8>, number: u32, value: f64) {
+pub(crate) fn put_double_always(out: &mut Vec<u8>, number: u32, value: f64) {
     put_tag(out, number, 1);
     out.extend_from_slice(&value.to_bits().to_le_bytes());
 }
 
 /// Appends doubles as one packed field.
-pub(super) fn put_doubles(out: &mut Vec<u8>, number: u32, values: &[f64]) {
+pub(crate) fn put_doubles(out: &mut Vec<u8>, number: u32, values: &[f64]) {
     if !values.is_empty() {
         put_tag(out, number, 2);
         put_varint(out, 8 * values.len() as u64);
@@ -216,7 +222,7 @@ pub(super) fn put_doubles(out: &mut Vec<u8>, number: u32, values: &[f64]) {
 }
 
 /// Appends a label, as both protocols have it: `{name: 1, value: 2}`.
-pub(super) fn put_label(out: &mut Vec<u8>, number: u32, name: &str, value: &str) {
+pub(crate) fn put_label(out: &mut Vec<u8>, number: u32, name: &str, value: &str) {
     let size = |text: &str| 1 + varint_len(text.len()) + text.len();
     put_tag(out, number, 2);
     put_varint(out, (size(name) + size(value)) as u64);
