@@ -88,7 +88,7 @@ async fn run(set: &Set, asked: &Asked) {
     if !asked.only_peers {
         bed.print_disk(set, "before compaction").await;
     }
-    bed.slate.compact().await.unwrap();
+    bed.compact(set).await;
     let disk_bytes = bed.print_disk(set, "after compaction, index included").await;
     bed.print_rows(set).await;
     println!("warm: recall@10, queries/s on all cores, ms of processor a query, p50 and p99 of one client");

@@ -28,8 +28,8 @@ pub struct Config {
     /// Ids that wait for the index at most: where maintenance does not keep up, the commit that finds so many drains a piece of
     /// them itself, and takes that much longer. Up to 16,000,000, and never less than `tail_rows`; 65,536 by default.
     pub tail_limit_rows: u32,
-    /// Vectors a cell is made for. All cells are made anew whenever as many vectors have come as there were; in between a cell is
-    /// split at four times and dissolved at a fifth of that. 8 to 10,000; 200 by default.
+    /// Vectors a cell is made for. All cells are made anew whenever as many vectors have come as there were, or three times as many
+    /// while more are coming; in between a cell is split at six times and dissolved at a fifth of that. 8 to 10,000; 200 by default.
     pub cell_rows: u32,
     /// Bits a dimension of new codes.
     pub code_bits: CodeBits,

@@ -41,8 +41,10 @@ const PIECE_ROWS: usize = 32_768;
 const CALIBRATED_CELLS: usize = 16;
 /// All cells are made anew when at least so many cells of vectors have come.
 const REBUILT_CELLS: u64 = 8;
+/// While vectors wait for the index, so many times as many have to have come.
+const BUSY_GROWTH: u64 = 3;
 /// A cell of so many times its target is split. Until all are made anew, cells may grow.
-const SPLIT_AT: u64 = 4;
+const SPLIT_AT: u64 = 6;
 
 /// A piece of background work.
 #[derive(Debug)]
@@ -180,9 +182,10 @@ fn need(state: &State, name: &str) -> Option<Need> {
         });
     }
     // Cells that grew by splitting lie less well than cells that were made as a whole. As many vectors as there were then have
-    // come since: on average each vector is moved once more for that.
+    // come since: on average each vector is moved once more for that. While more are coming it can wait a little.
     let since = table.drained_to.saturating_sub(table.clustered.drained_to);
-    if table.cells.len() > 1 && since >= table.clustered.rows.max(REBUILT_CELLS * target) {
+    let growth = if is_waiting { BUSY_GROWTH } else { 1 };
+    if table.cells.len() > 1 && since >= table.clustered.rows.max(REBUILT_CELLS * target) * growth {
         return Some(Need::BeginRebuild);
     }
     let overfull = || {

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use opendata_core::env::Env;
 use opendata_core::key::SegmentId;
-use opendata_core::slate::{ApplyContext, InstanceView, PrepareContext};
+use opendata_core::slate::{Access, ApplyContext, InstanceView, Order, PrepareContext};
 use opendata_core::{Position, Result, SystemWriter};
 use roaring::RoaringBitmap;
 
@@ -21,7 +21,7 @@ use crate::cell::calibration::Calibration;
 use crate::cell::table::{CellInfo, Clustered, Rebuild, Table};
 use crate::cell::{Cell, Frame};
 use crate::idset::{self, chunk::Chunk};
-use crate::key::Keys;
+use crate::key::{Key, Keys};
 use crate::maintain::{self, Cycle, IndexJob, Step, Upkeep};
 use crate::op::{Op, Receipt};
 use crate::postings;
@@ -49,6 +49,8 @@ pub struct Writer {
     calibrations: BTreeMap<String, Arc<Calibration>>,
     tails: BTreeMap<String, Tail>,
     drained_by_commits: u64,
+    /// No document has a greater id, so that nothing has to be looked up for one that comes behind.
+    last_id: Bytes,
     group: Group,
 }
 
@@ -120,7 +122,16 @@ impl Writer {
             tails.insert(name.clone(), tail);
         }
         state.tails = tails.clone();
+        let mut ids = view.view().scan(keys.ids(), Access::Point, Order::Descending).await?;
+        let last_id = match ids.next().await? {
+            Some(row) => match Key::decode(&row.key)? {
+                Key::Id(id) => id,
+                _ => Bytes::new(),
+            },
+            None => Bytes::new(),
+        };
         Ok(Self {
+            last_id,
             keys,
             counters: state.counters.clone(),
             dead: state.dead.clone(),
@@ -139,6 +150,9 @@ impl Writer {
         let Write { id, stored, words, vectors } = write;
         let (chunk, low) = idset::split(id);
         cx.put_visible(self.keys.id(&stored.external), record::encode_id(id));
+        if stored.external > self.last_id {
+            self.last_id = stored.external.clone();
+        }
         let encoded = stored.encode();
         if Stored::is_large(&encoded) {
             cx.put(self.keys.doc(id), encoded);
@@ -215,12 +229,16 @@ impl Writer {
         }
         let is_first = table.cells.is_empty();
         let changed = table.epoch;
-        // What is written is what the next search reads. Older views ask for older epochs.
+        // What is written is what the next search reads. Older views ask for older epochs, which make room: they are read again.
+        let let_go = |cell: u32, info: Option<CellInfo>| {
+            let changed = info.map_or(0, |info| info.changed);
+            cache.remove(&Place::Cell { field: number, cell, changed });
+        };
         let hold = |cell: u32, content: Arc<Cell>| {
             cache.put(Place::Cell { field: number, cell, changed }, Item::Cell(content));
         };
         for cell in job.removed {
-            table.cells.remove(&cell);
+            let_go(cell, table.cells.remove(&cell));
             cx.delete(keys.centroid(field, cell));
             cx.delete(keys.cell(field, cell));
         }
@@ -232,7 +250,7 @@ impl Writer {
             hold(cell, content.cell);
         }
         for (cell, content) in job.rewritten {
-            table.cells.insert(cell, CellInfo { rows: content.cell.rows() as u64, changed });
+            let_go(cell, table.cells.insert(cell, CellInfo { rows: content.cell.rows() as u64, changed }));
             cx.put(keys.cell(field, cell), content.value);
             hold(cell, content.cell);
         }
@@ -241,7 +259,7 @@ impl Writer {
             let before = Place::Cell { field: number, cell, changed: info.changed };
             *info = CellInfo { rows: info.rows + content.cell.rows() as u64, changed };
             cx.merge(keys.cell(field, cell), content.value);
-            if let Some(Item::Cell(held)) = cache.get(&before) {
+            if let Some(Item::Cell(held)) = cache.remove(&before) {
                 let mut grown = Cell::clone(&held);
                 content.cell.frames.iter().for_each(|frame| grown.push(Frame::clone(frame)));
                 hold(cell, Arc::new(grown));
@@ -272,7 +290,8 @@ impl Writer {
             }
             Step::Finish => {
                 let Some(rebuild) = table.rebuild.take() else { return };
-                for cell in table.cells.keys() {
+                for (cell, info) in &table.cells {
+                    let_go(*cell, Some(*info));
                     cx.delete(keys.centroid(field, *cell));
                     cx.delete(keys.cell(field, *cell));
                 }

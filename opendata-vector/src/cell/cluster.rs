@@ -4,7 +4,7 @@
 //! logarithmic. Deterministic.
 
 use crate::kernel;
-use crate::kernel::columns::{COLUMN_ROWS, Columns};
+use crate::kernel::columns::{COLUMN_ROWS, Columns, Dots};
 
 const ROUNDS: usize = 6;
 /// How often the middles of many parts are moved.
@@ -110,18 +110,42 @@ pub(crate) fn nearest_of(centroids: &Columns, squares: &[f32], vectors: &[f32], 
         let mut best = [(f32::NEG_INFINITY, 0); 4];
         for (block, squares) in squares.chunks(COLUMN_ROWS).enumerate() {
             let dots = centroids.dots4(block, [row(0), row(1), row(2), row(3)]);
+            let first = block * COLUMN_ROWS;
             for (best, dots) in best.iter_mut().zip(&dots) {
-                for (at, (dot, squared)) in dots.iter().zip(squares).enumerate() {
-                    let (nearness, at) = (2.0 * dot - squared, block * COLUMN_ROWS + at);
-                    if nearness > best.0 && Some(at) != without {
-                        *best = (nearness, at);
-                    }
+                let nearness = nearness(dots, squares, without.and_then(|at| at.checked_sub(first)));
+                let greatest = greatest(&nearness);
+                if greatest > best.0 {
+                    let at = nearness.iter().position(|own| *own == greatest).unwrap_or(0);
+                    *best = (greatest, first + at);
                 }
             }
         }
         found.extend(best.iter().take(four.len() / dims).map(|(_, at)| *at));
     }
     found
+}
+
+/// How near a vector is to each row of a block. What is left out, and what is behind the last row, is farther than all.
+fn nearness(dots: &Dots, squares: &[f32], without: Option<usize>) -> Dots {
+    let mut nearness = [f32::NEG_INFINITY; COLUMN_ROWS];
+    for ((nearness, dot), squared) in nearness.iter_mut().zip(dots).zip(squares) {
+        *nearness = 2.0 * dot - squared;
+    }
+    if let Some(place) = without.and_then(|at| nearness.get_mut(at)) {
+        *place = f32::NEG_INFINITY;
+    }
+    nearness
+}
+
+/// In lanes, so that the compiler can compare several at a time.
+fn greatest(of: &Dots) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    for some in of.as_chunks::<16>().0 {
+        for (lane, own) in lanes.iter_mut().zip(some) {
+            *lane = if *own > *lane { *own } else { *lane };
+        }
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, |greatest, lane| if lane > greatest { lane } else { greatest })
 }
 
 /// About `count` middles of some vectors: those of the parts that halving makes, moved to where their nearest vectors are.

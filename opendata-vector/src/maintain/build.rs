@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use opendata_core::{Error, Result};
 
 use super::work::{Content, Work};
@@ -62,13 +63,12 @@ impl<'a> Builder<'a> {
         }
         let waiting = usize::try_from(to - from).unwrap_or(usize::MAX);
         let work = self.work;
+        if !work.routes.cells.is_empty() {
+            job.appended = assign(work, block).await?;
+            return Ok(job);
+        }
         blocking(move || {
-            let block = work.rotated(block);
-            if work.routes.cells.is_empty() {
-                job.created = work.create_first(&block, waiting);
-            } else {
-                job.appended = work.assign(&block, None);
-            }
+            job.created = work.create_first(&work.rotated(block), waiting);
             job
         })
         .await
@@ -160,6 +160,19 @@ impl<'a> Builder<'a> {
         vectors.iter().for_each(|vector| block.vectors.extend_from_slice(vector));
         Ok(block)
     }
+}
+
+/// Frames for existing cells, see [`Work::assign`]. Made in parts, beside each other; the parts do not depend on how many run
+/// at a time.
+pub(super) async fn assign(work: Work, block: Block) -> Result<Vec<(u32, Content)>> {
+    /// Vectors of a part.
+    const PART: usize = 8192;
+    let dims = work.dims();
+    let parts = block.ids.chunks(PART).zip(block.vectors.chunks(PART * dims)).map(|(ids, vectors)| {
+        let (work, block) = (work.clone(), Block { ids: ids.to_vec(), vectors: vectors.to_vec() });
+        blocking(move || work.assign(&work.rotated(block), None))
+    });
+    Ok(try_join_all(parts).await?.concat())
 }
 
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

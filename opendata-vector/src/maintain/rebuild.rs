@@ -7,7 +7,7 @@
 use opendata_core::Result;
 use opendata_core::slate::Access;
 
-use super::build::{Builder, blocking};
+use super::build::{Builder, assign, blocking};
 use super::{IndexJob, Step};
 use crate::cell::{cluster, encode_centroid};
 use crate::state::push_scored;
@@ -71,11 +71,8 @@ impl Builder<'_> {
         };
         let mut work = self.work;
         work.routes = self.snapshot.new_routes(self.name, work.field).await?;
-        blocking(move || {
-            job.rebuild = Step::Feed { fed_to, appended: work.assign(&work.rotated(block), None) };
-            job
-        })
-        .await
+        job.rebuild = Step::Feed { fed_to, appended: assign(work, block).await? };
+        Ok(job)
     }
 
     /// Lets the new cells be found.

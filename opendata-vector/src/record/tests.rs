@@ -64,6 +64,11 @@ fn golden_bytes() {
     let sweep = Sweep { dead: 3, pieces: 4, next: Some("ab".into()) };
     assert_eq!(hex(&sweep.encode()), "01 03 04 026162".replace(' ', ""));
     assert_eq!(hex(&vector::encode(Storage::F32, &[1.0])), "010000803f");
+    // Exponents 127, 126, 128 and one that is far below: 111.
+    let packed = vector::encode(Storage::F32, &[1.0, -0.75, 2.5, 1.5e-5, 1.0, 1.0, 1.0, 1.0, 1.0]);
+    let exponents = "21 f0 11 11 01 6e";
+    let expected = "04 80 000000 0000c0 000020 82a87b 000000 000000 000000 000000 000000".to_owned() + exponents;
+    assert_eq!(hex(&packed), expected.replace(' ', ""));
     assert_eq!(hex(&vector::encode(Storage::F16, &[1.0])), "02003c");
     assert_eq!(hex(&vector::encode(Storage::Int8, &[127.0, -1.0])), "030000803f7fff");
     let bitmap: RoaringBitmap = [1, 5].into_iter().collect();
@@ -122,6 +127,23 @@ proptest! {
     fn torn_documents_are_corrupt(stored in stored(), cut in any::<prop::sample::Index>()) {
         let bytes = stored.encode();
         prop_assert!(Stored::decode(b"k", &bytes[..cut.index(bytes.len())]).is_err());
+    }
+
+    #[test]
+    fn vectors_of_floats_keep_every_bit(bits in proptest::collection::vec(any::<u32>(), 1..40), near in any::<bool>()) {
+        // Any bits there are, or numbers that are about as large as each other.
+        let of = |bits: u32| f32::from_bits(if near { bits & 0x83ff_ffff | 0x3800_0000 } else { bits });
+        let vector: Vec<f32> = bits.into_iter().map(of).collect();
+        let stored = vector::encode(Storage::F32, &vector);
+        let mut read = Vec::new();
+        vector::decode(b"k", &stored, vector.len() as u32, &mut read).unwrap();
+        let bits = |of: &[f32]| of.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
+        prop_assert_eq!(bits(&read), bits(&vector));
+        let (raw, fewer) = (1 + vector.len() * 4, 2 + vector.len() * 3 + vector.len().div_ceil(2));
+        prop_assert!(stored.len() <= raw && (!near || stored.len() == raw.min(fewer)));
+        for cut in 0..stored.len() {
+            prop_assert!(vector::decode(b"k", &stored[..cut], vector.len() as u32, &mut Vec::new()).is_err());
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! What is visited depends on the records alone, never on what happens to be in memory: all readers of a position get
 //! the same answer.
 
+use futures::future::{try_join, try_join_all};
 use opendata_core::slate::Access;
 use opendata_core::{Error, Result};
 
@@ -15,7 +16,7 @@ use super::{Allowed, Effort, LegExplain, Scored, Top};
 use crate::cell::quantize::CodeQuery;
 use crate::kernel;
 use crate::schema::{Metric, VectorField};
-use crate::state::{Snapshot, push_scored};
+use crate::state::{Routes, Snapshot, push_scored};
 
 mod candidates;
 mod order;
@@ -23,6 +24,8 @@ mod order;
 use candidates::Candidates;
 pub(crate) use order::CellOrder;
 
+/// Documents that are read with the vectors of a search that finds nothing in memory.
+const AHEAD: usize = 16;
 /// So few allowed documents are scored one by one, without the index.
 const FEW: u64 = 512;
 
@@ -105,7 +108,9 @@ impl Search<'_> {
         let mut top = Top::new(self.depth);
         let dims = self.query.len();
         let drained_to = self.snapshot.state.table(self.name).drained_to;
-        for block in self.snapshot.tail(self.name, self.field).await? {
+        let tail = self.snapshot.tail(self.name, self.field);
+        let (tail, routes) = try_join(tail, self.snapshot.routes(self.name, self.field)).await?;
+        for block in tail {
             for (id, vector) in block.ids.iter().zip(block.vectors.chunks_exact(dims)) {
                 if *id >= drained_to && self.allowed.contains(*id) {
                     explain.scored += 1;
@@ -113,15 +118,20 @@ impl Search<'_> {
                 }
             }
         }
-        let candidates = self.probe(effort, &top, explain).await?;
+        let candidates = self.probe(effort, &routes, &top, explain).await?;
         self.rerank(candidates, &mut top, explain).await?;
         Ok(top.into_sorted())
     }
 
     /// Estimates the vectors in the nearest cells. Returns those that may be among the best.
-    async fn probe(&self, effort: Effort, tail: &Top, explain: &mut LegExplain) -> Result<Candidates<'_>> {
+    async fn probe(
+        &self,
+        effort: Effort,
+        routes: &Routes,
+        tail: &Top,
+        explain: &mut LegExplain,
+    ) -> Result<Candidates<'_>> {
         let mut candidates = Candidates::new(self.depth, tail.threshold(), self.allowed);
-        let routes = self.snapshot.routes(self.name, self.field).await?;
         let table = self.snapshot.state.table(self.name);
         explain.cells = routes.cells.len() as u64;
         if routes.cells.is_empty() {
@@ -134,7 +144,7 @@ impl Search<'_> {
         let live = self.snapshot.state.counters.vectors.get(self.name).copied().unwrap_or(rows).max(1);
         let share = self.allowed.set.map_or(1.0, |set| (set.len() as f64 / live as f64).min(1.0));
         let plan = self.snapshot.state.plan(self.name, effort, self.depth, share);
-        let mut order = CellOrder::new(&query, &routes, plan.cells);
+        let mut order = CellOrder::new(&query, routes, plan.cells);
         // Every visit is of as many cells as are expected to hold what is still wanted.
         loop {
             let wanted = plan.candidates.saturating_sub(candidates.seen) as f64;
@@ -172,7 +182,14 @@ impl Search<'_> {
             let ids: Vec<u64> =
                 some.iter().take_while(|(upper, _)| f64::from(*upper) >= threshold).map(|(_, id)| *id).collect();
             explain.scored += ids.len() as u64;
-            for (id, vector) in ids.iter().zip(self.snapshot.scored_vectors(self.name, self.field, &ids).await?) {
+            let vectors = self.snapshot.scored_vectors(self.name, self.field, &ids);
+            // Where one must be read, its document will most likely have to be read as well: in the same round.
+            let number = self.snapshot.state.field_number(self.name);
+            let is_cold = ids.first().is_some_and(|id| self.snapshot.held_vector(number, *id).is_none());
+            let shown = if is_cold { self.depth.min(ids.len()).min(AHEAD) } else { 0 };
+            let documents = ids.iter().take(shown).map(|id| self.snapshot.stored(*id));
+            let (vectors, _) = try_join(vectors, try_join_all(documents)).await?;
+            for (id, vector) in ids.iter().zip(vectors) {
                 top.push(Scored { score: self.score(&vector), id: *id });
             }
             if ids.len() < some.len() {

@@ -122,6 +122,11 @@ impl Cache {
         large.truncate(kept.clamp(1, LARGE));
     }
 
+    /// Lets go of what only older views may ask for. It is small.
+    pub(crate) fn remove(&self, place: &Place) -> Option<Item> {
+        self.small.remove(place).map(|(_, item)| item)
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         let large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
         self.small.weight() + large.iter().map(|(_, item)| item.size_bytes() as u64).sum::<u64>()

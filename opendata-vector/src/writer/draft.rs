@@ -12,7 +12,7 @@ use crate::filter::Filter;
 use crate::kernel;
 use crate::op::{DELETE_LIMIT, Receipt, Refused, Step, Version};
 use crate::record::{self, Stored, vector};
-use crate::schema::{Metric, Schema, VectorField};
+use crate::schema::{Metric, Schema, Storage, VectorField};
 use crate::state::Snapshot;
 use crate::text;
 
@@ -117,6 +117,9 @@ impl<'a> Draft<'a> {
     }
 
     async fn stored(&self, external: &[u8]) -> Result<Option<(u64, Stored)>> {
+        if external > &*self.writer.last_id {
+            return Ok(None);
+        }
         let key = self.writer.keys.id(external);
         let Some(value) = self.cx.get(&key).await? else { return Ok(None) };
         let id = record::decode_id(&key, &value)?;
@@ -347,9 +350,13 @@ fn check_vector(name: &str, field: VectorField, components: &[f32]) -> Result<()
     if let Some(at) = components.iter().position(|c| !c.is_finite()) {
         return Err(Error::invalid(format!("not a finite number, field={name}, dimension={at}")));
     }
-    let mut stored = Vec::with_capacity(components.len());
-    vector::decode(b"", &vector::encode(field.storage, components), field.dims, &mut stored)?;
-    let squared = kernel::dot(&stored, &stored);
+    let squared = if field.storage == Storage::F32 {
+        kernel::dot(components, components)
+    } else {
+        let mut stored = Vec::with_capacity(components.len());
+        vector::decode(b"", &vector::encode(field.storage, components), field.dims, &mut stored)?;
+        kernel::dot(&stored, &stored)
+    };
     if !squared.is_finite() {
         return Err(Error::invalid(format!("component too large, field={name}, storage={:?}", field.storage)));
     }

@@ -22,6 +22,29 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn the_nearest_is_what_a_plain_search_finds(
+        centroids in proptest::collection::vec(-9i8..9, 2..600),
+        vectors in proptest::collection::vec(-9i8..9, 2..40),
+        without in any::<prop::sample::Index>(),
+        leaves_out in any::<bool>(),
+    ) {
+        let floats = |of: &[i8]| of[..of.len() / 2 * 2].iter().map(|v| f32::from(*v)).collect::<Vec<f32>>();
+        let (centroids, vectors) = (floats(&centroids), floats(&vectors));
+        let count = centroids.len() / 2;
+        let without = (leaves_out && count > 1).then(|| without.index(count));
+        let squares: Vec<f32> = centroids.chunks(2).map(|c| kernel::dot(c, c)).collect();
+        let found = nearest_of(&Columns::new(&centroids, 2), &squares, &vectors, without);
+        prop_assert_eq!(found.len(), vectors.len() / 2);
+        for (vector, found) in vectors.chunks(2).zip(found) {
+            let distance = |at: usize| kernel::l2(vector, row(&centroids, 2, at));
+            let least = (0..count).filter(|at| Some(*at) != without).map(distance).fold(f32::INFINITY, f32::min);
+            prop_assert!(Some(found) != without && distance(found) == least, "{found}");
+        }
+    }
+}
+
 #[test]
 fn clusters_are_found() {
     let mut vectors = Vec::new();
