@@ -45,7 +45,7 @@ enum Source {
     /// The chunks of one stream.
     Stream(Box<StreamRows>),
     /// The chunks of several streams.
-    Assembled { current: Assembled, ahead: Option<Ahead> },
+    Assembled { current: Box<Assembled>, ahead: Option<Ahead> },
 }
 
 struct StreamRows {
@@ -242,7 +242,7 @@ impl Scan {
             // A view has no environment of its own to spawn from; the task ends with the scan at the latest.
             Ahead(tokio::spawn(load))
         });
-        Ok(Source::Assembled { current, ahead })
+        Ok(Source::Assembled { current: Box::new(current), ahead })
     }
 
     async fn stream_rows(&self, segment: &Segment, stream: &Bytes) -> Result<Rows> {
