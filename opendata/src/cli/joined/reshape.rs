@@ -24,7 +24,8 @@ be read and discarded. Then change the composition file: `opendata plan` says wh
 #[command(after_help = SPLIT_EXAMPLES)]
 pub(in crate::cli) struct Split {
     /// The node.
-    node: String,
+    #[arg(value_name = "NODE")]
+    whole: String,
     /// A new node and the instances that go to it; given once a node.
     #[arg(long = "into", value_name = "NODE=INSTANCE,..", required = true, num_args = 1)]
     parts: Vec<String>,
@@ -65,8 +66,8 @@ impl Split {
                 return Err(Error::invalid(format!("a node is named twice in --into, node={node}")).into());
             }
         }
-        let reshaped = super::look(cx, self.branch.as_deref()).await?.split(&self.node, &parts).await?;
-        say(cx, &reshaped, &format!("split {}", self.node))
+        let reshaped = super::look(cx, self.branch.as_deref()).await?.split(&self.whole, &parts).await?;
+        say(cx, &reshaped, &format!("split {}", self.whole))
     }
 }
 
