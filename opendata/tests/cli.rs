@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod cli {
+    mod cloud;
     mod commands;
     mod debian;
     mod files;

@@ -5,6 +5,7 @@
 
 mod composite;
 mod race;
+mod races;
 mod server;
 mod slate;
 mod url;

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 /// A folder with a composition, and the program in it.
 pub(super) struct Place {
     folder: TempDir,
+    /// What is in the program's environment beside what is in ours.
+    environment: Vec<(String, String)>,
 }
 
 /// How a run of the program ended.
@@ -23,7 +25,13 @@ pub(super) struct Ended {
 impl Place {
     /// An empty folder.
     pub(super) fn empty() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), environment: Vec::new() }
+    }
+
+    /// The same with variables in the program's environment.
+    pub(super) fn with_environment(mut self, environment: &[(&str, &str)]) -> Self {
+        self.environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self
     }
 
     /// A folder with what `opendata init` makes.
@@ -43,6 +51,7 @@ impl Place {
         for name in ["FILE", "STORE", "NODE", "SERVER", "LOG", "LISTEN", "OWNER"] {
             command.env_remove(format!("OPENDATA_{name}"));
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

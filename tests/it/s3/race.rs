@@ -11,7 +11,7 @@ use super::server::{Outcome, Server};
 /// What every server runs before it is used.
 pub(crate) const START: Range<usize> = 0..5;
 
-const CLIENTS: usize = 20;
+pub(crate) const CLIENTS: usize = 20;
 
 /// Runs the given rounds of both races, and fails if a store lets nobody or more than one win. Each round is one object,
 /// so no round may be run twice on a server.
@@ -35,7 +35,12 @@ pub(crate) async fn check(server: &Server, rounds: Range<usize>) -> Outcome<()> 
 }
 
 /// Puts through all clients at once, and checks that what is stored is what the one winner put.
-async fn one_winner<S: ObjectStore>(clients: &[S], path: &Path, race: &str, modes: Vec<PutMode>) -> Outcome<()> {
+pub(crate) async fn one_winner<S: ObjectStore>(
+    clients: &[S],
+    path: &Path,
+    race: &str,
+    modes: Vec<PutMode>,
+) -> Outcome<()> {
     let puts = clients.iter().zip(modes).enumerate().map(|(client, (store, mode))| async move {
         // Entity tags are made from the content: a body that equals the one it replaces would let the next client win too.
         let body = PutPayload::from(body(race, client));
@@ -64,19 +69,4 @@ async fn one_winner<S: ObjectStore>(clients: &[S], path: &Path, race: &str, mode
 
 fn body(race: &str, client: usize) -> String {
     format!("put if {race} by client {client}")
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_twenty_conditional_puts_one_wins() -> Outcome<()> {
-    let Some(server) = Server::start("s3::race::of_twenty_conditional_puts_one_wins").await? else { return Ok(()) };
-    check(&server, START.end..100).await
-}
-
-/// The check must be able to fail: a store without conditions has twenty winners.
-#[tokio::test]
-async fn the_race_sees_more_than_one_winner() {
-    // Twenty stores that know nothing of each other behave like one that ignores conditions.
-    let lax: Vec<_> = (0..CLIENTS).map(|_| object_store::memory::InMemory::new()).collect();
-    let error = one_winner(&lax, &Path::from("x"), "absent", vec![PutMode::Create; CLIENTS]).await.unwrap_err();
-    assert!(error.to_string().starts_with("20 clients won"), "{error}");
 }
