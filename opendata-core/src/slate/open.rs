@@ -142,7 +142,7 @@ impl Builder {
         let opening = manifest.as_ref().map_or(0, VersionedManifest::id);
         let seed = self.env.random_u64() ^ opening.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let db = self.open_db(&full_path, &clock, seed).await?;
-        match self.recover(db.clone(), (clock, full_path, seed)).await {
+        match self.recover(db.clone(), (clock, seed)).await {
             Ok(slate) => Ok(slate),
             Err(error) => {
                 // Opening failed after the engine was started; its tasks must end before the caller tries again.
@@ -229,11 +229,7 @@ impl Builder {
         Ok((registry, changed))
     }
 
-    async fn recover(
-        self,
-        db: Db,
-        (clock, path, seed): (Arc<SlateClock>, object_store::path::Path, u64),
-    ) -> Result<Slate> {
+    async fn recover(self, db: Db, (clock, seed): (Arc<SlateClock>, u64)) -> Result<Slate> {
         let snapshot = db.snapshot()?;
         let mut last = Position(snapshot.seq());
         let stored = snapshot.get(Registry::key()).await?;
@@ -276,10 +272,10 @@ impl Builder {
             lease: Some(leases.take(last)),
         }));
         // A new or changed registry was flushed, and what was recovered came from the store: all of it is durable.
-        let worker = worker::build(&self.store, &path, &self.settings, &self.router, &clock, !seed).await?;
+        let worker = worker::build(&self.store, &self.path, &self.settings, &self.router, &clock, !seed).await?;
         let slate = self.start(db, clock, registry, (writers, states), view, leases);
         if let Some(worker) = worker {
-            let working = slate.0.env.spawn(worker::run(worker, slate.0.failure.clone()));
+            let working = slate.0.env.spawn(worker.run(slate.0.failure.clone()));
             slate.0.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(working);
         }
         Ok(slate)

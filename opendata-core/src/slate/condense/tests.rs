@@ -78,3 +78,41 @@ async fn a_segment_that_is_left_alone_becomes_one_run() {
     assert_eq!(balances.get("a"), Some(&6));
     slate.close().await.unwrap();
 }
+
+/// The engine's worker takes the manifest it remembers for the newest one when the next has been collected.
+#[tokio::test]
+async fn compaction_goes_on_after_manifests_were_collected_while_nothing_was_compacted() {
+    // On local files the engine has no boundary that would tell it.
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::from_url(&format!("file:{}", folder.path().display())).unwrap();
+    let settings = Settings {
+        poll_interval_ms: 20,
+        flush_interval_ms: 10,
+        garbage_age_s: 1,
+        garbage_interval_s: 1,
+        files_timeout_ms: 20_000,
+        compression: crate::slate::Compression::Zstd,
+        ..Settings::default()
+    };
+    let builder = Slate::builder(&store, "s").settings(settings).system::<Ledger>("ledger", LedgerConfig::default());
+    let slate = builder.open().await.unwrap();
+    let ledger = slate.get::<Ledger>("ledger").unwrap();
+    for round in 0..2 {
+        for _ in 0..2 {
+            let mut transaction = slate.begin();
+            transaction.on(&ledger).add("a", 1);
+            transaction.commit().await.unwrap();
+            slate.flush_files().await.unwrap();
+        }
+        // Every checkpoint is a manifest, and so is its end. Those of the first round are collected in the second.
+        for _ in 0..16 {
+            slate.checkpoint("c", None).await.unwrap();
+            slate.release("c").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        slate.compact().await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+    }
+    let balances = slate.view().get_reader::<Ledger>("ledger").unwrap().scan_balances().await.unwrap();
+    assert_eq!(balances.get("a"), Some(&4));
+    slate.close().await.unwrap();
+}
