@@ -23,7 +23,6 @@ struct Kernels {
     name: &'static str,
     dot: fn(&[f32], &[f32]) -> f32,
     l2: fn(&[f32], &[f32]) -> f32,
-    dot4: fn(&[f32], [&[f32]; 4]) -> [f32; 4],
     codes8: fn(&[u8], usize, &Plane, &mut Vec<f32>),
     codes4: fn(&[u8], usize, &[Plane; 2], &mut Vec<f32>),
     signs: fn(&[u64], usize, &Plane, &mut Vec<f32>),
@@ -37,7 +36,6 @@ static PLAIN: Kernels = Kernels {
     name: "plain",
     dot: plain::dot,
     l2: plain::l2,
-    dot4: |shared, others| others.map(|other| plain::dot(shared, other)),
     codes8: plain::codes8,
     codes4: plain::codes4,
     signs: plain::signs,
@@ -79,12 +77,6 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 #[must_use]
 pub fn l2(a: &[f32], b: &[f32]) -> f32 {
     (kernels().l2)(a, b)
-}
-
-/// The inner products of one slice with four others.
-#[must_use]
-pub fn dot4(shared: &[f32], others: [&[f32]; 4]) -> [f32; 4] {
-    (kernels().dot4)(shared, others)
 }
 
 /// A query, or half of the dimensions of one, in integers of 15 bits: `wide = 128 * high + low`.

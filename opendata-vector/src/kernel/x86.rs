@@ -13,8 +13,7 @@ use crate::cell::strip::Quad;
 mod avx2;
 mod avx512;
 
-static AVX512: Kernels =
-    Kernels { name: "avx512", dot, l2, dot4, codes8, codes4, signs, strip, reaching, columns, columns4 };
+static AVX512: Kernels = Kernels { name: "avx512", dot, l2, codes8, codes4, signs, strip, reaching, columns, columns4 };
 
 /// The fast loops, if this processor has what they need.
 pub(super) fn detect() -> Option<&'static Kernels> {
@@ -37,11 +36,6 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 fn l2(a: &[f32], b: &[f32]) -> f32 {
     // SAFETY: only reached through `detect`.
     unsafe { avx512::l2(a, b) }
-}
-
-fn dot4(shared: &[f32], others: [&[f32]; 4]) -> [f32; 4] {
-    // SAFETY: only reached through `detect`.
-    unsafe { avx512::dot4(shared, others) }
 }
 
 fn codes8(codes: &[u8], size: usize, query: &Plane, to: &mut Vec<f32>) {

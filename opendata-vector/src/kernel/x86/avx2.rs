@@ -22,10 +22,6 @@ pub(super) static KERNELS: Kernels = Kernels {
         // SAFETY: only reached through `detect_avx2`.
         unsafe { l2(a, b) }
     },
-    dot4: |shared, others| {
-        // SAFETY: only reached through `detect_avx2`.
-        others.map(|other| unsafe { dot(shared, other) })
-    },
     codes8: |codes, size, query, to| {
         // SAFETY: only reached through `detect_avx2`.
         unsafe { codes8(codes, size, query, to) }

@@ -76,30 +76,6 @@ pub(super) fn l2(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) fn dot4(shared: &[f32], others: [&[f32]; 4]) -> [f32; 4] {
-    let count = others.iter().map(|other| other.len()).fold(shared.len(), usize::min);
-    let (blocks, rest) = shared.get(..count).unwrap_or_default().as_chunks::<16>();
-    let others = others.map(|other| other.get(..count).unwrap_or_default().as_chunks::<16>());
-    let [(a, rest_a), (b, rest_b), (c, rest_c), (d, rest_d)] = others;
-    let [mut p, mut q, mut r, mut s] = [_mm512_setzero_ps(); 4];
-    for ((((shared, a), b), c), d) in blocks.iter().zip(a).zip(b).zip(c).zip(d) {
-        let shared = load(shared);
-        p = _mm512_fmadd_ps(shared, load(a), p);
-        q = _mm512_fmadd_ps(shared, load(b), q);
-        r = _mm512_fmadd_ps(shared, load(c), r);
-        s = _mm512_fmadd_ps(shared, load(d), s);
-    }
-    if !rest.is_empty() {
-        let shared = load_rest(rest);
-        p = _mm512_fmadd_ps(shared, load_rest(rest_a), p);
-        q = _mm512_fmadd_ps(shared, load_rest(rest_b), q);
-        r = _mm512_fmadd_ps(shared, load_rest(rest_c), r);
-        s = _mm512_fmadd_ps(shared, load_rest(rest_d), s);
-    }
-    [p, q, r, s].map(|sum| _mm512_reduce_add_ps(sum))
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn load_bytes(of: &[u8; 64]) -> __m512i {
     // SAFETY: the array has the sixty-four bytes that are loaded.
     unsafe { _mm512_loadu_si512(of.as_ptr().cast()) }
