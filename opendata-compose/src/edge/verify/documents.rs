@@ -92,11 +92,7 @@ async fn compare_all(
                 findings.differ(Difference::new(Kind::Extra, "document", place));
             }
         }
-        findings.gather();
-        if let Some(place) = findings.wanted_origin() {
-            let origin = scratch::origin_of(edge, &place).await?;
-            findings.set_origin(origin);
-        }
+        scratch::conclude(edge, findings).await?;
     }
     let documents = sink.stats().await?.documents;
     let Some((_, findings)) = edges.first_mut() else { return Ok(()) };

@@ -99,11 +99,7 @@ async fn compare_metrics(
         }
     }
     for (edge, findings) in edges.iter_mut() {
-        findings.gather();
-        if let Some(place) = findings.wanted_origin() {
-            let origin = scratch::origin_of(edge, &place).await?;
-            findings.set_origin(origin);
-        }
+        scratch::conclude(edge, findings).await?;
     }
     let Some((_, findings)) = edges.first_mut() else { return Ok(()) };
     let unknown = sink.label_values("__name__", &[], TIMES.0, TIMES.1).await?;

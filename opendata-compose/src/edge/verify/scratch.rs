@@ -13,6 +13,7 @@ use opendata_tsdb::Labels;
 
 use super::Prepared;
 use super::fold::{Fold, Made, Take};
+use super::report::Findings;
 use crate::edge::sink::Instance;
 use crate::edge::transform::Output;
 
@@ -99,8 +100,17 @@ pub(super) enum Place {
     Document(Bytes),
 }
 
+/// Ends the findings of an edge: the record that its first difference was made of is looked for.
+pub(super) async fn conclude(edge: &Prepared<'_>, findings: &mut Findings) -> Result<()> {
+    findings.gather();
+    if let Some(place) = findings.wanted_origin() {
+        findings.set_origin(origin_of(edge, &place).await?);
+    }
+    Ok(())
+}
+
 /// The last record that something was made of, as far as one can be named.
-pub(super) async fn origin_of(edge: &Prepared<'_>, place: &Place) -> Result<Option<Position>> {
+async fn origin_of(edge: &Prepared<'_>, place: &Place) -> Result<Option<Position>> {
     let mut looking = Looking { place: place.clone(), exact: None, near: None };
     Fold::of(edge).await?.run(edge, &mut looking, &mut |_| {}).await?;
     Ok(looking.exact.or(looking.near))
