@@ -1,6 +1,8 @@
 //! Protocol buffers, as far as remote write, remote read, scraping and federation need them: fields are read where they lie, and written in
 //! the order of the calls (<https://protobuf.dev/programming-guides/encoding/>).
 
+pub(crate) mod buckets;
+
 /// Bytes that are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);

@@ -1,8 +1,9 @@
 //! Histograms of the message, which may hold both kinds of buckets.
 
-use opendata_tsdb::{Buckets, CounterReset, Histogram, Span};
+use opendata_tsdb::{Buckets, CounterReset, Histogram};
 
-use crate::proto::{Malformed, Message, Value, repeated, repeated_doubles, unzigzag};
+use crate::proto::buckets::Side;
+use crate::proto::{Malformed, Message, Value};
 
 /// A bucket of a classic histogram.
 pub(super) struct ClassicBucket<'a> {
@@ -20,39 +21,11 @@ pub(super) struct Parts<'a> {
     has_spans: bool,
 }
 
-#[derive(Default)]
-struct Side {
-    spans: Vec<Span>,
-    deltas: Vec<i64>,
-    counts: Vec<f64>,
-}
-
-impl Side {
-    fn span(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
-        let mut span = Span::default();
-        let mut message = Message::new(bytes);
-        while let Some((field, value)) = message.next()? {
-            match field {
-                1 => span.offset = value.small(Value::zigzag)?,
-                2 => span.length = value.small(Value::signed)?,
-                _ => {}
-            }
-        }
-        self.spans.push(span);
-        Ok(())
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "samples are floats")]
-    fn buckets(self) -> Buckets {
-        let summed = self.deltas.iter().scan(0_i64, |count, delta| {
-            *count = count.saturating_add(*delta);
-            Some(*count as f64)
-        });
-        let counts = if self.counts.is_empty() { summed.collect() } else { self.counts };
-        // A span of nothing only says that the histogram is a native one.
-        let spans = self.spans.into_iter().filter(|span| span.length > 0 || span.offset != 0).collect();
-        Buckets { spans, counts }
-    }
+/// A side's buckets, without the span of nothing that only says that the histogram is a native one.
+fn stripped(side: Side) -> Buckets {
+    let mut buckets = side.buckets();
+    buckets.spans.retain(|span| span.length > 0 || span.offset != 0);
+    buckets
 }
 
 impl<'a> Parts<'a> {
@@ -72,12 +45,12 @@ impl<'a> Parts<'a> {
                 6 => histogram.zero_threshold = value.double()?,
                 7 => histogram.zero_count = value.unsigned()? as f64,
                 8 => zero_floats = value.double()?,
-                9 => negative.span(value.bytes()?)?,
-                10 => repeated(value, |delta| negative.deltas.push(unzigzag(delta)))?,
-                11 => repeated_doubles(value, &mut negative.counts)?,
-                12 => positive.span(value.bytes()?)?,
-                13 => repeated(value, |delta| positive.deltas.push(unzigzag(delta)))?,
-                14 => repeated_doubles(value, &mut positive.counts)?,
+                9 => negative.span(value)?,
+                10 => negative.deltas(value)?,
+                11 => negative.counts(value)?,
+                12 => positive.span(value)?,
+                13 => positive.deltas(value)?,
+                14 => positive.counts(value)?,
                 _ => {}
             }
             has_spans |= matches!(number, 9 | 12);
@@ -85,8 +58,8 @@ impl<'a> Parts<'a> {
         if floats > 0.0 {
             (histogram.count, histogram.zero_count) = (floats, zero_floats);
         }
-        histogram.negative = negative.buckets();
-        histogram.positive = positive.buckets();
+        histogram.negative = stripped(negative);
+        histogram.positive = stripped(positive);
         Ok(Self { histogram, buckets, has_spans })
     }
 

@@ -1,51 +1,12 @@
 //! Native histograms between their message (`prometheus.Histogram`, the same in both versions of remote write and in
 //! remote read) and their type. Counts may be integers, then buckets are differences to their neighbours.
 
-use opendata_tsdb::{Buckets, CounterReset, Histogram, Span};
+use opendata_tsdb::{Buckets, CounterReset, Histogram};
 
+use crate::proto::buckets::Side;
 use crate::proto::{
-    self, Malformed, Message, Value, put_bytes, put_double, put_doubles, put_unsigned, repeated, repeated_doubles,
-    unzigzag, zigzag,
+    self, Malformed, Message, Value, put_bytes, put_double, put_doubles, put_unsigned, repeated_doubles, zigzag,
 };
-
-#[derive(Default)]
-struct Side {
-    spans: Vec<Span>,
-    deltas: Vec<i64>,
-    counts: Vec<f64>,
-}
-
-impl Side {
-    fn span(&mut self, value: Value<'_>) -> Result<(), Malformed> {
-        let mut message = Message::new(value.bytes()?);
-        let mut span = Span::default();
-        while let Some((number, value)) = message.next()? {
-            match number {
-                1 => span.offset = value.small(Value::zigzag)?,
-                2 => span.length = value.small(Value::signed)?,
-                _ => {}
-            }
-        }
-        self.spans.push(span);
-        Ok(())
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "counts are floats from here on, as the specification allows")]
-    fn buckets(self) -> Buckets {
-        let counts = match self.counts.is_empty() {
-            false => self.counts,
-            true => self
-                .deltas
-                .iter()
-                .scan(0_i64, |count, delta| {
-                    *count = count.saturating_add(*delta);
-                    Some(*count as f64)
-                })
-                .collect(),
-        };
-        Buckets { spans: self.spans, counts }
-    }
-}
 
 /// Reads a histogram and its time in milliseconds. Whether it is a sound one is for its `validate` to say.
 #[expect(clippy::cast_precision_loss, reason = "counts are floats from here on, as the specification allows")]
@@ -63,11 +24,11 @@ pub(in crate::http::prometheus) fn decode(bytes: &[u8]) -> Result<(i64, Histogra
             6 => histogram.zero_count = value.unsigned()? as f64,
             7 => histogram.zero_count = value.double()?,
             8 => negative.span(value)?,
-            9 => repeated(value, |delta| negative.deltas.push(unzigzag(delta)))?,
-            10 => repeated_doubles(value, &mut negative.counts)?,
+            9 => negative.deltas(value)?,
+            10 => negative.counts(value)?,
             11 => positive.span(value)?,
-            12 => repeated(value, |delta| positive.deltas.push(unzigzag(delta)))?,
-            13 => repeated_doubles(value, &mut positive.counts)?,
+            12 => positive.deltas(value)?,
+            13 => positive.counts(value)?,
             14 => {
                 histogram.counter_reset = match value.unsigned()? {
                     1 => CounterReset::Reset,
