@@ -2,7 +2,8 @@
 //!
 //! All steps of `test` see the whole workspace with one set of features, so that a dependency is compiled twice at most:
 //! once checked (lints, documentation) and once built (tests, examples in the documentation). The cloud stores are in that
-//! set because the program has them by default. `demo` and `bench` build single crates for speed, without the cloud stores.
+//! set because the program has them by default. `demo` builds with the same set; `bench` builds single crates for speed, without
+//! the cloud stores.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -110,22 +111,30 @@ pub(crate) fn tidy(root: &Path, args: &[String]) -> Result<ExitCode, String> {
 }
 
 fn demo_steps(root: &Path, args: &[String]) -> Vec<Step> {
-    let build = ["build", "--release", "--package", "opendata-compose", "--example", "billing"];
-    let about = "compiling for speed; the first time some 250 crates, four to eight minutes on two cores";
+    // As `test` compiles it, so that neither compiles anything for itself that the other has; the figures want `--release`.
+    let (flags, args): (Vec<&String>, Vec<&String>) = args.iter().partition(|arg| *arg == "--release");
+    let (profile, folder, about) = match flags.first() {
+        None => (None, "debug", "the first time some 350 crates, three to six minutes on two cores"),
+        Some(_) => (
+            Some("--release"),
+            "release",
+            "for speed; the first time some 350 crates, ten to fifteen minutes on two cores",
+        ),
+    };
+    let build = |targets: &[&'static str]| [&["build", "--workspace"], targets, profile.as_slice()].concat();
     // Started directly and not through cargo, which would look at everything once more.
-    let program = target(root).join("release/examples/billing").display().to_string();
-    let demo = Work::Run { program, args: args.to_vec(), env: Vec::new() };
+    let example = |name: &str| target(root).join(folder).join("examples").join(name).display().to_string();
+    let billing =
+        Work::Run { program: example("billing"), args: args.iter().copied().cloned().collect(), env: Vec::new() };
     let mut steps = vec![
-        Step::cargo("build", about, &build),
-        Step { name: "demo", about: "billing carriers by distance flown, from real flights".to_owned(), work: demo },
+        Step::cargo("build", about, &build(&["--example", "billing"])),
+        Step { name: "demo", about: "billing carriers by distance flown, from real flights".to_owned(), work: billing },
     ];
     // A folder that is to be kept, or a question about the first part, is for that part alone.
     if args.is_empty() {
-        let build = ["build", "--release", "--package", "opendata", "--no-default-features", "--bin", "opendata"];
-        let build = [&build[..], &["--example", "pipelines"]].concat();
-        let program = target(root).join("release/examples/pipelines").display().to_string();
-        let pipelines = Work::Run { program, args: Vec::new(), env: Vec::new() };
-        steps.push(Step::cargo("program", "the program itself, without the cloud stores", &build));
+        let pipelines = Work::Run { program: example("pipelines"), args: Vec::new(), env: Vec::new() };
+        let targets = build(&["--bin", "opendata", "--example", "pipelines"]);
+        steps.push(Step::cargo("program", "the program itself; the first time two or three minutes more", &targets));
         let about =
             "telemetry and embeddings over three processes that are killed, counted again in the end".to_owned();
         steps.push(Step { name: "pipelines", about, work: pipelines });
