@@ -121,7 +121,7 @@ impl Slate {
     /// # Errors
     /// What the store returned.
     pub async fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
-        checkpoints(&self.0.store, &self.0.path).await
+        living(&self.0.store, &self.0.path, self.0.env.now()).await
     }
 
     /// Lets a checkpoint go. Its files are collected when nothing else needs them.
@@ -129,7 +129,8 @@ impl Slate {
     /// # Errors
     /// `NotFound` if there is none of this name.
     pub async fn release(&self, name: &str) -> Result<()> {
-        release_checkpoint(&self.0.store, &self.0.path, name).await
+        let found = named(self.checkpoints().await?, name)?;
+        Ok(self.0.store.admin(&self.0.path)?.delete_checkpoint(found.id).await?)
     }
 }
 
@@ -147,12 +148,16 @@ async fn begin(
     Ok((handle, position))
 }
 
-/// The checkpoints of a slate at a path that have not expired, oldest first. Needs no writer.
+/// The checkpoints of a slate at a path that have not expired by this machine's clock, oldest first. Needs no writer.
 ///
 /// # Errors
 /// What the store returned; `NotFound` if there is no slate.
 pub async fn checkpoints(store: &Store, path: &str) -> Result<Vec<Checkpoint>> {
-    let now = SystemClock.now();
+    living(store, path, SystemClock.now()).await
+}
+
+/// The checkpoints of a slate that have not expired at a time.
+async fn living(store: &Store, path: &str, now: Timestamp) -> Result<Vec<Checkpoint>> {
     let mut found = all(store, path).await?;
     found.retain(|checkpoint| checkpoint.expires.is_none_or(|expires| expires > now));
     found.sort_by_key(|checkpoint| (checkpoint.position, checkpoint.created));
@@ -185,7 +190,10 @@ pub async fn extend_checkpoint(store: &Store, path: &str, name: &str, lifetime: 
 }
 
 pub(crate) async fn find(store: &Store, path: &str, name: &str) -> Result<Checkpoint> {
-    let all = checkpoints(store, path).await?;
+    named(checkpoints(store, path).await?, name)
+}
+
+fn named(all: Vec<Checkpoint>, name: &str) -> Result<Checkpoint> {
     let names: Vec<_> = all.iter().map(|checkpoint| checkpoint.name.clone()).collect();
     all.into_iter()
         .find(|checkpoint| checkpoint.name == name)

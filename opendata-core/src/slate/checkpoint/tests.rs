@@ -1,7 +1,12 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::ErrorKind;
+use crate::env::{Env, ManualClock};
 use crate::slate::{At, Settings, Slate, SlateReader};
 use crate::store::Store;
 use crate::testing::{Ledger, LedgerConfig};
+use crate::time::Timestamp;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_checkpoint_made_with_a_commit_shows_it_and_nothing_behind_it() {
@@ -37,5 +42,22 @@ async fn a_checkpoint_made_with_a_commit_shows_it_and_nothing_behind_it() {
     noise.await.unwrap();
     let again = slate.commit_and_checkpoint(slate.begin(), "round-1", None).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Conflict);
+    slate.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slate_that_stands_in_another_time_judges_by_it_what_has_expired() {
+    let store = Store::from_url("memory:").unwrap();
+    let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
+    let env = Env::seeded(Arc::clone(&clock) as _, 7);
+    let slate =
+        Slate::builder(&store, "s").system::<Ledger>("ledger", LedgerConfig::default()).env(env).open().await.unwrap();
+    slate.checkpoint("short", Some(Duration::from_secs(60))).await.unwrap();
+    assert_eq!(slate.checkpoints().await.unwrap().len(), 1, "its minute has not passed, though it lies decades back");
+    clock.set(Timestamp(1_000_062_000));
+    assert!(slate.checkpoints().await.unwrap().is_empty());
+    assert_eq!(slate.release("short").await.unwrap_err().kind(), ErrorKind::NotFound);
+    slate.checkpoint("short", None).await.unwrap();
+    slate.release("short").await.unwrap();
     slate.close().await.unwrap();
 }
