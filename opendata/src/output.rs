@@ -11,6 +11,7 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use serde::Serialize;
 use serde_json::json;
 
+use self::progress::End;
 pub(crate) use self::progress::{Progress, When};
 pub(crate) use self::table::{Align, Table};
 use crate::failure::Failure;
@@ -85,7 +86,12 @@ impl Output {
 
     /// Shows how far long work is.
     pub(crate) fn progress(&self, doing: &'static str, total: Option<u64>) -> Progress {
-        Progress::begin(self.progress, doing, total)
+        Progress::begin(self.progress, doing, total.map_or(End::Unknown, End::Bytes))
+    }
+
+    /// Shows how far work is that is done in parts, of which there may come to be more.
+    pub(crate) fn progress_in_parts(&self, doing: &'static str) -> Progress {
+        Progress::begin(self.progress, doing, End::Parts)
     }
 
     /// A remark beside the answer.

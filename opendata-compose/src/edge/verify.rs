@@ -82,6 +82,10 @@ pub struct Done<'a> {
     pub records: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// How many positions of the source are now to be looked at, beyond those that were told before: more than none when an edge is begun with.
+    pub expected: u64,
+    /// How many of all expected positions are done with, since the last time this was told.
+    pub passed: u64,
 }
 
 /// Is told how far verification is.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use opendata_compose::edge::spec::{EmbedderSpec, StartFrom, Step};
 use opendata_compose::edge::transform::{Kind as Makes, Output, each};
 use opendata_compose::edge::verify::{
-    Difference, EdgeReport, Kind, Options, Others, Subject, Unverified, Verdict, verify,
+    Difference, Done, EdgeReport, Kind, Options, Others, Subject, Unverified, Verdict, verify,
 };
 use opendata_compose::edge::{Edge, EdgeParts, EdgeSpec, Letter, SourceAt, drop_letters, reset};
 use opendata_compose::log::NewRecord;
@@ -33,8 +33,13 @@ async fn look_with(store: &Store, specs: &[EdgeSpec], others: Others) -> Vec<Edg
         |spec: &EdgeSpec| Subject { spec: spec.clone(), transform: None, source: source.clone(), sink: sink.clone() };
     let subjects: Vec<Subject> = specs.iter().map(subject).collect();
     let options = Options { others, ..Options::in_memory().unwrap() };
-    let mut told = 0;
-    let reports = verify(&subjects, &options, &mut |done| told += done.records).await.unwrap();
+    let (mut told, mut expected, mut passed) = (0, 0, 0);
+    let mut tell = |done: Done<'_>| {
+        (told, expected, passed) = (told + done.records, expected + done.expected, passed + done.passed);
+        assert!(passed <= expected, "no more is done than was to be done");
+    };
+    let reports = verify(&subjects, &options, &mut tell).await.unwrap();
+    assert_eq!(passed, expected, "progress ends where it was said to end");
     assert!(told >= reports.iter().map(|report| report.records).sum());
     reports
 }

@@ -105,12 +105,20 @@ impl Fold {
         let options = ScanOptions { control: ControlRecords::Shown, ..ScanOptions::of(followed) };
         let log = edge.subject.source.get_reader::<Log>(&spec.from.instance)?;
         let mut scan = log.scan_with(options.within(edge.from.next..edge.cursor.next)).await?;
+        let (mut at, end) = (edge.from.next, edge.cursor.next);
+        let begun = Done { edge: &spec.id, records: 0, bytes: 0, expected: end.0.saturating_sub(at.0), passed: 0 };
+        tell(begun);
         while let Some(batch) = scan.next_batch().await? {
             self.folded.records += batch.len() as u64;
             let bytes: usize = batch.iter().map(Record::size_bytes).sum();
-            tell(Done { edge: &spec.id, records: batch.len() as u64, bytes: bytes as u64 });
+            let behind = batch.last().map_or(at, |last| last.position.next()).max(at);
+            let before = std::mem::replace(&mut at, behind);
+            let (records, passed) = (batch.len() as u64, at.0 - before.0);
+            tell(Done { edge: &spec.id, records, bytes: bytes as u64, expected: 0, passed });
             self.batch(edge, &batch, sink).await?;
         }
+        // What stands behind the last record is not for this edge.
+        tell(Done { expected: 0, passed: end.0.saturating_sub(at.0), ..begun });
         let Progress { cursor, windows, .. } = self.progress;
         Ok(Folded { counts: cursor.counts, watermark: cursor.watermark, windows, ..self.folded })
     }

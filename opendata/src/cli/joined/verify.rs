@@ -1,7 +1,7 @@
 //! `opendata verify`: what edges must have made, made again and compared with what their sinks hold.
 
 use clap::Args;
-use opendata_compose::edge::verify::{EdgeReport, Others, Verdict};
+use opendata_compose::edge::verify::{Done, EdgeReport, Others, Verdict};
 use opendata_compose::{Store, VerifyOptions};
 use opendata_core::store::{LocalDurability, StoreOptions};
 use serde_json::json;
@@ -54,8 +54,12 @@ impl Verify {
             others: if self.strict { Others::None } else { Others::Allowed },
             scratch: Some(scratch),
         };
-        let mut progress = cx.out.progress("verify", None);
-        let reports = composite.verify(&options, &mut |done| progress.advance(done.records, done.bytes)).await;
+        let mut progress = cx.out.progress_in_parts("verify");
+        let mut advance = |done: Done<'_>| {
+            progress.expect(done.expected);
+            progress.advance_parts(done.records, done.passed);
+        };
+        let reports = composite.verify(&options, &mut advance).await;
         progress.finish();
         let reports = reports?;
         let unlike = reports.iter().filter(|report| report.verdict == Verdict::Differs).count();
