@@ -55,6 +55,13 @@ impl Builder {
         self
     }
 
+    /// Keeps account of where instances are written to directly; see [`slate::Builder::note_direct_writes`].
+    #[must_use]
+    pub fn note_direct_writes(mut self) -> Self {
+        self.parts.open.push(Arc::new(slate::Builder::note_direct_writes));
+        self
+    }
+
     /// A system whose instances may be in the slate already. All systems in a slate must be known to whoever
     /// writes it; instances that are not named are recovered when they are first written to.
     #[must_use]

@@ -63,7 +63,8 @@ impl Systems {
             })?;
             builder = add(builder, name, &instance.config)?;
         }
-        Ok(builder)
+        // What takes the place of a node's slate must be able to say what would be lost.
+        Ok(builder.note_direct_writes())
     }
 
     /// Describes a slate of which nothing is known but its path: whatever is in it can be read.

@@ -12,6 +12,7 @@ mod condense;
 mod context;
 mod copy;
 mod cursor;
+mod direct;
 mod erased;
 mod files;
 mod fork;

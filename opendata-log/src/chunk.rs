@@ -14,7 +14,8 @@
 //!
 //! The last position is in the key, and `first = last - span`. Without the sparse flag the positions are
 //! consecutive. The ordinal is the number of records that the stream has in the segment before this chunk:
-//! it lets a reader count without scanning. All records of a chunk were ingested at one time.
+//! it lets a reader count without scanning. All records of a chunk were ingested at one time, and either all or none of them
+//! were made of other records by an edge (derived).
 
 use bytes::Bytes;
 use opendata_core::codec::Decoder;
@@ -34,7 +35,7 @@ const SCHEMA: u8 = 0x08;
 const MIXED_SCHEMAS: u8 = 0x10;
 const HEADERS: u8 = 0x20;
 const UNIFORM: u8 = 0x40;
-const KNOWN: u8 = 0x7f;
+const DERIVED: u8 = 0x80;
 
 /// Most records in one chunk: what bounds the memory that a damaged count could ask for.
 pub(crate) const RECORD_LIMIT: usize = 1 << 17;
@@ -61,9 +62,6 @@ impl Chunk {
         let mut fields = Decoder::new(&value);
         fields.layout(LAYOUT)?;
         let flags = fields.u8()?;
-        if flags & !KNOWN != 0 {
-            return Err(Error::unsupported(format!("unknown flags of a chunk, flags={flags:#04x}")));
-        }
         let count = fields.count()?;
         if !(1..=RECORD_LIMIT).contains(&count) {
             return Err(Error::corrupt(format!("number of records in a chunk, count={count}")));
@@ -87,6 +85,11 @@ impl Chunk {
     /// Whether the positions are consecutive.
     pub(crate) fn is_dense(&self) -> bool {
         self.flags & SPARSE == 0
+    }
+
+    /// Whether an edge made its records.
+    pub(crate) fn is_derived(&self) -> bool {
+        self.flags & DERIVED != 0
     }
 
     /// Whether the body is compressed.

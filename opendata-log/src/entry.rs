@@ -140,6 +140,8 @@ pub struct Record {
     pub payload: Bytes,
     /// What it says, if it is a control record. They belong to the whole log and are hidden from ordinary readers.
     pub control: Option<Control>,
+    /// Whether it was made of other records by an edge, and not appended by an application.
+    pub derived: bool,
 }
 
 impl Record {

@@ -14,17 +14,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use opendata_core::slate::View;
-use opendata_core::{Error, ErrorKind, Position, Result, Timestamp};
+use opendata_core::{DataSystem, Error, ErrorKind, Position, Result, Timestamp};
 use opendata_log::{Log, NewRecord, Record, ScanOptions};
 
 use crate::control::{Branch, Cut, MAIN, PromotePolicy, Said, State};
 use crate::external::{ExternalComposite, may_write};
 use crate::internal::InternalComposite;
+use crate::spec::NodeSpec;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 /// Another process may open a node at the very moment it is fenced; it then finds the promotion and gives it up.
 const FENCING_TRIES: usize = 5;
 const REPLAY_BATCH: u64 = 1_000;
+const LOG: &str = <Log as DataSystem>::NAME;
 
 /// What a promotion did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +35,7 @@ pub struct Promoted {
     pub former: String,
     /// Nodes of main that had been written to since the cut that the fork began at, with their positions then and at the end.
     pub moved: BTreeMap<String, (Position, Position)>,
-    /// How many records were appended to the fork's logs again.
+    /// How many records that applications had appended to main's logs since were appended to the fork's logs again.
     pub rebased: u64,
 }
 
@@ -41,8 +43,8 @@ impl ExternalComposite {
     /// Puts a fork in the place of main. Processes that own nodes of main go on with the fork's slates under the same names; a process
     /// that has the fork open closes it.
     ///
-    /// Main has *moved* if since the cut its logs took records, or an instance that no edge writes to was written. Only records of logs can be
-    /// rebased; what edges made of them, they make again.
+    /// Main has *moved* if an application has written to it since the cut, whether edges write to the same instance or not. Only
+    /// records of logs can be rebased; what edges made of them, they make again.
     ///
     /// # Errors
     /// `Conflict` if main has moved and the policy does not say what to do, or if what moved cannot be rebased, or another promotion is
@@ -96,7 +98,7 @@ impl ExternalComposite {
             ends.insert(node.clone(), end);
         }
         let moved = match base.branch == MAIN {
-            true => moved(main, cut, fenced, &ends).await?,
+            true => moved(cut, fenced, &ends).await?,
             // Another line altogether: all of it.
             false => ends.iter().map(|(node, end)| (node.clone(), (Position::ZERO, *end))).collect(),
         };
@@ -158,13 +160,16 @@ impl ExternalComposite {
         let missing = || Error::not_found(format!("no such node, node={node}"));
         let old = fenced.get(node).ok_or_else(missing)?;
         let spec = main.spec.nodes.get(node).ok_or_else(missing)?;
-        if let Some(lost) =
-            direct_instances(main, node).into_iter().find(|i| spec.instances.get(i).is_some_and(|i| i.system != "log"))
-        {
-            return Err(Error::conflict(format!(
-                "only records of logs can be rebased; another instance was or may have been written to, node={node}, instance={lost}"
-            )));
+        let view = old.view();
+        for (instance, _) in spec.instances.iter().filter(|(_, spec)| spec.system != LOG) {
+            if view.written_directly(instance).await? > from {
+                return Err(Error::conflict(format!(
+                    "only records of logs can be rebased; another instance was or may have been written to, node={node}, instance={instance}"
+                )));
+            }
         }
+        let logs = logs_of(spec);
+        let span = Span { after: from, until: Timestamp(i64::MAX), trimmed: Trimmed::Passed };
         let path = branch.nodes.get(node).ok_or_else(missing)?;
         let described = self.0.systems.describe(
             &self.0.store,
@@ -177,7 +182,7 @@ impl ExternalComposite {
         loop {
             // The fork's own writer is fenced; before it has read of the promotion it may open the node once more.
             let new = described.clone().open().await?;
-            let copied = copy_logs(&old.view(), &new, &direct_instances(main, node), (from, Timestamp(i64::MAX))).await;
+            let copied = copy_logs(&view, &new, &logs, span).await;
             let closed = new.close().await;
             match copied.and_then(|copied| closed.map(|()| copied)) {
                 // What was appended before is not appended again.
@@ -197,16 +202,13 @@ impl ExternalComposite {
     }
 }
 
-/// The instances of a node that no edge writes to.
-pub(super) fn direct_instances(branch: &Branch, node: &str) -> Vec<String> {
-    let Some(spec) = branch.spec.nodes.get(node) else { return Vec::new() };
-    let fed = |instance: &str| branch.spec.edges_into(node).any(|edge| edge.to.instance.as_deref() == Some(instance));
-    spec.instances.keys().filter(|instance| !fed(instance)).cloned().collect()
+/// The logs of a node.
+pub(super) fn logs_of(spec: &NodeSpec) -> Vec<String> {
+    spec.instances.iter().filter(|(_, spec)| spec.system == LOG).map(|(name, _)| name.clone()).collect()
 }
 
 /// The nodes that were written to since a cut, other than by edges and upkeep.
 async fn moved(
-    main: &Branch,
     cut: &Cut,
     fenced: &BTreeMap<String, InternalComposite>,
     ends: &BTreeMap<String, Position>,
@@ -219,16 +221,10 @@ async fn moved(
             continue;
         }
         let view = composite.view();
-        for instance in direct_instances(main, node) {
-            let is_log = main.spec.nodes.get(node).and_then(|spec| spec.instances.get(&instance));
-            let was = match is_log.is_some_and(|spec| spec.system == "log") {
-                true => {
-                    let log = composite.get::<Log>(&instance)?;
-                    view.on(&log)?.lag_all(from.next()).await? > 0
-                }
-                // What wrote to it, upkeep or an application, cannot be told apart: better refuse than lose.
-                false => true,
-            };
+        for instance in view.instances() {
+            // Of a log it can be seen what was appended, and that it was trimmed is nothing that could be lost.
+            let was = view.written_directly(&instance.name).await? > from
+                && (instance.system != Log::ID || appended_directly(&view, &instance.name, from).await?);
             if was {
                 moved.insert(node.clone(), (from, end));
             }
@@ -237,20 +233,49 @@ async fn moved(
     Ok(moved)
 }
 
-/// Appends to logs what another slate's logs of the same names took after a position and up to a time. Doing it again appends
-/// nothing twice, as long as the other slate says the same.
-pub(super) async fn copy_logs(
-    old: &View,
-    new: &InternalComposite,
-    instances: &[String],
-    (from, until): (Position, Timestamp),
-) -> Result<u64> {
+/// Whether a log holds a record behind a position that an application appended.
+async fn appended_directly(view: &View, instance: &str, after: Position) -> Result<bool> {
+    let log = view.get_reader::<Log>(instance)?;
+    let from = after.next().max(log.trim_point().await?);
+    let mut scan = log.scan_with(ScanOptions::default().within(from..)).await?;
+    while let Some(batch) = scan.next_batch().await? {
+        if batch.iter().any(|record| !record.derived) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Which records of a log are appended to another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) after: Position,
+    pub(super) until: Timestamp,
+    pub(super) trimmed: Trimmed,
+}
+
+/// What to do where the log was trimmed behind the beginning of the span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trimmed {
+    /// Who trimmed it wanted those records gone.
+    Passed,
+    /// They are needed.
+    Refused,
+}
+
+/// Appends to logs what applications appended to another slate's logs of the same names in a span. Doing it again appends
+/// nothing twice, as long as the other slate says the same. What edges appended they append again.
+pub(super) async fn copy_logs(old: &View, new: &InternalComposite, instances: &[String], span: Span) -> Result<u64> {
     let mut copied = 0;
     for instance in instances {
         let sink = new.get::<Log>(instance)?;
-        let options = ScanOptions::default().within(from.next()..);
-        let mut scan = old.get_reader::<Log>(instance)?.scan_with(options).await?;
-        let producer = format!("replay-after-{from}");
+        let log = old.get_reader::<Log>(instance)?;
+        let from = match span.trimmed {
+            Trimmed::Passed => span.after.next().max(log.trim_point().await?),
+            Trimmed::Refused => span.after.next(),
+        };
+        let mut scan = log.scan_with(ScanOptions::default().within(from..)).await?;
+        let producer = format!("replay-after-{}", span.after);
         let (mut sequence, mut more) = (0, true);
         while more {
             let mut tx = new.begin();
@@ -259,7 +284,8 @@ pub(super) async fn copy_logs(
             while taken < REPLAY_BATCH && more {
                 match scan.next().await? {
                     // The time of taking in never goes back along positions.
-                    Some(record) if record.ingest_time <= until => {
+                    Some(record) if record.derived && record.ingest_time <= span.until => {}
+                    Some(record) if record.ingest_time <= span.until => {
                         op.append_record(record.stream.clone(), again(&record));
                         taken += 1;
                     }

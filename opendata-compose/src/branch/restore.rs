@@ -1,14 +1,15 @@
 //! Going back: to a cut, or to any time.
 //!
 //! To a time means: the newest cut at or before it, and behind that the records that the logs took until then, appended again. Edges inside
-//! the branch make their sinks of them anew. What applications wrote directly into an instance that is no log comes back as it was in the cut.
+//! the branch make their sinks of them anew. What applications wrote directly into an instance that is no log comes back as it was in the cut,
+//! and it is said which.
 
 use std::time::Duration;
 
 use opendata_core::slate::At;
 use opendata_core::{Error, ErrorKind, Position, Result, Timestamp};
 
-use super::promote::{Promoted, copy_logs, direct_instances};
+use super::promote::{Promoted, Span, Trimmed, copy_logs, logs_of};
 use crate::control::{PromotePolicy, State};
 use crate::external::ExternalComposite;
 
@@ -19,6 +20,8 @@ pub struct Replayed {
     pub cut: String,
     /// How many records of logs were appended behind it.
     pub records: u64,
+    /// Instances, as `node/instance`, that are no logs and that applications have written to since the cut: they are as they were in it.
+    pub as_in_cut: Vec<String>,
 }
 
 impl ExternalComposite {
@@ -47,29 +50,32 @@ impl ExternalComposite {
         let (cut, found) = (cut.to_owned(), found.clone());
         self.fork(name, &cut).await?;
         let paths = self.0.control.state().branch(name)?.nodes.clone();
-        let mut records = 0;
+        let (mut records, mut as_in_cut) = (0, Vec::new());
         for (node, path) in &paths {
-            let logs: Vec<String> = direct_instances(&branch, node)
-                .into_iter()
-                .filter(|instance| {
-                    let spec = found.spec.nodes.get(node).and_then(|node| node.instances.get(instance));
-                    spec.is_some_and(|spec| spec.system == "log")
-                })
-                .collect();
             let (Some(old), Some(member)) = (branch.nodes.get(node), found.members.get(node)) else { continue };
+            let spec = found.spec.nodes.get(node).cloned().unwrap_or_default();
+            let logs = logs_of(&spec);
+            let now = self.0.systems.describe_any(&self.0.store, old).read(At::Latest).await?;
+            for instance in spec.instances.keys().filter(|instance| !logs.contains(instance)) {
+                match now.view().written_directly(instance).await {
+                    Ok(written) if written <= member.position => {}
+                    // Not known any more is not the same as not written.
+                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                    Ok(_) | Err(_) => as_in_cut.push(format!("{node}/{instance}")),
+                }
+            }
             if logs.is_empty() {
                 continue;
             }
-            let spec = found.spec.nodes.get(node).cloned().unwrap_or_default();
-            let now = self.0.systems.describe_any(&self.0.store, old).read(At::Latest).await?;
             let fork = self.0.systems.describe(&self.0.store, path, &spec, &self.0.settings)?;
             let fork = fork.env(self.0.env.clone()).must_exist().open().await?;
-            let copied = copy_logs(&now.view(), &fork, &logs, (member.position, time)).await;
+            let span = Span { after: member.position, until: time, trimmed: Trimmed::Refused };
+            let copied = copy_logs(&now.view(), &fork, &logs, span).await;
             let closed = fork.close().await;
             records += copied?;
             closed?;
         }
-        Ok(Replayed { cut, records })
+        Ok(Replayed { cut, records, as_in_cut })
     }
 
     /// Puts main back to a time; see [`fork_at_time`](Self::fork_at_time). The fork's edges are let run until they have caught up.

@@ -181,6 +181,7 @@ pub(crate) fn instant_turn(cut: &Cut, node: &str) -> bool {
 /// The transaction that puts a cut's barrier into every log of a node that edges read.
 fn barriers(slate: &Slate, cut: &Cut, name: &str, node: &str) -> Result<Transaction> {
     let mut tx = slate.begin();
+    tx.mark_derived();
     let mut logs: Vec<&str> = cut.spec.edges_out_of(node).map(|edge| edge.from.instance.as_str()).collect();
     logs.sort_unstable();
     logs.dedup();

@@ -33,6 +33,7 @@ pub async fn hold(source: &Slate, log: &Handle<Log>, edges: &[(&EdgeSpec, Option
     let reader = source.view().on(log)?;
     let (trim, segments) = (reader.trim_point().await?, reader.segments().await?);
     let (mut tx, mut all) = (source.begin(), Vec::with_capacity(edges.len()));
+    tx.mark_derived();
     for (spec, cursor) in edges {
         let at = cursor.map_or(trim, |cursor| cursor.next).max(trim);
         let behind = segments.iter().filter(|segment| !segment.is_empty() && segment.last >= at);
@@ -72,6 +73,7 @@ pub async fn hold(source: &Slate, log: &Handle<Log>, edges: &[(&EdgeSpec, Option
 /// What committing returned.
 pub async fn release(source: &Slate, log: &Handle<Log>, edge: &str) -> Result<()> {
     let mut tx = source.begin();
+    tx.mark_derived();
     tx.on(log).remove_cursor(Cursor::name(edge));
     tx.commit().await?;
     Ok(())

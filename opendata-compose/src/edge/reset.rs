@@ -159,6 +159,7 @@ async fn one(
     }
     cursor.counts.waiting = cursor.counts.waiting.saturating_sub(1);
     let mut tx = sink.begin();
+    tx.mark_derived();
     match Delivery::of(spec)? {
         Some(delivery) => delivery.deliver(cursor.source, effects.outputs, &effects.origins).await?,
         None => instance.fill(&mut tx, effects.outputs)?,
@@ -220,5 +221,6 @@ fn record_of(letter: &Letter) -> Record {
         headers: opendata_log::Headers::of(letter.headers.iter().map(|(name, value)| (name.as_str(), value.as_ref()))),
         payload: letter.payload.clone(),
         control: None,
+        derived: false,
     }
 }

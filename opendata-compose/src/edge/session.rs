@@ -270,6 +270,7 @@ impl Session<'_> {
         let Effects { outputs, origins, letters, rows } = effects;
         let cursor = self.progress.cursor.clone();
         let mut tx = self.cx.sink.begin();
+        tx.mark_derived();
         if let Some(delivery) = &self.cx.delivery {
             let delivered = delivery.deliver(cursor.source, outputs, &origins).await;
             delivered.map_err(|error| self.lost(error, span))?;
@@ -286,6 +287,7 @@ impl Session<'_> {
         }
         if planted!(CursorApart) {
             let data = std::mem::replace(&mut tx, self.cx.sink.begin());
+            tx.mark_derived();
             data.commit().await.map_err(|error| self.lost(error.into(), span))?;
         }
         let instance = &self.cx.instance;

@@ -178,11 +178,11 @@ impl Committer {
         let view = self.written.borrow().clone();
         let now = self.clock.timestamp();
         let mut batch = Batch::after(self.last);
-        let mut touched = BTreeSet::new();
+        let (mut touched, mut direct) = (BTreeSet::new(), BTreeSet::new());
         let mut staged = Vec::with_capacity(group.len());
         for submitted in group {
             let Submitted { parts, ack, reply, permit, .. } = submitted;
-            match self.stage(parts, &view, now, &mut batch, &mut touched).await {
+            match self.stage(parts, (&view, now), &mut batch, (&mut touched, &mut direct)).await {
                 Ok(receipts) => staged.push((ack, reply, receipts)),
                 Err(error) => {
                     self.counters.refused.fetch_add(1, Ordering::Relaxed);
@@ -193,9 +193,10 @@ impl Committer {
         }
         for id in &touched {
             if let (Some(writer), Some(instance)) = (self.writers.get_mut(id), self.registry.at(*id)) {
-                writer.finish(&mut ApplyContext { batch: &mut batch, instance, now });
+                writer.finish(&mut ApplyContext { batch: &mut batch, instance, now, derived: false });
             }
         }
+        self.note_direct(&direct, &mut batch);
         let written = match check_own(&batch) {
             Ok(()) => self.write(batch, &touched).await,
             Err(error) => Err(error),
@@ -220,12 +221,11 @@ impl Committer {
     async fn stage(
         &mut self,
         parts: Parts,
-        view: &View,
-        now: Timestamp,
+        (view, now): (&View, Timestamp),
         batch: &mut Batch,
-        touched: &mut BTreeSet<Address>,
+        (touched, direct): (&mut BTreeSet<Address>, &mut BTreeSet<Address>),
     ) -> Result<BTreeMap<Address, super::erased::AnyReceipt>> {
-        let Parts { ops, cursors, states } = parts;
+        let Parts { ops, cursors, states, derived } = parts;
         if let Some(reason) = &self.registry.retired {
             return Err(refusal(reason));
         }
@@ -260,19 +260,22 @@ impl Committer {
         for id in planned {
             if let (Some(writer), Some(instance)) = (self.writers.get_mut(&id), self.registry.at(id)) {
                 touched.insert(id);
-                if let Some(receipt) = writer.apply(&mut ApplyContext { batch, instance, now }) {
+                if !derived {
+                    direct.insert(id);
+                }
+                if let Some(receipt) = writer.apply(&mut ApplyContext { batch, instance, now, derived }) {
                     receipts.insert(id, receipt);
                 }
             }
         }
         for update in cursors {
             if let Some(instance) = self.registry.at(update.instance) {
-                update.apply(&mut ApplyContext { batch, instance, now });
+                update.apply(&mut ApplyContext { batch, instance, now, derived });
             }
         }
         for update in states {
             if let Some(instance) = self.registry.at(update.instance) {
-                update.apply(&mut ApplyContext { batch, instance, now });
+                update.apply(&mut ApplyContext { batch, instance, now, derived });
             }
         }
         Ok(receipts)
@@ -301,7 +304,7 @@ impl Committer {
         if batch.row_count == 0 {
             return Ok(self.last);
         }
-        let position = batch.last.max(self.last.next());
+        let position = batch.position_behind(self.last);
         self.counters.groups.fetch_add(1, Ordering::Relaxed);
         self.counters.rows.fetch_add(batch.row_count as u64, Ordering::Relaxed);
         self.counters.bytes.fetch_add(batch.size_bytes as u64, Ordering::Relaxed);

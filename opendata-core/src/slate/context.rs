@@ -41,6 +41,11 @@ impl Batch {
         self.rows.delete(key);
     }
 
+    /// Where it stands, behind the last one: at its last record, or at a position of its own if it brings none.
+    pub(crate) fn position_behind(&self, last: Position) -> Position {
+        self.last.max(last.next())
+    }
+
     fn count(&mut self, key: &[u8], value: &[u8]) {
         self.row_count += 1;
         self.size_bytes += key.len() + value.len();
@@ -113,9 +118,16 @@ pub struct ApplyContext<'a> {
     pub(crate) batch: &'a mut Batch,
     pub(crate) instance: &'a Arc<Instance>,
     pub(crate) now: Timestamp,
+    pub(crate) derived: bool,
 }
 
 impl ApplyContext<'_> {
+    /// Whether the transaction is [marked as derived](super::Transaction::mark_derived).
+    #[must_use]
+    pub fn is_derived(&self) -> bool {
+        self.derived
+    }
+
     /// Gives out `count` positions for records and returns the first; the last one is `first + count - 1`.
     pub fn allocate(&mut self, count: u64) -> Position {
         let first = self.batch.last.next();

@@ -3,6 +3,8 @@
 //! It is the reverse of forking each instance into a slate of its own. The keys of two instances must not be the same ones, which
 //! they never are if the slates came from one, or if the instances are of different systems.
 
+use std::sync::Arc;
+
 use slatedb::admin::CloneSourceSpec;
 
 use super::checkpoint::{self, Checkpoint};
@@ -34,7 +36,9 @@ pub async fn join(sources: &[&SlateReader], to: &str) -> Result<Position> {
     for source in sources {
         let (_, _, known, _) = source.parts();
         router.take(known);
-        for instance in source.view().0.registry.instances() {
+        let registry = Arc::clone(&source.view().0.registry);
+        joined.notes_direct |= registry.notes_direct;
+        for instance in registry.instances() {
             joined.adopt(instance)?;
         }
     }

@@ -111,6 +111,7 @@ async fn maintain_once(inner: &Arc<Inner>) -> Result<Round> {
             drop(view);
             let mut transaction = Transaction::new(inner.id, inner.queue.clone());
             transaction.push(instance.address(), op);
+            transaction.mark_derived();
             match transaction.commit_with(Ack::Written).await {
                 Ok(_) => {
                     inner.counters.maintenance.fetch_add(1, Ordering::Relaxed);

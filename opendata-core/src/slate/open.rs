@@ -51,6 +51,7 @@ pub struct Builder {
     wanted: Vec<Wanted>,
     missing: Missing,
     reinstate: bool,
+    pub(super) note_direct: bool,
 }
 
 impl Builder {
@@ -64,6 +65,7 @@ impl Builder {
             wanted: Vec::new(),
             missing: Missing::Create,
             reinstate: false,
+            note_direct: false,
         }
     }
 
@@ -187,6 +189,10 @@ impl Builder {
                 return Err(retire::refusal(reason));
             }
             registry.retired = None;
+            changed = true;
+        }
+        if self.note_direct && !registry.notes_direct {
+            registry.notes_direct = true;
             changed = true;
         }
         for wanted in &self.wanted {

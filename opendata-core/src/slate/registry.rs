@@ -132,13 +132,23 @@ pub(crate) struct Registry {
     pub(crate) lineage: Vec<Ancestor>,
     /// Why nobody may write to it any more, if that is so.
     pub(crate) retired: Option<String>,
+    /// Whether it is written down where instances were written to directly.
+    pub(crate) notes_direct: bool,
     next_instance: u16,
     by_name: BTreeMap<Arc<str>, Arc<Instance>>,
 }
 
 impl Registry {
     pub(crate) fn new(slate_id: SlateId, created: Timestamp) -> Self {
-        Self { slate_id, created, lineage: Vec::new(), retired: None, next_instance: 1, by_name: BTreeMap::new() }
+        Self {
+            slate_id,
+            created,
+            lineage: Vec::new(),
+            retired: None,
+            notes_direct: false,
+            next_instance: 1,
+            by_name: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn key() -> Bytes {
@@ -256,6 +266,7 @@ impl Registry {
             lineage: self.lineage.iter().map(AncestorRecord::from).collect(),
             instances: self.by_name.values().map(|instance| InstanceRecord::from(instance.as_ref())).collect(),
             retired: self.retired.clone(),
+            notes_direct: self.notes_direct,
         };
         let mut value = vec![LAYOUT];
         value.extend_from_slice(&record.encode_to_vec());
@@ -278,6 +289,7 @@ impl Registry {
         let slate_id = uuid::Uuid::from_slice(&record.slate_id).map_err(|_| corrupt("slate id"))?;
         let mut registry = Self::new(SlateId(slate_id), Timestamp(record.created_ms));
         registry.retired = record.retired;
+        registry.notes_direct = record.notes_direct;
         registry.next_instance = u16::try_from(record.next_instance).map_err(|_| corrupt("next instance id"))?;
         for ancestor in record.lineage {
             let slate_id = uuid::Uuid::from_slice(&ancestor.slate_id).map_err(|_| corrupt("lineage"))?;
@@ -343,6 +355,8 @@ struct SlateRecord {
     instances: Vec<InstanceRecord>,
     #[prost(string, optional, tag = "7")]
     retired: Option<String>,
+    #[prost(bool, tag = "8")]
+    notes_direct: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -88,11 +88,20 @@ pub struct Transaction {
     cursors: Vec<CursorUpdate>,
     states: Vec<StateUpdate>,
     misdirected: Option<Error>,
+    derived: bool,
 }
 
 impl Transaction {
     pub(crate) fn new(slate_id: SlateId, queue: Queue) -> Self {
-        Self { slate_id, queue, ops: Vec::new(), cursors: Vec::new(), states: Vec::new(), misdirected: None }
+        Self {
+            slate_id,
+            queue,
+            ops: Vec::new(),
+            cursors: Vec::new(),
+            states: Vec::new(),
+            misdirected: None,
+            derived: false,
+        }
     }
 
     /// The operation on one instance, to be filled with the system's own verbs. The same instance gives the
@@ -143,6 +152,12 @@ impl Transaction {
     pub fn delete_state<S: DataSystem>(&mut self, handle: &Handle<S>, name: &str, key: Bytes) {
         self.check_direction(handle);
         self.states.push(StateUpdate { instance: handle.address(), name: name.to_owned(), key, value: None });
+    }
+
+    /// Says that what it writes is made of what other instances hold, or is upkeep, and can be made again: it does not count as
+    /// written directly. See [`View::written_directly`](super::View::written_directly).
+    pub fn mark_derived(&mut self) {
+        self.derived = true;
     }
 
     fn check_direction<S: DataSystem>(&mut self, handle: &Handle<S>) {
@@ -210,7 +225,7 @@ impl Transaction {
             Some(error) => Err(error),
             None => {
                 let ops = self.ops.into_iter().filter(|(_, op)| !op.is_empty()).collect();
-                Ok(Parts { ops, cursors: self.cursors, states: self.states })
+                Ok(Parts { ops, cursors: self.cursors, states: self.states, derived: self.derived })
             }
         }
     }
@@ -233,6 +248,7 @@ pub(crate) struct Parts {
     pub(crate) ops: Vec<(Address, Box<dyn AnyOp>)>,
     pub(crate) cursors: Vec<CursorUpdate>,
     pub(crate) states: Vec<StateUpdate>,
+    pub(crate) derived: bool,
 }
 
 /// A submitted transaction whose outcome is not known yet. Dropping it does not undo the commit.

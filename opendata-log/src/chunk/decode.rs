@@ -67,6 +67,7 @@ impl Chunk {
                     headers,
                     payload: body.slice(payload_at..payload_at + payload_bytes),
                     control: None,
+                    derived: self.is_derived(),
                 }]);
             }
             headers_at += headers_bytes;

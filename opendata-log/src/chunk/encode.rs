@@ -4,7 +4,7 @@ use bytes::Bytes;
 use opendata_core::codec::Encoder;
 use opendata_core::{Position, Timestamp};
 
-use super::{COMPRESSED, EVENT_TIMES, HEADERS, LAYOUT, MIXED_SCHEMAS, RECORD_LIMIT, SCHEMA, SPARSE, UNIFORM};
+use super::{COMPRESSED, DERIVED, EVENT_TIMES, HEADERS, LAYOUT, MIXED_SCHEMAS, RECORD_LIMIT, SCHEMA, SPARSE, UNIFORM};
 use crate::config::Compression;
 use crate::entry::Extra;
 
@@ -19,6 +19,7 @@ const LZ4_SIZE_LIMIT_BYTES: usize = 1 << 30;
 pub(crate) struct Pending {
     pub(crate) position: Position,
     pub(crate) payload: Bytes,
+    pub(crate) derived: bool,
     pub(crate) extra: Option<Box<Extra>>,
 }
 
@@ -58,7 +59,8 @@ pub(crate) struct Encoded {
     pub(crate) is_compressed: bool,
 }
 
-/// Writes records as a chunk. They are in order of position, at least one, and no more than [`RECORD_LIMIT`].
+/// Writes records as a chunk. They are in order of position, at least one, no more than [`RECORD_LIMIT`], and all derived
+/// or none.
 pub(crate) fn encode(records: &[&Pending], ordinal: u64, ingest_time: Timestamp, compression: Compression) -> Encoded {
     let (Some(first), Some(last)) = (records.first(), records.last()) else {
         return Encoded { value: Bytes::new(), event_times: (ingest_time, ingest_time), is_compressed: false };
@@ -68,6 +70,9 @@ pub(crate) fn encode(records: &[&Pending], ordinal: u64, ingest_time: Timestamp,
     let span = last.position.0 - first.position.0;
     if span >= records.len() as u64 {
         shape.flags |= SPARSE;
+    }
+    if first.derived {
+        shape.flags |= DERIVED;
     }
     let packed = match compression {
         Compression::Lz4 => compress(records, &shape),

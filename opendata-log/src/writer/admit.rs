@@ -117,7 +117,7 @@ impl Writer {
             self.apply_upkeep(upkeep, cx);
         }
         if let Some(first) = first {
-            self.gathered.add(&mut op, first);
+            self.gathered.add(&mut op, first, cx.is_derived());
         }
         Receipt { first, count, duplicate: false }
     }

@@ -46,7 +46,7 @@ impl Gathered {
     }
 
     /// Takes the records of an operation, which get consecutive positions.
-    pub(super) fn add(&mut self, op: &mut Op, first: Position) {
+    pub(super) fn add(&mut self, op: &mut Op, first: Position, derived: bool) {
         let names = std::mem::take(&mut op.names);
         // One large operation a group is common: its names become the group's without a look at each.
         let mapped: Option<Vec<u32>> = if self.names.len() == 0 {
@@ -69,7 +69,7 @@ impl Gathered {
                     *last = position;
                 }
             }
-            self.records.push((stream, Pending { position, payload: entry.payload, extra: entry.extra }));
+            self.records.push((stream, Pending { position, payload: entry.payload, derived, extra: entry.extra }));
             position = position.next();
         }
     }

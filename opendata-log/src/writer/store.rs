@@ -191,10 +191,10 @@ impl GroupWriter<'_> {
     /// How many records go into the next chunk.
     fn piece(&self, records: &[&Pending]) -> usize {
         let limit = self.config.chunk_bytes as usize;
-        let mut size = 0;
+        let (mut size, derived) = (0, records.first().is_some_and(|first| first.derived));
         let fits = records.iter().take(RECORD_LIMIT).take_while(|record| {
             size += record.size_bytes();
-            size <= limit
+            size <= limit && record.derived == derived
         });
         fits.count().max(1)
     }

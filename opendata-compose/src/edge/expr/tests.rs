@@ -14,6 +14,7 @@ fn record(payload: &str) -> Record {
         headers: Default::default(),
         payload: Bytes::copy_from_slice(payload.as_bytes()),
         control: None,
+        derived: false,
     }
 }
 

@@ -112,6 +112,7 @@ async fn claim(cx: &Context, name: &str, view: &View, stored: Option<Bytes>, cur
     let mut expected = stored;
     while expected.as_ref() != Some(&next) || !old.is_empty() {
         let mut tx = cx.sink.begin();
+        tx.mark_derived();
         for key in old.drain(..old.len().min(STEP)) {
             cx.instance.set_state(&mut tx, name, key, None);
         }

@@ -5,15 +5,15 @@ use crate::control::{CutMode, ResetTo};
 use crate::edge::EdgeSpec;
 use crate::external::Token;
 
-const LONG: Duration = Duration::from_secs(20);
+pub(super) const LONG: Duration = Duration::from_secs(20);
 
 /// Nodes with a log each, and edges between those.
-fn joined(nodes: &[&str], edges: &[(&str, &str)]) -> Composition {
+pub(super) fn joined(nodes: &[&str], edges: &[(&str, &str)]) -> Composition {
     let edges = edges.iter().map(|(from, to)| EdgeSpec::new(&format!("{from}-{to}"), (from, "l"), (to, "l")));
     Composition { edges: edges.collect(), ..composition(nodes) }
 }
 
-async fn write(main: &ExternalComposite, node: &str, payload: &str) -> Token {
+pub(super) async fn write(main: &ExternalComposite, node: &str, payload: &str) -> Token {
     let position = append(&main.node(node).unwrap(), payload).await.unwrap();
     Token { node: node.to_owned(), position }
 }

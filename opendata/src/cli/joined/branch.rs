@@ -141,12 +141,19 @@ impl Restore {
         let composite = super::look(cx, None).await?;
         if let Some(time) = &self.to {
             let (replayed, promoted) = composite.restore_to(times::parse_time(time)?).await?;
-            let said = json!({"cut": replayed.cut, "replayed": replayed.records, "former": promoted.former});
+            let said = json!({"cut": replayed.cut, "replayed": replayed.records, "former": promoted.former, "as_in_cut": replayed.as_in_cut});
             return cx.out.say(&said, || {
-                format!(
+                let mut said = format!(
                     "main is as it was: cut {} and {} records of its logs; what was main is {}",
                     replayed.cut, replayed.records, promoted.former
-                )
+                );
+                if !replayed.as_in_cut.is_empty() {
+                    let names = replayed.as_in_cut.join(", ");
+                    said.push_str(&format!(
+                        "\nwritten to by applications since that cut, and as they were in it: {names}"
+                    ));
+                }
+                said
             });
         }
         let cut = self.cut.unwrap_or_default();

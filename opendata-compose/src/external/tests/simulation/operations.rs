@@ -238,9 +238,8 @@ impl World {
     /// Main is another line now: what of what was acknowledged must be in it.
     async fn became_main(&mut self, cut: &str, discarded: bool) -> Check {
         let then = self.ledger.cuts.get(cut).map(|kept| kept.durable.clone()).unwrap_or_default();
-        for node in NODES {
-            // What was appended to a log that edges write to as well cannot be told apart from what they wrote, and goes with it.
-            if discarded || self.is_fed(node) {
+        if discarded {
+            for node in NODES {
                 let kept = then.get(node).cloned().unwrap_or_default();
                 self.ledger.durable.insert(node.to_owned(), kept);
             }

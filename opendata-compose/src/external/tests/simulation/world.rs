@@ -118,11 +118,6 @@ impl World {
         self.rng.random_range(0..self.processes.len())
     }
 
-    /// Whether an edge writes into a node's log.
-    pub(super) fn is_fed(&self, node: &str) -> bool {
-        self.spec.edges_into(node).any(|edge| edge.to.instance.as_deref() == Some("l"))
-    }
-
     /// The nodes of main that are open somewhere.
     pub(super) fn open_nodes(&self) -> Vec<(String, InternalComposite)> {
         let of = |process: &Process| {

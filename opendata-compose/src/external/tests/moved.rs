@@ -1,0 +1,115 @@
+//! What applications write into instances that edges write to as well is told apart, and never lost without a word.
+
+use super::joined::{LONG, joined, write};
+use super::*;
+use opendata_tsdb::{Tsdb, labels};
+
+/// A log `a` that an edge copies into the log `b`, which takes records of its own too; a cut `c`, a fork `f` of it.
+async fn forked(store: &Store) -> ExternalComposite {
+    let main = describe(store, "p").open_as(&joined(&["a", "b"], &[("a", "b")])).await.unwrap();
+    let first = write(&main, "a", "one").await;
+    main.wait_for(&first, "b", LONG).await.unwrap();
+    write(&main, "b", "own").await;
+    main.cut("c", &CutOptions::default()).await.unwrap();
+    main.fork("f", "c").await.unwrap();
+    main
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_edge_wrote_since_is_made_again_and_does_not_hold_a_promotion_up() {
+    let store = Store::from_url("memory:").unwrap();
+    let main = forked(&store).await;
+    // As if the source had been written before the cut: only the edge moves.
+    let node = main.node("b").unwrap();
+    let (log, mut tx) = (node.get::<Log>("l").unwrap(), node.begin());
+    tx.mark_derived();
+    tx.on(&log).append("s", "by an edge");
+    tx.commit().await.unwrap();
+    let promoted = main.promote("f", PromotePolicy::Refuse).await.unwrap();
+    assert!(promoted.moved.is_empty());
+    assert_eq!(payloads(&main.node("b").unwrap()).await, ["one", "own"]);
+    main.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_appended_to_a_log_that_an_edge_writes_is_refused_or_taken_along() {
+    let store = Store::from_url("memory:").unwrap();
+    let main = forked(&store).await;
+    write(&main, "b", "own too").await;
+    let refused = main.promote("f", PromotePolicy::Refuse).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Conflict);
+    assert!(refused.to_string().contains("nodes=[b]"), "{refused}");
+    let second = write(&main, "a", "two").await;
+    main.wait_for(&second, "b", LONG).await.unwrap();
+    let promoted = main.promote("f", PromotePolicy::Rebase).await.unwrap();
+    assert_eq!((promoted.rebased, promoted.moved.len()), (2, 2));
+    main.wait_caught_up(LONG).await.unwrap();
+    let mut all = payloads(&main.node("b").unwrap()).await;
+    all.sort_unstable();
+    assert_eq!(all, ["one", "own", "own too", "two"]);
+    // What was taken along is still known as written by an application, and what the edge made as made by it.
+    let records = main.node("b").unwrap().view().get_reader::<Log>("l").unwrap().scan_all(..).await.unwrap();
+    let records = records.collect().await.unwrap();
+    let derived: Vec<_> = records.iter().filter(|record| record.derived).map(|record| &record.payload[..]).collect();
+    assert_eq!(derived, [b"one", b"two"]);
+    main.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_can_be_restored_and_a_fork_rebased_after_logs_were_trimmed_beyond_it() {
+    let store = Store::from_url("memory:").unwrap();
+    let main = describe(&store, "p").open_as(&composition(&["a"])).await.unwrap();
+    append(&main.node("a").unwrap(), "one").await.unwrap();
+    main.cut("c", &CutOptions::default()).await.unwrap();
+    main.fork("f", "c").await.unwrap();
+    for payload in ["two", "three"] {
+        append(&main.node("a").unwrap(), payload).await.unwrap();
+    }
+    let trim = async |before| {
+        let node = main.node("a").unwrap();
+        let (log, mut tx) = (node.get::<Log>("l").unwrap(), node.begin());
+        tx.on(&log).trim_all(before);
+        tx.commit().await.unwrap();
+    };
+    let last = append(&main.node("a").unwrap(), "four").await.unwrap();
+    trim(last).await;
+    let promoted = main.promote("f", PromotePolicy::Rebase).await.unwrap();
+    assert_eq!(promoted.rebased, 1);
+    assert_eq!(payloads(&main.node("a").unwrap()).await, ["one", "four"]);
+
+    let last = append(&main.node("a").unwrap(), "five").await.unwrap();
+    trim(last).await;
+    main.restore("c").await.unwrap();
+    assert_eq!(payloads(&main.node("a").unwrap()).await, ["one"]);
+    main.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_that_an_application_wrote_beside_an_edge_are_refused_discarded_and_named() {
+    let store = Store::from_url("memory:").unwrap();
+    let mut spec = composition(&["a"]);
+    let tsdb = InstanceSpec::of("tsdb");
+    spec.nodes.get_mut("a").unwrap().instances.insert("t".to_owned(), tsdb);
+    let main = describe(&store, "p").open_as(&spec).await.unwrap();
+    append(&main.node("a").unwrap(), "one").await.unwrap();
+    main.cut("c", &CutOptions::default()).await.unwrap();
+    main.fork("quiet", "c").await.unwrap();
+    // Nothing was written since: an instance that is no log does not hold a promotion up by being there.
+    main.promote("quiet", PromotePolicy::Refuse).await.unwrap();
+    main.cut("d", &CutOptions::default()).await.unwrap();
+    main.fork("f", "d").await.unwrap();
+    let node = main.node("a").unwrap();
+    let (metrics, mut tx) = (node.get::<Tsdb>("t").unwrap(), node.begin());
+    tx.on(&metrics).add(labels! { "__name__" => "n" }, opendata_core::Timestamp(1_000), 1.0);
+    tx.commit().await.unwrap();
+    for policy in [PromotePolicy::Refuse, PromotePolicy::Rebase] {
+        let refused = main.promote("f", policy).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused}");
+        let named = if policy == PromotePolicy::Rebase { "instance=t" } else { "nodes=[a]" };
+        assert!(refused.to_string().contains(named), "{refused}");
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let (replayed, _) = main.restore_to(main.0.env.now()).await.unwrap();
+    assert_eq!(replayed.as_in_cut, ["a/t"]);
+    main.close().await.unwrap();
+}
