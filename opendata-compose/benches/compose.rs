@@ -36,6 +36,7 @@ Usage: cargo xtask bench compose [-- OPTIONS]
   --only PART         one part: internal, edges, latency, cuts or recovery; may be given again
   --transactions N    commits over two systems, 100,000 by default
   --records N         records through an edge, 500,000 by default
+  --edge NAME         one kind of edge: copy, values, typed, declared, counted or single
   --gigabyte BYTES    the largest size of data, 1,000,000,000 by default
   --dir DIR           where the slates are made, a temporary folder by default
 ";
@@ -51,6 +52,7 @@ struct Options {
     largest: u64,
     folder: PathBuf,
     only: Vec<String>,
+    edge: Option<String>,
     /// What this process does for the one that started it.
     child: Option<String>,
 }
@@ -65,6 +67,7 @@ impl Options {
             largest: 1_000_000_000,
             folder: PathBuf::new(),
             only: Vec::new(),
+            edge: None,
             child: None,
         };
         let mut args = std::env::args().skip(1);
@@ -78,6 +81,7 @@ impl Options {
                     (options.writing, options.largest) = (second / 4, 20_000_000);
                 }
                 "--child" => options.child = Some(value()?),
+                "--edge" => options.edge = Some(value()?),
                 "--only" => options.only.push(value()?),
                 "--transactions" => options.transactions = value()?.parse()?,
                 "--records" => options.records = value()?.parse()?,

@@ -115,7 +115,7 @@ impl Ahead {
         let mut queue = self.lock();
         if let (Some(Piece::Records { records, size_bytes, .. }), 1) = (queue.pieces.front(), queue.pieces.len())
             && records.len() < least.min(self.portion.records)
-            && *size_bytes < self.portion.size_bytes / 2
+            && *size_bytes < self.portion.size_bytes
         {
             return None;
         }

@@ -123,8 +123,8 @@ impl Session<'_> {
                 Wanted::Run => {}
             }
             let free = self.flights.len() < self.in_flight();
-            // While a transaction is on its way the next one may grow: many small ones would cost more than they are sooner.
-            let least = if self.flights.is_empty() { 1 } else { portion(self.cx).records / 4 };
+            // While a transaction is on its way the next one grows: many small ones would cost more than they are sooner.
+            let least = if self.flights.is_empty() { 1 } else { portion(self.cx).records };
             tokio::select! {
                 biased;
                 outcome = landed(&mut self.flights), if !self.flights.is_empty() => self.land(outcome).await?,

@@ -207,7 +207,7 @@ pub struct BatchSpec {
 
 impl Default for BatchSpec {
     fn default() -> Self {
-        Self { max_records: 16_384, max_bytes: 4 << 20, in_flight: 3, max_windows: 1_000_000 }
+        Self { max_records: 16_384, max_bytes: 8 << 20, in_flight: 3, max_windows: 1_000_000 }
     }
 }
 
