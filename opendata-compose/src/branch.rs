@@ -5,6 +5,7 @@
 //! [promotion](ExternalComposite::promote) puts a fork in the place of main by one entry of the control log.
 
 mod export;
+mod moved;
 mod promote;
 mod reshape;
 mod restore;
@@ -19,6 +20,7 @@ use opendata_core::{Error, Result, Timestamp};
 use crate::control::{BranchPhase, Said, State};
 use crate::external::ExternalComposite;
 
+pub use self::moved::Written;
 pub use self::promote::Promoted;
 pub use self::reshape::Reshaped;
 

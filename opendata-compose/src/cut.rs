@@ -16,6 +16,7 @@
 //! applies up to the barrier, and its sink makes its checkpoint in the commit that passes the barrier on.
 //! A crash leaves only named checkpoints that expire or are swept.
 
+mod late;
 mod part;
 mod retention;
 mod sweep;
@@ -74,9 +75,13 @@ impl ExternalComposite {
     /// Takes a cut of the branch. Nodes of other processes take part through the control log; a node whose owner does not
     /// answer in half of the time is taken over for a moment.
     ///
+    /// An instant cut waits for nothing but the nodes. An aligned one waits until every edge that is not paused has applied what its
+    /// source held when the barrier was put there: as long as the slowest edge needs for its backlog.
+    ///
     /// # Errors
     /// `Conflict` if the name was used before, another cut is being taken, or what was cut does not fit together (take another);
-    /// `Unavailable` if it was not done in time, saying which nodes were missing; what the store returned.
+    /// `Unavailable` if it was not done in time, saying which nodes were missing and which edges had how much left: nothing of it is kept; what the
+    /// store returned.
     pub async fn cut(&self, name: &str, options: &CutOptions) -> Result<Cut> {
         let now = self.0.env.now();
         let after = |duration: Duration| now.plus_ms(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX));
@@ -99,8 +104,9 @@ impl ExternalComposite {
                     Ok(open.then(|| Said::CutAbort { cut: name.to_owned(), reason: reason.clone() }))
                 };
                 self.0.control.append_with(abort).await?;
-                // Edges that wait at its barriers go on.
+                // Edges that wait at its barriers go on, and its checkpoints go.
                 let _ = self.0.reconcile().await;
+                let _: Result<()> = self.0.sweep().await;
                 Err(error)
             }
         }
@@ -116,11 +122,7 @@ impl ExternalComposite {
             let cut = self.cut_state(name)?;
             match cut.phase {
                 CutPhase::Held if begun.elapsed() >= timeout => {
-                    let missing: Vec<_> = cut.missing().collect();
-                    return Err(Error::unavailable(format!(
-                        "the cut was not done in time, cut={name}, missing nodes=[{}]",
-                        missing.join(", ")
-                    )));
+                    return Err(self.late(name, &cut).await);
                 }
                 CutPhase::Held => {
                     if begun.elapsed() >= patience {
@@ -131,6 +133,10 @@ impl ExternalComposite {
                     tokio::time::sleep(LOOK.min(self.0.poll)).await;
                 }
                 CutPhase::Cut => break cut,
+                // Whoever saw first that its deadline has passed, in this process or another, has said so.
+                CutPhase::Aborted if cut.ended.is_some_and(|ended| ended > cut.deadline) => {
+                    return Err(self.late(name, &cut).await);
+                }
                 phase => return Err(Error::conflict(format!("the cut was given up, cut={name}, phase={phase:?}"))),
             }
         };
@@ -138,6 +144,16 @@ impl ExternalComposite {
         self.0.pin(&cut).await?;
         self.0.control.append(Said::CutCommit { cut: name.to_owned(), edges }).await?;
         self.cut_state(name)
+    }
+
+    /// That a cut was not done in time, and what it was waiting for.
+    async fn late(&self, name: &str, cut: &Cut) -> Error {
+        let missing: Vec<_> = cut.missing().collect();
+        let behind = late::told(&self.0.behind(cut).await);
+        Error::unavailable(format!(
+            "the cut was not done in time, cut={name}, missing nodes=[{}], edges behind=[{behind}]",
+            missing.join(", ")
+        ))
     }
 
     fn cut_state(&self, name: &str) -> Result<Cut> {

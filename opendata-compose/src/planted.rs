@@ -34,6 +34,8 @@ mod bugs {
         ReadsUndurable,
         /// The sweep aborts cuts that have not reached their deadline.
         SweepsEarly,
+        /// A promotion does not see what applications wrote to instances that edges write to as well.
+        DirectUnseen,
     }
 
     thread_local! {

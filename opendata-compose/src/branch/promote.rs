@@ -17,7 +17,8 @@ use opendata_core::slate::View;
 use opendata_core::{DataSystem, Error, ErrorKind, Position, Result, Timestamp};
 use opendata_log::{Log, NewRecord, Record, ScanOptions};
 
-use crate::control::{Branch, Cut, MAIN, PromotePolicy, Said, State};
+use super::moved::{Written, refusal, written_since};
+use crate::control::{Branch, MAIN, PromotePolicy, Said, State};
 use crate::external::{ExternalComposite, may_write};
 use crate::internal::InternalComposite;
 use crate::spec::NodeSpec;
@@ -37,6 +38,8 @@ pub struct Promoted {
     pub moved: BTreeMap<String, (Position, Position)>,
     /// How many records that applications had appended to main's logs since were appended to the fork's logs again.
     pub rebased: u64,
+    /// What applications wrote to main since that cut and what main does not hold now.
+    pub discarded: Vec<Written>,
 }
 
 impl ExternalComposite {
@@ -97,19 +100,21 @@ impl ExternalComposite {
             fenced.insert(node.clone(), composite);
             ends.insert(node.clone(), end);
         }
-        let moved = match base.branch == MAIN {
-            true => moved(cut, fenced, &ends).await?,
-            // Another line altogether: all of it.
-            false => ends.iter().map(|(node, end)| (node.clone(), (Position::ZERO, *end))).collect(),
+        // Of another line altogether it is all that main holds.
+        let since = |node: &str| match base.branch == MAIN {
+            true => cut.members.get(node).map_or(Position::ZERO, |member| member.position),
+            false => Position::ZERO,
         };
-        if !moved.is_empty() && policy == PromotePolicy::Refuse {
-            let nodes: Vec<_> = moved.keys().map(String::as_str).collect();
-            return Err(Error::conflict(format!(
-                "main was written to since the fork began; discard what it wrote, or rebase it, fork={fork}, cut={}, nodes=[{}]",
-                base.cut,
-                nodes.join(", ")
-            )));
+        let written = written_since(main, fenced, &since).await?;
+        if !written.is_empty() && policy == PromotePolicy::Refuse {
+            return Err(refusal(fork, &base.cut, &written));
         }
+        let has_moved = |node: &String| base.branch != MAIN || written.iter().any(|written| written.node == *node);
+        let moved: BTreeMap<String, (Position, Position)> = ends
+            .iter()
+            .filter(|(node, _)| has_moved(node))
+            .map(|(node, end)| (node.clone(), (since(node), *end)))
+            .collect();
         let mut rebased = 0;
         if policy == PromotePolicy::Rebase {
             for (node, (from, _)) in &moved {
@@ -122,7 +127,9 @@ impl ExternalComposite {
             Ok(Some(Said::PromoteCommit { fork: fork.to_owned(), former: name.clone() }))
         };
         self.0.control.append_with(commit).await?;
-        Ok(Promoted { former: name, moved, rebased })
+        // A rebase has taken all of it along, or was refused.
+        let discarded = if policy == PromotePolicy::Discard { written } else { Vec::new() };
+        Ok(Promoted { former: name, moved, rebased, discarded })
     }
 
     /// Takes a node of a branch away from its writer for good. Returns the last position it has.
@@ -205,45 +212,6 @@ impl ExternalComposite {
 /// The logs of a node.
 pub(super) fn logs_of(spec: &NodeSpec) -> Vec<String> {
     spec.instances.iter().filter(|(_, spec)| spec.system == LOG).map(|(name, _)| name.clone()).collect()
-}
-
-/// The nodes that were written to since a cut, other than by edges and upkeep.
-async fn moved(
-    cut: &Cut,
-    fenced: &BTreeMap<String, InternalComposite>,
-    ends: &BTreeMap<String, Position>,
-) -> Result<BTreeMap<String, (Position, Position)>> {
-    let mut moved = BTreeMap::new();
-    for (node, composite) in fenced {
-        let end = ends.get(node).copied().unwrap_or_default();
-        let from = cut.members.get(node).map_or(Position::ZERO, |member| member.position);
-        if end == from {
-            continue;
-        }
-        let view = composite.view();
-        for instance in view.instances() {
-            // Of a log it can be seen what was appended, and that it was trimmed is nothing that could be lost.
-            let was = view.written_directly(&instance.name).await? > from
-                && (instance.system != Log::ID || appended_directly(&view, &instance.name, from).await?);
-            if was {
-                moved.insert(node.clone(), (from, end));
-            }
-        }
-    }
-    Ok(moved)
-}
-
-/// Whether a log holds a record behind a position that an application appended.
-async fn appended_directly(view: &View, instance: &str, after: Position) -> Result<bool> {
-    let log = view.get_reader::<Log>(instance)?;
-    let from = after.next().max(log.trim_point().await?);
-    let mut scan = log.scan_with(ScanOptions::default().within(from..)).await?;
-    while let Some(batch) = scan.next_batch().await? {
-        if batch.iter().any(|record| !record.derived) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Which records of a log are appended to another.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use opendata_core::slate::{self, At, SlateReader};
 use opendata_core::{Error, ErrorKind, Result};
 
-use crate::control::{Branch, Reshaping, Said, State};
+use crate::control::{Branch, Reshaping, Said, ShapePhase, State};
 use crate::external::ExternalComposite;
 use crate::internal::InternalComposite;
 use crate::spec::{Composition, NodeSpec, check_name};
@@ -132,7 +132,11 @@ impl ExternalComposite {
                 let ours = state.reshaping.as_ref().is_some_and(|reshaping| reshaping.shape == name);
                 Ok(ours.then(|| Said::ReshapeAbort { shape: name.clone(), reason: reason.clone() }))
             };
-            self.0.control.append_with(abort).await?;
+            let state = self.0.control.append_with(abort).await?;
+            if state.shapes.get(&name).is_some_and(|shape| shape.phase != ShapePhase::Done) {
+                // Somebody else may have given it up and swept before this process made the last of it.
+                let _: Result<bool> = self.0.delete_slates(&found.nodes).await;
+            }
             let _: Result<()> = self.0.sweep().await;
         }
         self.0.reconcile().await?;

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use opendata_core::slate::At;
+use opendata_core::slate::{At, SlateReader};
 use opendata_core::{Error, ErrorKind, Position, Result, Timestamp};
 
 use super::promote::{Promoted, Span, Trimmed, copy_logs, logs_of};
-use crate::control::{PromotePolicy, State};
+use crate::control::{Branch, CutMember, PromotePolicy, State};
 use crate::external::ExternalComposite;
 
 /// What going back to a time did.
@@ -52,30 +52,72 @@ impl ExternalComposite {
         let paths = self.0.control.state().branch(name)?.nodes.clone();
         let (mut records, mut as_in_cut) = (0, Vec::new());
         for (node, path) in &paths {
-            let (Some(old), Some(member)) = (branch.nodes.get(node), found.members.get(node)) else { continue };
+            let Some(member) = found.members.get(node) else { continue };
             let spec = found.spec.nodes.get(node).cloned().unwrap_or_default();
             let logs = logs_of(&spec);
-            let now = self.0.systems.describe_any(&self.0.store, old).read(At::Latest).await?;
-            for instance in spec.instances.keys().filter(|instance| !logs.contains(instance)) {
-                match now.view().written_directly(instance).await {
-                    Ok(written) if written <= member.position => {}
+            let mut writer = None;
+            for instance in spec.instances.keys() {
+                let now = self.descendant(&branch, member, (node, instance)).await?;
+                if !logs.contains(instance) {
                     // Not known any more is not the same as not written.
-                    Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                    Ok(_) | Err(_) => as_in_cut.push(format!("{node}/{instance}")),
+                    let written = match &now {
+                        Some(now) => now.view().written_directly(instance).await? > member.position,
+                        None => true,
+                    };
+                    if written {
+                        as_in_cut.push(format!("{node}/{instance}"));
+                    }
+                    continue;
+                }
+                let now = now.ok_or_else(|| {
+                    Error::not_found(format!(
+                        "what a log took after the cut is not there any more; the cut itself can be restored, cut={cut}, node={node}, instance={instance}"
+                    ))
+                })?;
+                if writer.is_none() {
+                    let fork = self.0.systems.describe(&self.0.store, path, &spec, &self.0.settings)?;
+                    writer = Some(fork.env(self.0.env.clone()).must_exist().open().await?);
+                }
+                let Some(fork) = &writer else { continue };
+                let span = Span { after: member.position, until: time, trimmed: Trimmed::Refused };
+                match copy_logs(&now.view(), fork, std::slice::from_ref(instance), span).await {
+                    Ok(copied) => records += copied,
+                    Err(error) => {
+                        let _: Result<()> = fork.close().await;
+                        return Err(error);
+                    }
                 }
             }
-            if logs.is_empty() {
-                continue;
+            if let Some(fork) = writer {
+                fork.close().await?;
             }
-            let fork = self.0.systems.describe(&self.0.store, path, &spec, &self.0.settings)?;
-            let fork = fork.env(self.0.env.clone()).must_exist().open().await?;
-            let span = Span { after: member.position, until: time, trimmed: Trimmed::Refused };
-            let copied = copy_logs(&now.view(), &fork, &logs, span).await;
-            let closed = fork.close().await;
-            records += copied?;
-            closed?;
         }
         Ok(Replayed { cut, records, as_in_cut })
+    }
+
+    /// An instance of a cut's member as it is now: in the slate itself, or in one that was made of it by a split or a join. Its positions there
+    /// are those it had.
+    async fn descendant(
+        &self,
+        branch: &Branch,
+        member: &CutMember,
+        (node, instance): (&String, &String),
+    ) -> Result<Option<SlateReader>> {
+        let elsewhere = branch.nodes.keys().filter(|other| *other != node);
+        for holder in std::iter::once(node).chain(elsewhere) {
+            let has = branch.spec.nodes.get(holder).is_some_and(|spec| spec.instances.contains_key(instance));
+            let Some(path) = branch.nodes.get(holder).filter(|_| has) else { continue };
+            let reader = match self.0.systems.describe_any(&self.0.store, path).read(At::Latest).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            let ancestors = reader.lineage();
+            let mut line = ancestors.iter().map(|ancestor| ancestor.slate_id.to_string());
+            if reader.slate_id().to_string() == member.slate || line.any(|slate| slate == member.slate) {
+                return Ok(Some(reader));
+            }
+        }
+        Ok(None)
     }
 
     /// Puts main back to a time; see [`fork_at_time`](Self::fork_at_time). The fork's edges are let run until they have caught up.

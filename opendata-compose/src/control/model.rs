@@ -1,10 +1,11 @@
-//! A model of the cut and the promotion, explored exhaustively: every order in which processes, stores and clocks can act.
+//! A model of the cut, the promotion, and splits and joins, explored exhaustively: every order in which processes, stores and clocks can act.
 //!
 //! The control log in it is the real [`State`](super::State) with its real rules, and whose turn it is and who may write is asked of the real
 //! functions; slates and processes are reduced to what matters. Each planted bug must be found.
 
 mod cut;
 mod promote;
+mod reshape;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;

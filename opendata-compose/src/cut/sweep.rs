@@ -109,7 +109,7 @@ impl Inner {
     }
 
     /// Deletes slates as far as nobody shares their files. Whether none is left.
-    async fn delete_slates(&self, nodes: &BTreeMap<String, String>) -> Result<bool> {
+    pub(crate) async fn delete_slates(&self, nodes: &BTreeMap<String, String>) -> Result<bool> {
         let mut left = false;
         for path in nodes.values() {
             match slate::delete(&self.store, path).await {

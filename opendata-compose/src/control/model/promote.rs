@@ -1,5 +1,5 @@
 //! A promotion of `f` over main, with an owner of main that may be slow, be fenced and come back at any moment, a promoter that may
-//! die, and a clock that may pass the deadline.
+//! die, and a clock that may pass the deadline. An application and an edge both write to main's one instance.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +19,10 @@ enum Bug {
     FenceBeforeSaying,
     /// The promoter fences nobody.
     NoFence,
+    /// The promoter takes all that an instance took for the work of the edge that writes to it.
+    DirectUnseen,
+    /// The promoter counts what the edge wrote as written by an application.
+    DerivedCounted,
 }
 
 /// Who holds main's slate: the newest opener.
@@ -56,21 +60,28 @@ enum Promoter {
 #[derive(Clone, Debug)]
 struct World {
     bug: Bug,
+    policy: PromotePolicy,
     control: State,
     holder: Holder,
     retired: bool,
     owner: Owner,
     promoter: Promoter,
     overdue: bool,
-    /// Records in the old slate, and how many of them the promoter saw when it looked.
+    /// Records of the application in the old slate, and how many of them the promoter saw when it looked.
     written: u8,
     seen: Option<u8>,
+    /// Whether the edge wrote as well.
+    derived: bool,
+    /// Records of the application that were taken along.
+    rebased: u8,
+    /// It was refused although nothing would have been lost.
+    refused_for_nothing: bool,
 }
 
 const RECORDS: u8 = 2;
 
 impl World {
-    fn new(bug: Bug) -> Self {
+    fn new(bug: Bug, policy: PromotePolicy) -> Self {
         let node = || NodeSpec { path: None, instances: BTreeMap::from([("l".into(), InstanceSpec::of("log"))]) };
         let spec = Composition { nodes: [("u".to_owned(), node())].into(), ..Composition::default() };
         let place = |path: &str| BTreeMap::from([("u".to_owned(), path.to_owned())]);
@@ -103,6 +114,7 @@ impl World {
         }
         Self {
             bug,
+            policy,
             control,
             holder: Holder::Nobody,
             retired: false,
@@ -111,6 +123,9 @@ impl World {
             overdue: false,
             written: 0,
             seen: None,
+            derived: false,
+            rebased: 0,
+            refused_for_nothing: false,
         }
     }
 
@@ -156,7 +171,10 @@ impl World {
             }
             Owner::Writing if self.holder == Holder::Owner && !self.retired => {
                 if self.written < RECORDS {
-                    steps.push(("the owner writes".into(), self.with(|next| next.written += 1)));
+                    steps.push(("the application writes".into(), self.with(|next| next.written += 1)));
+                }
+                if !self.derived {
+                    steps.push(("the edge writes".into(), self.with(|next| next.derived = true)));
                 }
             }
             Owner::Writing => {
@@ -166,8 +184,18 @@ impl World {
         }
     }
 
+    /// Whether main has moved, as the promoter sees it, and that is not to be.
+    fn must_refuse(&self) -> bool {
+        let moved = match self.bug {
+            Bug::DirectUnseen => false,
+            Bug::DerivedCounted => self.derived || self.seen > Some(0),
+            _ => self.seen > Some(0),
+        };
+        self.policy == PromotePolicy::Refuse && moved
+    }
+
     fn promoter_steps(&self, steps: &mut Vec<(String, Self)>) {
-        let begin = Said::PromoteBegin { fork: "f".into(), policy: PromotePolicy::Discard, deadline: Timestamp(0) };
+        let begin = Said::PromoteBegin { fork: "f".into(), policy: self.policy, deadline: Timestamp(0) };
         let fence = |next: &mut Self| {
             if next.bug != Bug::NoFence {
                 next.holder = Holder::Promoter;
@@ -200,9 +228,24 @@ impl World {
                     (next.promoter, next.seen) = (Promoter::Retired, Some(next.written));
                 }),
             )),
+            (Promoter::Retired, _) if self.must_refuse() => {
+                let said = Said::PromoteAbort { fork: "f".into(), reason: String::new() };
+                let dead = |next: &mut Self| next.promoter = Promoter::Dead;
+                let refused = self.said(said, |next| {
+                    dead(next);
+                    next.refused_for_nothing = next.seen == Some(0);
+                });
+                steps.push(("refused".into(), refused.unwrap_or_else(|| self.with(dead))));
+            }
             (Promoter::Retired, _) => {
                 let commit = Said::PromoteCommit { fork: "f".into(), former: "old".into() };
-                match self.said(commit, |next| next.promoter = Promoter::Done) {
+                let done = |next: &mut Self| {
+                    next.promoter = Promoter::Done;
+                    if next.policy == PromotePolicy::Rebase && next.bug != Bug::DirectUnseen {
+                        next.rebased = next.seen.unwrap_or_default();
+                    }
+                };
+                match self.said(commit, done) {
                     Some(next) => steps.push(("promoted".into(), next)),
                     None => steps
                         .push(("told that it was given up".into(), self.with(|next| next.promoter = Promoter::Dead))),
@@ -231,7 +274,8 @@ impl Model for World {
         steps
     }
 
-    /// No two mains: once the fork is main, the old slate holds exactly what the promoter saw.
+    /// No two mains: once the fork is main, the old slate holds exactly what the promoter saw. And nothing of an application's is lost that was not
+    /// to be discarded.
     fn check(&self) -> Result<(), String> {
         if !self.old_is_main() && self.seen != Some(self.written) {
             return Err(format!(
@@ -239,7 +283,13 @@ impl Model for World {
                 self.written, self.seen
             ));
         }
-        Ok(())
+        if !self.old_is_main() && self.policy != PromotePolicy::Discard && self.rebased != self.written {
+            return Err(format!("lost without a word: {} of {}", self.written - self.rebased, self.written));
+        }
+        match self.refused_for_nothing {
+            true => Err("refused for what the edge makes again".to_owned()),
+            false => Ok(()),
+        }
     }
 
     /// It comes to rest where main is written: by the owner, or as the fork.
@@ -251,16 +301,26 @@ impl Model for World {
     }
 }
 
+const POLICIES: [PromotePolicy; 3] = [PromotePolicy::Refuse, PromotePolicy::Rebase, PromotePolicy::Discard];
+
 #[test]
-fn there_are_never_two_mains_and_main_is_always_written_again() {
-    let explored = explore(World::new(Bug::None)).unwrap();
-    assert!(explored.states > 100, "{explored:?}");
+fn there_are_never_two_mains_nothing_is_lost_unsaid_and_main_is_always_written_again() {
+    for policy in POLICIES {
+        let explored = explore(World::new(Bug::None, policy)).unwrap();
+        assert!(explored.states > 100, "{policy:?}: {explored:?}");
+    }
 }
 
 #[test]
 fn planted_bugs_of_the_promotion_are_found() {
     for bug in [Bug::NoSecondLook, Bug::FenceBeforeSaying, Bug::NoFence] {
-        let found = explore(World::new(bug)).unwrap_err();
+        let found = explore(World::new(bug, PromotePolicy::Discard)).unwrap_err();
         assert!(found.contains("two mains"), "{bug:?}: {found}");
     }
+    for policy in [PromotePolicy::Refuse, PromotePolicy::Rebase] {
+        let found = explore(World::new(Bug::DirectUnseen, policy)).unwrap_err();
+        assert!(found.contains("lost without a word"), "{policy:?}: {found}");
+    }
+    let found = explore(World::new(Bug::DerivedCounted, PromotePolicy::Refuse)).unwrap_err();
+    assert!(found.contains("refused for what the edge makes again"), "{found}");
 }

@@ -108,8 +108,58 @@ async fn metrics_that_an_application_wrote_beside_an_edge_are_refused_discarded_
         let named = if policy == PromotePolicy::Rebase { "instance=t" } else { "nodes=[a]" };
         assert!(refused.to_string().contains(named), "{refused}");
     }
+    append(&main.node("a").unwrap(), "left behind").await.unwrap();
     tokio::time::sleep(Duration::from_millis(20)).await;
     let (replayed, _) = main.restore_to(main.0.env.now()).await.unwrap();
     assert_eq!(replayed.as_in_cut, ["a/t"]);
+    main.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promotion_says_how_much_it_discards_and_a_refused_one_how_much_there_is() {
+    let store = Store::from_url("memory:").unwrap();
+    let main = forked(&store).await;
+    for payload in ["own too", "and this"] {
+        write(&main, "b", payload).await;
+    }
+    let second = write(&main, "a", "two").await;
+    main.wait_for(&second, "b", LONG).await.unwrap();
+    let refused = main.promote("f", PromotePolicy::Refuse).await.unwrap_err();
+    assert!(refused.to_string().contains("written=[a/l: 1 records, b/l: 2 records]"), "{refused}");
+    let promoted = main.promote("f", PromotePolicy::Discard).await.unwrap();
+    let discarded: Vec<_> = promoted.discarded.iter().map(ToString::to_string).collect();
+    assert_eq!(discarded, ["a/l: 1 records", "b/l: 2 records"]);
+    assert_eq!(payloads(&main.node("b").unwrap()).await, ["one", "own"]);
+    main.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_aligned_cut_that_is_not_done_in_time_names_the_edge_and_leaves_nothing() {
+    let store = Store::from_url("memory:").unwrap();
+    let mut spec = joined(&["a", "b"], &[("a", "b")]);
+    // One record a commit, one commit after the other: each waits for a flush.
+    (spec.edges[0].batch.max_records, spec.edges[0].batch.in_flight) = (1, 1);
+    let main = describe(&store, "p").open_as(&spec).await.unwrap();
+    main.pause("a-b").await.unwrap();
+    let node = main.node("a").unwrap();
+    let (log, mut tx) = (node.get::<Log>("l").unwrap(), node.begin());
+    for number in 0..400 {
+        tx.on(&log).append("s", number.to_string());
+    }
+    tx.commit().await.unwrap();
+    main.resume("a-b").await.unwrap();
+    let options = CutOptions { timeout: Duration::from_millis(150), ..CutOptions::aligned() };
+    let late = main.cut("late", &options).await.unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Unavailable);
+    let text = late.to_string();
+    assert!(text.contains("missing nodes=[b], edges behind=[a-b by ") && text.contains(" records]"), "{text}");
+    for node in ["a", "b"] {
+        let left = main.node(node).unwrap().checkpoints().await.unwrap();
+        assert!(left.iter().all(|checkpoint| !checkpoint.name.starts_with("cut-")), "{left:?}");
+    }
+    assert!(main.state().cuts.values().all(|cut| !cut.is_open()));
+    let cut = main.cut("in-time", &CutOptions { timeout: LONG * 6, ..CutOptions::aligned() }).await.unwrap();
+    assert_eq!(cut.edges["a-b"].next, Some(cut.edges["a-b"].head.next()));
+    assert_eq!(payloads(&main.node("b").unwrap()).await.len(), 400);
     main.close().await.unwrap();
 }

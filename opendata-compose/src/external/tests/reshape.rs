@@ -248,3 +248,22 @@ async fn a_backfill_makes_everything_anew_in_another_instance_and_takes_over_whe
     verified(&main).await;
     main.close().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn going_back_to_a_time_finds_what_logs_took_after_they_were_split_off_or_joined() {
+    let store = Store::from_url("memory:").unwrap();
+    let main = describe(&store, "p").open_as(&shop(&[("all", &["l", "copied", "sums"])])).await.unwrap();
+    write(&main, 0..3).await;
+    main.cut("before", &CutOptions::default()).await.unwrap();
+    main.split("all", &parts(&[("events", &["l", "copied"]), ("metrics", &["sums"])])).await.unwrap();
+    write(&main, 3..5).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let time = main.0.env.now();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    write(&main, 5..9).await;
+    let (replayed, _) = main.restore_to(time).await.unwrap();
+    assert_eq!((replayed.cut.as_str(), replayed.records), ("before", 2));
+    let (records, copied, total) = state_of(&main).await;
+    assert_eq!((records.len(), copied.len(), total), (5, 5, 10.0));
+    main.close().await.unwrap();
+}

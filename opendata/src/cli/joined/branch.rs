@@ -98,7 +98,7 @@ fn phase(phase: BranchPhase) -> &'static str {
 pub(in crate::cli) struct Promote {
     /// The fork.
     fork: String,
-    /// If main was written to since the fork began: leave that behind.
+    /// If main was written to since the fork began: leave that behind, and say how much it was.
     #[arg(long, group = "moved")]
     discard: bool,
     /// If main's logs took records since the fork began: append them to the fork's logs.
@@ -115,12 +115,34 @@ impl Promote {
         };
         let promoted = super::look(cx, None).await?.promote(&self.fork, policy).await?;
         let said = said(&promoted);
-        cx.out.say(&said, || format!("{} is main now; what was main is {}", self.fork, promoted.former))
+        cx.out.say(&said, || {
+            let rebased = match promoted.rebased {
+                0 => String::new(),
+                records => format!("\nappended again: {records} records of main's logs"),
+            };
+            format!(
+                "{} is main now; what was main is {}{rebased}{}",
+                self.fork,
+                promoted.former,
+                left_behind(&promoted)
+            )
+        })
     }
 }
 
 fn said(promoted: &Promoted) -> Value {
-    json!({"former": promoted.former, "moved": promoted.moved, "rebased": promoted.rebased})
+    json!({
+        "former": promoted.former,
+        "moved": promoted.moved,
+        "rebased": promoted.rebased,
+        "discarded": promoted.discarded,
+    })
+}
+
+/// What applications wrote and only the branch that was main holds.
+fn left_behind(promoted: &Promoted) -> String {
+    let lines = promoted.discarded.iter().map(|written| format!("\nonly {} has now: {written}", promoted.former));
+    lines.collect()
 }
 
 /// Put main back to a cut, or to a time. What main was stays as a branch.
@@ -159,7 +181,9 @@ impl Restore {
         let cut = self.cut.unwrap_or_default();
         let promoted = composite.restore(&cut).await?;
         let said = said(&promoted);
-        cx.out.say(&said, || format!("main is as it was in cut {cut}; what was main is {}", promoted.former))
+        cx.out.say(&said, || {
+            format!("main is as it was in cut {cut}; what was main is {}{}", promoted.former, left_behind(&promoted))
+        })
     }
 }
 

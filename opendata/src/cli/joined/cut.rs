@@ -27,10 +27,11 @@ pub(in crate::cli) enum Cut {
     Create {
         /// Its name, never used before.
         name: String,
-        /// At barriers that travel through the logs: every node then reflects the same prefix of what flows into it.
+        /// At barriers that travel through the logs: every node then reflects the same prefix of what flows into it. It takes as long as
+        /// the slowest edge that is not paused needs for what it has not read yet.
         #[arg(long)]
         aligned: bool,
-        /// Give up after this long.
+        /// Give up after this long, and say which nodes and edges were waited for; nothing of it is kept.
         #[arg(long, value_name = "DURATION", default_value = "30s")]
         timeout: String,
         /// How long to keep it, such as 12h or 7d; until it is released, if left out.
