@@ -32,6 +32,11 @@ fn place(index: usize) -> u32 {
 }
 
 impl<'a> Samples<'a> {
+    /// Samples without histograms, of equal length.
+    pub(crate) fn floats(times: &'a [i64], values: &'a [f64]) -> Self {
+        Self { times, values, ..Self::default() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.times.len()
     }

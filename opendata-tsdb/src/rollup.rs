@@ -2,7 +2,8 @@
 //!
 //! They are made by maintenance once a bucket is over and sealed, and made again for the series that late samples or
 //! deletions have changed. Each point depends on the samples of its interval alone, so that making it again gives the
-//! same. Histograms are not rolled up.
+//! same. An interval begins behind its beginning and includes its end, as the windows of PromQL do: a window whose bounds
+//! are bounds of intervals has exactly their samples. Histograms are not rolled up.
 //!
 //! Rollups lie in segments of their own, each for [`BUCKETS_A_SEGMENT`] buckets, with ids and an index as a bucket has
 //! them: they outlive the buckets they were made from. `ROLLUP`, one row a series, bucket and resolution:
@@ -77,7 +78,7 @@ pub struct Rollup {
 /// are left out of everything.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RollupPoint {
-    /// The first time of the interval, a multiple of its length.
+    /// The time behind which the interval begins, a multiple of its length; a sample at this very time is of the one before.
     pub start_ms: i64,
     /// How many samples there were.
     pub count: u64,
@@ -99,6 +100,11 @@ pub struct RollupPoint {
     pub increase: f64,
 }
 
+/// What a counter had reached before it began anew, each time, together.
+fn lost(before: f64, after: f64) -> f64 {
+    if after < before { before } else { 0.0 }
+}
+
 impl RollupPoint {
     fn of(start_ms: i64, time_ms: i64, value: f64) -> Self {
         Self {
@@ -115,8 +121,8 @@ impl RollupPoint {
         }
     }
 
-    fn add(&mut self, time_ms: i64, value: f64) {
-        self.increase += if value < self.last { value } else { value - self.last };
+    fn add(&mut self, time_ms: i64, value: f64, lost: f64) {
+        self.increase = value - self.first + lost;
         self.count += 1;
         (self.last_ms, self.last) = (time_ms, value);
         (self.min, self.max) = (self.min.min(value), self.max.max(value));
@@ -126,22 +132,37 @@ impl RollupPoint {
     /// How much a counter grew up to the first sample of the next point.
     #[must_use]
     pub fn increase_until(&self, next: &Self) -> f64 {
-        if next.first < self.last { next.first } else { next.first - self.last }
+        next.first - self.last + lost(self.last, next.first)
+    }
+
+    /// What the counter had reached before it began anew, inside of the interval and between it and the next.
+    pub(crate) fn lost_until(&self, next: Option<&Self>) -> f64 {
+        let inside = self.increase - (self.last - self.first);
+        // Not a number if a value was none: then nothing is known to be lost.
+        let inside = if inside > 0.0 { inside } else { 0.0 };
+        inside + next.map_or(0.0, |next| lost(self.last, next.first))
     }
 }
 
 /// The points of samples in time order.
 pub(crate) fn points(samples: Samples<'_>, resolution: Resolution) -> Vec<RollupPoint> {
     let mut points: Vec<RollupPoint> = Vec::new();
+    let mut lost_inside = 0.0;
     let length = resolution.length_ms();
     for (at, (time, value)) in samples.times.iter().zip(samples.values).enumerate() {
         if is_stale(*value) || (samples.has_histograms() && samples.histogram(at).is_some()) {
             continue;
         }
-        let start_ms = time.div_euclid(length).saturating_mul(length);
+        let start_ms = time.saturating_sub(1).div_euclid(length).saturating_mul(length);
         match points.last_mut().filter(|last| last.start_ms == start_ms) {
-            Some(last) => last.add(*time, *value),
-            None => points.push(RollupPoint::of(start_ms, *time, *value)),
+            Some(last) => {
+                lost_inside += lost(last.last, *value);
+                last.add(*time, *value, lost_inside);
+            }
+            None => {
+                lost_inside = 0.0;
+                points.push(RollupPoint::of(start_ms, *time, *value));
+            }
         }
     }
     points
@@ -206,8 +227,8 @@ pub(crate) fn decode(value: &[u8], resolution: Resolution) -> Result<Vec<RollupP
     let mut fields = Decoder::new(value);
     fields.layout(LAYOUT)?;
     let count = fields.count()?;
-    // A bucket has 366 days at most.
-    if count == 0 || count > 366 * 288 + 1 {
+    // A bucket has 366 days at most, and an interval may begin before it.
+    if count == 0 || count > 366 * 288 + 2 {
         return Err(Error::corrupt(format!("rollup with a wrong number of points, count={count}")));
     }
     let mut scratch = Scratch::default();

@@ -174,7 +174,7 @@ impl Engine {
         if self.config.count_steps {
             budget.count_steps(grid);
         }
-        let plan = plan(&parsed, &grid, &self.config)?;
+        let plan = plan(&parsed, &grid, &self.config, storage.has_rollups())?;
         let found = self.read(storage, &plan).await?;
         budget.check_time()?;
         let (mut chunk_rows, mut chunk_bytes) = (0, 0);
@@ -202,8 +202,7 @@ impl Engine {
     }
 
     async fn read(&self, storage: &dyn Storage, plan: &Plan) -> Result<Vec<Found>> {
-        let reads: Vec<_> =
-            plan.reads.iter().map(|read| storage.find(&read.matchers, read.start_ms, read.end_ms)).collect();
+        let reads: Vec<_> = plan.reads.iter().map(|read| read.run(storage)).collect();
         stream::iter(reads).buffered(self.config.concurrent_reads.max(1)).try_collect().await
     }
 }
@@ -212,6 +211,10 @@ impl Engine {
 const WORTH_A_THREAD: usize = 50_000;
 /// A series has samples even where there is one step.
 const FEW_SAMPLES: usize = 32;
+
+const STOOD_FOR: &str = "PromQL warning: samples have expired, and the first and the last of each interval of a rollup stand for them: \
+    what is computed of them is approximate. Ranges and steps of whole intervals (5m, 1h), at such times, are answered from rollups \
+    exactly, for count, sum, avg, min, max, first, last, present, delta, increase and rate";
 
 /// Says when nobody waits any more.
 #[derive(Default)]
@@ -270,6 +273,9 @@ impl Work {
             ..Statistics::default()
         };
         let mut annotations = annotations.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if self.found.iter().any(Found::is_stood_for) {
+            annotations.warn(STOOD_FOR.to_owned());
+        }
         annotations.settle();
         Ok(Evaluated { raw, annotations, statistics })
     }

@@ -15,6 +15,7 @@ use super::plan::{Plan, plan};
 use super::storage::Storage;
 use super::value::Answer;
 use crate::matcher::Matcher;
+use crate::rollup::Resolution;
 
 /// A query's answer, and how it came about.
 #[derive(Clone, Debug)]
@@ -56,6 +57,12 @@ pub struct ReadFacts {
     pub end_ms: i64,
     /// How many series there were.
     pub series: usize,
+    /// The rollup that was read instead of samples, if one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollup: Option<Resolution>,
+    /// Whether samples have expired, and others at the bounds of a rollup's intervals stand for them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stood_for: bool,
     /// Rows of chunks that were read for them.
     pub chunk_rows: usize,
     /// Their bytes.
@@ -149,20 +156,22 @@ impl Engine {
         time: QueryTime,
     ) -> Result<Explained> {
         let parsed = parse(query, time)?;
-        let plan = plan(&parsed, &grid, self.config())?;
+        let plan = plan(&parsed, &grid, self.config(), storage.has_rollups())?;
         let bounds = (grid.start_ms, parsed.time.end_ms(&grid));
         let tell = Tell { query, engine: self, plan: &plan, bounds };
         let tree = tell.node(&parsed.expr, &grid);
         let mut reads = Vec::with_capacity(plan.reads.len());
         for read in &plan.reads {
             // The query has read it before: this time it comes from memory.
-            let found = storage.find(&read.matchers, read.start_ms, read.end_ms).await?;
+            let found = read.run(storage).await?;
             let (chunk_rows, chunk_bytes) = found.stored();
             reads.push(ReadFacts {
                 selector: selector_text(&read.matchers),
                 start_ms: read.start_ms,
                 end_ms: read.end_ms,
                 series: found.len(),
+                rollup: found.resolution(),
+                stood_for: found.is_stood_for(),
                 chunk_rows,
                 chunk_bytes,
                 narrowed: storage.narrowing(&read.matchers, read.start_ms, read.end_ms).await?,

@@ -17,15 +17,18 @@ use super::number::{Kahan, Mean, Variance, quantile};
 use super::storage::Series;
 use crate::histogram::Histogram;
 use crate::labels::Labels;
+use crate::rollup::RollupPoint;
 
 mod extended;
 mod floats;
 mod mixed;
 mod rate;
 mod regression;
+mod rolled;
 
 pub(crate) use extended::{Extended, at, extended, points};
 pub(crate) use mixed::{Either, Note, Notes, Step};
+pub(crate) use rolled::is_rolled;
 
 /// The samples of one window. Never empty.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +77,8 @@ pub(crate) struct Samples<'a> {
     pub(crate) histograms: &'a [(u32, Arc<Histogram>)],
     /// Since when each sample counts; empty where that is not known of any.
     pub(crate) starts: &'a [i64],
+    /// What stands for the samples, if rollups were read.
+    pub(crate) points: &'a [RollupPoint],
     /// The place of the first sample.
     from: usize,
 }
@@ -86,6 +91,7 @@ impl<'a> Samples<'a> {
             values: &series.values,
             histograms: &series.histograms,
             starts: &series.start_times,
+            points: &series.points,
             from: 0,
         }
     }
@@ -116,6 +122,7 @@ impl<'a> Samples<'a> {
             values: self.values.get(from..to).unwrap_or_default(),
             histograms: self.histograms.get(first..last).unwrap_or_default(),
             starts: self.starts.get(from..to).unwrap_or_default(),
+            points: &[],
             from: self.from + from,
         }
     }
@@ -150,6 +157,9 @@ pub(crate) fn slide(
     notes: &mut Notes,
 ) -> Result<Column> {
     let run = Slide { samples, looks, range_ms, budget };
+    if !samples.points.is_empty() {
+        return rolled::slide(&run, over);
+    }
     if !samples.histograms.is_empty() {
         return mixed::slide(&run, over, args, notes);
     }

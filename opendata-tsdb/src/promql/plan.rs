@@ -8,12 +8,16 @@ use std::collections::HashMap;
 use opendata_core::Result;
 
 use super::EngineConfig;
-use super::ast::{Bounds, Expr, Kind, Selector};
+use super::ast::{Bounds, Call, Expr, Kind, Selector};
 use super::budget::Exceeded;
 use super::column::Grid;
 use super::eval::{looks, subquery_grid};
+use super::function::Function;
+use super::kernel::is_rolled;
 use super::parse::Parsed;
+use super::storage::{Found, Storage};
 use crate::matcher::Matcher;
+use crate::rollup::Resolution;
 
 /// One read of the storage.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +25,20 @@ pub(crate) struct Read {
     pub(crate) matchers: Vec<Matcher>,
     pub(crate) start_ms: i64,
     pub(crate) end_ms: i64,
+    /// Points of rollups will do, if their intervals divide this.
+    pub(crate) unit_ms: Option<i64>,
+}
+
+impl Read {
+    /// Reads it: points of rollups where these will do and the storage chooses to have them so.
+    pub(crate) async fn run(&self, storage: &dyn Storage) -> Result<Found> {
+        if let Some(unit_ms) = self.unit_ms
+            && let Some(found) = storage.find_rolled(&self.matchers, self.start_ms, self.end_ms, unit_ms).await?
+        {
+            return Ok(found);
+        }
+        storage.find(&self.matchers, self.start_ms, self.end_ms).await
+    }
 }
 
 /// All reads of a query, and which of them each selector uses.
@@ -32,10 +50,10 @@ pub(crate) struct Plan {
     known: HashMap<Read, usize>,
 }
 
-/// Plans the reads of a query.
-pub(crate) fn plan(parsed: &Parsed, grid: &Grid, config: &EngineConfig) -> Result<Plan> {
+/// Plans the reads of a query; where the storage has rollups, those that these may answer are reads of their own.
+pub(crate) fn plan(parsed: &Parsed, grid: &Grid, config: &EngineConfig, has_rollups: bool) -> Result<Plan> {
     let mut plan = Plan { read_of: vec![None; parsed.selectors], ..Plan::default() };
-    let walk = Walk { start_ms: grid.start_ms, end_ms: parsed.time.end_ms(grid), config };
+    let walk = Walk { start_ms: grid.start_ms, end_ms: parsed.time.end_ms(grid), config, has_rollups };
     walk.expr(&parsed.expr, grid, &mut plan)?;
     Ok(plan)
 }
@@ -44,6 +62,7 @@ struct Walk<'a> {
     start_ms: i64,
     end_ms: i64,
     config: &'a EngineConfig,
+    has_rollups: bool,
 }
 
 impl Walk<'_> {
@@ -51,7 +70,7 @@ impl Walk<'_> {
         match &expr.kind {
             Kind::Number(_) | Kind::Text(_) => Ok(()),
             Kind::Instant(selector) => {
-                self.read(selector, grid, self.config.lookback_ms, plan);
+                self.read(selector, grid, self.config.lookback_ms, None, plan);
                 Ok(())
             }
             Kind::Range(selector, range_ms) => {
@@ -59,7 +78,7 @@ impl Walk<'_> {
                     Bounds::Samples => *range_ms,
                     Bounds::Anchored | Bounds::Smoothed => range_ms.saturating_add(self.config.lookback_ms),
                 };
-                self.read(selector, grid, back_ms, plan);
+                self.read(selector, grid, back_ms, None, plan);
                 Ok(())
             }
             Kind::Subquery(subquery) => {
@@ -81,11 +100,27 @@ impl Walk<'_> {
                 aggregate.parameter.iter().try_for_each(|parameter| self.expr(parameter, grid, plan))?;
                 self.expr(&aggregate.expr, grid, plan)
             }
-            Kind::Call(call) => call.args.iter().try_for_each(|arg| self.expr(arg, grid, plan)),
+            Kind::Call(call) => call.args.iter().try_for_each(|arg| self.argument(call, arg, grid, plan)),
         }
     }
 
-    fn read(&self, selector: &Selector, grid: &Grid, back_ms: i64, plan: &mut Plan) {
+    /// A range of samples of which a function needs no more than rollups have is marked as such.
+    fn argument(&self, call: &Call, arg: &Expr, grid: &Grid, plan: &mut Plan) -> Result<()> {
+        if let (Function::Over(over), Kind::Range(selector, range_ms)) = (call.function, &arg.kind)
+            && is_rolled(over)
+            && self.has_rollups
+            && selector.bounds == Bounds::Samples
+        {
+            let looks = looks(selector.shift, *grid, self.start_ms, self.end_ms);
+            let step_ms = if grid.count > 1 && looks.fixed_ms.is_none() { grid.step_ms } else { 0 };
+            let unit_ms = [looks.at(0), step_ms].into_iter().fold(*range_ms, common);
+            self.read(selector, grid, *range_ms, Some(unit_ms), plan);
+            return Ok(());
+        }
+        self.expr(arg, grid, plan)
+    }
+
+    fn read(&self, selector: &Selector, grid: &Grid, back_ms: i64, unit_ms: Option<i64>, plan: &mut Plan) {
         if grid.count == 0 {
             return;
         }
@@ -93,7 +128,10 @@ impl Walk<'_> {
         let start_ms = first_ms.saturating_sub(back_ms).saturating_add(1);
         let forth_ms = if selector.bounds == Bounds::Smoothed { self.config.lookback_ms } else { 0 };
         let end_ms = last_ms.saturating_add(forth_ms);
-        let read = Read { matchers: selector.matchers.clone(), start_ms, end_ms };
+        // No rollup is finer than this, and reads that are alike shall be one.
+        let finest_ms = Resolution::FiveMinutes.length_ms();
+        let unit_ms = unit_ms.filter(|unit_ms| *unit_ms > 0 && unit_ms % finest_ms == 0);
+        let read = Read { matchers: selector.matchers.clone(), start_ms, end_ms, unit_ms };
         let next = plan.reads.len();
         let at = *plan.known.entry(read.clone()).or_insert(next);
         if at == next {
@@ -103,4 +141,13 @@ impl Walk<'_> {
             *slot = Some(at);
         }
     }
+}
+
+/// The largest number that divides both.
+fn common(a: i64, b: i64) -> i64 {
+    let (mut a, mut b) = (a.saturating_abs(), b.saturating_abs());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }

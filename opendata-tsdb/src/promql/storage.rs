@@ -11,6 +11,7 @@ use crate::labels::Labels;
 use crate::matcher::Matcher;
 
 use super::explain::Narrowed;
+use crate::rollup::{Resolution, RollupPoint};
 
 /// One series with the samples of a time range, as columns of equal length.
 ///
@@ -30,6 +31,8 @@ pub struct Series {
     /// Since when each sample counts, as OpenTelemetry and OpenMetrics know it of counters: milliseconds, 0 where it is not known.
     /// Empty where it is known of no sample.
     pub start_times: Vec<i64>,
+    /// What stands for the samples where a function can be computed of rollups: then there are no samples.
+    pub(crate) points: Vec<RollupPoint>,
 }
 
 impl Series {
@@ -72,7 +75,7 @@ impl Series {
     /// What reading the series counts against the limit of samples: one a float, and a histogram as many as would take its memory.
     pub(crate) fn weight(&self) -> usize {
         let histograms = self.histograms.iter().map(|(_, histogram)| histogram.size_bytes() / 16);
-        self.timestamps.len() + histograms.sum::<usize>()
+        self.timestamps.len() + 5 * self.points.len() + histograms.sum::<usize>()
     }
 
     /// The samples in order: time and value.
@@ -101,6 +104,10 @@ pub struct Found(Contents);
 
 enum Contents {
     Ready(Vec<Series>),
+    /// Expired samples are stood for by others at the bounds of intervals.
+    StoodFor(Vec<Series>),
+    /// Points of rollups.
+    Rolled(Vec<Series>, Resolution),
     Packed(Vec<Labels>, Arc<dyn Unpack>),
 }
 
@@ -125,11 +132,34 @@ impl Found {
         Self(Contents::Packed(labels, source))
     }
 
+    /// Series of points.
+    pub(crate) fn rolled(series: Vec<Series>, resolution: Resolution) -> Self {
+        Self(Contents::Rolled(series, resolution))
+    }
+
+    /// Series with samples that stand for expired ones.
+    pub(crate) fn stood_for(series: Vec<Series>) -> Self {
+        Self(Contents::StoodFor(series))
+    }
+
+    /// Whether some samples stand for others, so that what is computed of them is near to the truth at best.
+    pub(crate) fn is_stood_for(&self) -> bool {
+        matches!(self.0, Contents::StoodFor(_))
+    }
+
+    /// The rollup that was read, if one was.
+    pub(crate) fn resolution(&self) -> Option<Resolution> {
+        match &self.0 {
+            Contents::Rolled(_, resolution) => Some(*resolution),
+            _ => None,
+        }
+    }
+
     /// How many series there are.
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.0 {
-            Contents::Ready(series) => series.len(),
+            Contents::Ready(series) | Contents::StoodFor(series) | Contents::Rolled(series, _) => series.len(),
             Contents::Packed(labels, _) => labels.len(),
         }
     }
@@ -148,7 +178,9 @@ impl Found {
         f: impl FnOnce(&Series) -> Result<R>,
     ) -> Result<Option<R>> {
         match &self.0 {
-            Contents::Ready(series) => series.get(place).map(f).transpose(),
+            Contents::Ready(series) | Contents::StoodFor(series) | Contents::Rolled(series, _) => {
+                series.get(place).map(f).transpose()
+            }
             Contents::Packed(labels, source) => {
                 let Some(labels) = labels.get(place) else { return Ok(None) };
                 source.unpack(place, buffer)?;
@@ -161,8 +193,8 @@ impl Found {
     /// The rows of chunks that were read, and their bytes; none where the storage does not say.
     pub(crate) fn stored(&self) -> (usize, usize) {
         match &self.0 {
-            Contents::Ready(_) => (0, 0),
             Contents::Packed(_, source) => source.stored(),
+            _ => (0, 0),
         }
     }
 }
@@ -198,6 +230,26 @@ pub trait Storage: Send + Sync {
         Ok(Found::from(self.select(matchers, start_ms, end_ms).await?))
     }
 
+    /// Whether [`find_rolled`](Self::find_rolled) may find something.
+    fn has_rollups(&self) -> bool {
+        false
+    }
+
+    /// The same as points of a rollup, for functions that can be computed of these, where the windows of all steps begin and end at
+    /// multiples of `unit_ms`. None where samples are to be read instead; the engine then calls [`find`](Self::find).
+    ///
+    /// # Errors
+    /// Whatever reading fails with; the engine hands it on.
+    async fn find_rolled(
+        &self,
+        _matchers: &[Matcher],
+        _start_ms: i64,
+        _end_ms: i64,
+        _unit_ms: i64,
+    ) -> Result<Option<Found>> {
+        Ok(None)
+    }
+
     /// What makes the series of such a selection few, for [`Engine::explain`](crate::promql::Engine::explain). Nothing, if the storage
     /// has no index to tell of.
     ///
@@ -218,6 +270,20 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
         (**self).find(matchers, start_ms, end_ms).await
     }
 
+    fn has_rollups(&self) -> bool {
+        (**self).has_rollups()
+    }
+
+    async fn find_rolled(
+        &self,
+        matchers: &[Matcher],
+        start_ms: i64,
+        end_ms: i64,
+        unit_ms: i64,
+    ) -> Result<Option<Found>> {
+        (**self).find_rolled(matchers, start_ms, end_ms, unit_ms).await
+    }
+
     async fn narrowing(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Narrowed>> {
         (**self).narrowing(matchers, start_ms, end_ms).await
     }
@@ -231,6 +297,20 @@ impl<S: Storage + ?Sized> Storage for &S {
 
     async fn find(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Found> {
         (**self).find(matchers, start_ms, end_ms).await
+    }
+
+    fn has_rollups(&self) -> bool {
+        (**self).has_rollups()
+    }
+
+    async fn find_rolled(
+        &self,
+        matchers: &[Matcher],
+        start_ms: i64,
+        end_ms: i64,
+        unit_ms: i64,
+    ) -> Result<Option<Found>> {
+        (**self).find_rolled(matchers, start_ms, end_ms, unit_ms).await
     }
 
     async fn narrowing(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Narrowed>> {

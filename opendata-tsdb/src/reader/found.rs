@@ -107,6 +107,20 @@ impl Storage for Reader {
         if expired.is_empty() { Ok(kept) } else { behind(expired, &kept) }
     }
 
+    fn has_rollups(&self) -> bool {
+        self.uses_rollups()
+    }
+
+    async fn find_rolled(
+        &self,
+        matchers: &[Matcher],
+        start_ms: i64,
+        end_ms: i64,
+        unit_ms: i64,
+    ) -> Result<Option<Found>> {
+        self.rolled_series(matchers, start_ms, end_ms, unit_ms).await
+    }
+
     async fn narrowing(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Narrowed>> {
         self.narrowed(matchers, start_ms, end_ms).await
     }
@@ -114,7 +128,7 @@ impl Storage for Reader {
 
 impl Reader {
     /// The series that retention has left.
-    async fn find_kept(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Found> {
+    pub(super) async fn find_kept(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Found> {
         let buckets = self.buckets_in(start_ms, end_ms).await?;
         let parts: Vec<_> = buckets.into_iter().map(|bucket| self.part(bucket, matchers, (start_ms, end_ms))).collect();
         let parts: Vec<Part> = stream::iter(parts).buffered(BUCKETS_AT_ONCE).try_collect().await?;
@@ -143,5 +157,5 @@ fn behind(expired: Vec<Series>, kept: &Found) -> Result<Found> {
             Ok(())
         })?;
     }
-    Ok(Found::from(all))
+    Ok(Found::stood_for(all))
 }

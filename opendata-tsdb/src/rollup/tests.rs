@@ -12,23 +12,23 @@ fn columns(samples: &[(i64, f64)]) -> Columns {
 #[test]
 fn a_point_says_what_its_interval_held() {
     let samples = [
-        (-1, 5.0),
-        (0, 10.0),
+        (0, 5.0),
+        (1, 10.0),
         (15_000, 12.0),
         (30_000, 2.0),
         (45_000, STALE_NAN),
-        (299_999, 3.0),
-        (300_000, f64::NAN),
-        (600_000, STALE_NAN),
+        (300_000, 3.0),
+        (300_001, f64::NAN),
+        (600_001, STALE_NAN),
     ];
     let found = points(columns(&samples).as_samples(), Resolution::FiveMinutes);
     assert_eq!(found.len(), 3, "a stale marker alone is no point");
-    assert_eq!(found[0], RollupPoint::of(-300_000, -1, 5.0));
+    assert_eq!(found[0], RollupPoint::of(-300_000, 0, 5.0));
     let whole = RollupPoint {
         start_ms: 0,
         count: 4,
-        first_ms: 0,
-        last_ms: 299_999,
+        first_ms: 1,
+        last_ms: 300_000,
         first: 10.0,
         last: 3.0,
         min: 2.0,
@@ -43,15 +43,15 @@ fn a_point_says_what_its_interval_held() {
 
 #[test]
 fn golden_bytes() {
-    let samples = [(0, 1.0), (60_000, 3.0), (300_000, 4.0)];
+    let samples = [(1, 1.0), (60_000, 3.0), (300_001, 4.0)];
     let row = encode(&points(columns(&samples).as_samples(), Resolution::FiveMinutes), Resolution::FiveMinutes);
     let hex: String = row.iter().map(|byte| format!("{byte:02x}")).collect();
     let golden = [
         "0102",               // layout, 2 points
         "00000002",           // intervals: 0, then 1
         "04000001",           // samples: 2, then one less
-        "00000000",           // the first at the beginning of both
-        "c0a9070800e0d40301", // the last after 60,000 ms, then one step of 60,000 less
+        "02000000",           // the first a millisecond behind the beginning of both
+        "c0a9070800dfd40301", // the last after 60,000 ms, then one step of 59,999 less
         "0100000208000302",   // first: integers, 1, then one step of 3
         "01000006000002",     // last: 3, then 1 more
         "0100000208000302",   // min

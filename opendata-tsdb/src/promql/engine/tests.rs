@@ -432,7 +432,7 @@ fn extreme_times_do_not_overflow() {
 fn selectors_that_read_the_same_are_read_once() {
     let parsed = parse("rate(m[5m]) / rate(m[5m]) + m", QueryTime::default()).unwrap();
     let grid = Grid { start_ms: 0, step_ms: 1, count: 1 };
-    let plan = plan(&parsed, &grid, &EngineConfig::default()).unwrap();
+    let plan = plan(&parsed, &grid, &EngineConfig::default(), false).unwrap();
     assert_eq!(plan.reads.len(), 1, "a range of five minutes and the lookback are the same: {:?}", plan.reads);
     assert_eq!((plan.reads[0].start_ms, plan.reads[0].end_ms), (-299_999, 0));
 }

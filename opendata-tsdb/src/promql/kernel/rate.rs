@@ -111,9 +111,19 @@ fn bridged(gap: f64, average: f64) -> f64 {
 /// By how much a difference between the first and the last of two or more samples grows when it is extrapolated to the bounds.
 /// `floor` has a counter's first value and its difference.
 pub(super) fn reach(times: &[i64], after_ms: i64, until_ms: i64, floor: Option<(f64, f64)>) -> Option<f64> {
-    let (first_ms, last_ms) = (*times.first()?, *times.last()?);
+    let ends = (*times.first()?, *times.last()?);
+    Some(reach_of(ends, count(times.len()), (after_ms, until_ms), floor))
+}
+
+/// The same of so many samples from one time to another, in a window with these bounds.
+pub(super) fn reach_of(
+    (first_ms, last_ms): (i64, i64),
+    samples: f64,
+    (after_ms, until_ms): (i64, i64),
+    floor: Option<(f64, f64)>,
+) -> f64 {
     let sampled = seconds(last_ms.saturating_sub(first_ms));
-    let average = sampled / count(times.len().saturating_sub(1));
+    let average = sampled / (samples - 1.0);
     let mut before = bridged(seconds(first_ms.saturating_sub(after_ms)), average);
     let after = bridged(seconds(until_ms.saturating_sub(last_ms)), average);
     if let Some((first, difference)) = floor
@@ -122,7 +132,7 @@ pub(super) fn reach(times: &[i64], after_ms: i64, until_ms: i64, floor: Option<(
     {
         before = before.min(sampled * (first / difference));
     }
-    Some((sampled + before + after) / sampled)
+    (sampled + before + after) / sampled
 }
 
 /// The same of what grew from zero at a known time: only the right side is extrapolated, and that of a single sample is not.

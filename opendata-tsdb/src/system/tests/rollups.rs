@@ -199,3 +199,131 @@ async fn rollups_have_a_retention_of_their_own() {
     bench.clock.set(Timestamp(NOON + 116 * DAY));
     assert_eq!(left(&bench).await, Resolution::ALL);
 }
+
+/// Windows of whole intervals: over two days, in steps, by each function that rollups answer.
+const ROLLED: [&str; 13] = [
+    "count_over_time(requests_total[1h])",
+    "sum_over_time(requests_total[2h])",
+    "avg_over_time(requests_total[25m])",
+    "min_over_time(requests_total[1h])",
+    "max_over_time(requests_total[1h5m])",
+    "first_over_time(requests_total[1h])",
+    "last_over_time(requests_total[6h])",
+    "present_over_time(requests_total[1h])",
+    "ts_of_last_over_time(requests_total[1h])",
+    "delta(requests_total[1h] offset 1h)",
+    "increase(requests_total[30m])",
+    "sum by (n) (rate(requests_total[6h]))",
+    "max_over_time(rate(requests_total[1h])[5h:1h])",
+];
+
+async fn answers(
+    reader: &Reader,
+    queries: &[&str],
+    (start, end): (i64, i64),
+    step: i64,
+) -> Vec<Vec<crate::promql::Series>> {
+    let mut all = Vec::new();
+    for query in queries {
+        let answer = reader.query_range(query, Timestamp(start), Timestamp(end), step).await.unwrap();
+        let Value::Matrix(series) = answer.value else { panic!("no matrix") };
+        assert!(!series.is_empty(), "{query}");
+        all.push(series);
+    }
+    all
+}
+
+fn assert_near(queries: &[&str], found: &[Vec<crate::promql::Series>], expected: &[Vec<crate::promql::Series>]) {
+    for (query, (found, expected)) in queries.iter().zip(found.iter().zip(expected)) {
+        assert_eq!(found.len(), expected.len(), "{query}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert_eq!((&found.labels, &found.timestamps), (&expected.labels, &expected.timestamps), "{query}");
+            for (a, b) in found.values.iter().zip(&expected.values) {
+                let is_near = a.to_bits() == b.to_bits()
+                    || (a - b).abs() <= 1e-9 * b.abs().max(1.0)
+                    || (a.is_nan() && b.is_nan());
+                assert!(is_near, "{query}: {a} instead of {b}, {}", found.labels);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn windows_of_whole_intervals_are_answered_from_rollups_as_from_samples() {
+    let day = u64::try_from(DAY).unwrap();
+    let mut bench = Bench::new(rolled(Some(2 * day))).await;
+    // Restarts, gaps, NaN, samples on the very bounds of intervals and of buckets; one series ends early.
+    bench
+        .write(|op| {
+            for n in 0..4i64 {
+                let mut value = 0.0;
+                for at in 0..(if n == 3 { 900 } else { 2_000 }) {
+                    let jitter = if n == 0 { 0 } else { (at * 37 + n * 11) % 9_000 };
+                    value = if (at * 7 + n) % 211 == 0 { 0.0 } else { value + ((at * 13 + n) % 17) as f64 / 4.0 };
+                    let shown = if n == 2 && at % 97 == 5 { f64::NAN } else { value };
+                    if (at / 60 + n) % 9 != 4 {
+                        op.sample(requests(n), Timestamp(NOON + at * 60_000 + jitter), shown);
+                    }
+                }
+            }
+        })
+        .await;
+    bench.clock.set(Timestamp(NOON + 2 * DAY));
+    bench.slate.maintain().await.unwrap();
+    let range = (NOON + 6 * HOUR, NOON + 33 * HOUR);
+    let raw = answers(&bench.reader(), &ROLLED, range, HOUR).await;
+    let raw_fine = answers(&bench.reader(), &ROLLED, range, 300_000).await;
+    // The first half day expires, later all of it.
+    for (now, half) in [(NOON + 3 * DAY, true), (NOON + 20 * DAY, false)] {
+        bench.clock.set(Timestamp(now));
+        bench
+            .write(|op| {
+                op.sample(requests(1), Timestamp(now), 1.0);
+            })
+            .await;
+        bench.slate.maintain().await.unwrap();
+        bench = bench.reopen().await;
+        let never = bench.reader().with_rollups(crate::UseRollups::Never);
+        let left = never.select(&[], i64::MIN, NOON + 12 * HOUR).await.unwrap();
+        assert!(left.iter().all(|series| series.timestamps.first() >= Some(&MIDNIGHT)), "the samples are gone");
+        assert_eq!(left.is_empty(), !half);
+        for reader in [bench.reader(), bench.other_process().await] {
+            assert_near(&ROLLED, &answers(&reader, &ROLLED, range, HOUR).await, &raw);
+            assert_near(&ROLLED, &answers(&reader, &ROLLED, range, 300_000).await, &raw_fine);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_query_says_which_rollup_it_read_and_warns_of_what_is_approximate() {
+    let day = u64::try_from(DAY).unwrap();
+    let bench = Bench::new(rolled(Some(2 * day))).await;
+    fill(&bench, NOON, 2, 60_000).await;
+    bench.clock.set(Timestamp(NOON + DAY));
+    bench.slate.maintain().await.unwrap();
+    bench.clock.set(Timestamp(NOON + 20 * DAY));
+    bench
+        .write(|op| {
+            op.sample(requests(1), Timestamp(NOON + 20 * DAY), 1.0);
+        })
+        .await;
+    bench.slate.maintain().await.unwrap();
+    let explain = async |query: &str, start: i64, step: i64| {
+        let (start, end) = (Timestamp(start), Timestamp(start + HOUR));
+        let told =
+            crate::promql::Engine::default().explain_range(&bench.reader(), query, start, end, step).await.unwrap();
+        let read = told.reads.first().unwrap();
+        let warnings = told.answer.annotations.warnings().count();
+        (read.rollup, read.stood_for, warnings)
+    };
+    let rate = "rate(requests_total[1h])";
+    assert_eq!(explain(rate, NOON + HOUR, HOUR).await, (Some(Resolution::OneHour), false, 0));
+    assert_eq!(explain(rate, NOON + HOUR, 600_000).await, (Some(Resolution::FiveMinutes), false, 0));
+    assert_eq!(
+        explain("rate(requests_total[30m])", NOON + HOUR, HOUR).await,
+        (Some(Resolution::FiveMinutes), false, 0)
+    );
+    assert_eq!(explain(rate, NOON + HOUR + 1, HOUR).await, (None, true, 1), "windows across intervals");
+    assert_eq!(explain("stddev_over_time(requests_total[1h])", NOON + HOUR, HOUR).await, (None, true, 1));
+    assert_eq!(explain(rate, NOON + 20 * DAY, HOUR).await, (None, false, 0), "nothing has expired there");
+}
