@@ -15,7 +15,10 @@ use regex_syntax::hir::literal::{ExtractKind, Extractor};
 
 use crate::labels::{METRIC_NAME, Quoted, is_legacy_label_name};
 
+mod pattern;
 mod re2;
+
+use pattern::Pattern;
 
 /// How a matcher compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,8 +65,8 @@ pub struct Matcher {
 enum Test {
     /// Exactly these values, sorted; a single one for `=` and `!=`.
     Literals { list: Vec<String>, set: HashSet<String> },
-    /// An expression over the whole value, and the prefix every match begins with.
-    Regex { regex: Regex, prefix: String },
+    /// An expression over the whole value, the prefix every match begins with, and what else is known of every match.
+    Regex { regex: Regex, prefix: String, pattern: Option<Pattern> },
 }
 
 impl Matcher {
@@ -134,6 +137,16 @@ impl Matcher {
         }
     }
 
+    /// How each value of the label is tested, for [`explain`](crate::promql::Engine::explain).
+    pub(crate) fn way(&self) -> &'static str {
+        match self.test.as_ref() {
+            Test::Literals { .. } => "by comparing",
+            Test::Regex { pattern: Some(pattern), .. } if pattern.is_whole => "by looking for the texts in it",
+            Test::Regex { pattern: Some(_), .. } => "by the expression where it has the texts in it",
+            Test::Regex { pattern: None, .. } => "by the expression",
+        }
+    }
+
     /// What every value that the text describes begins with; often empty. For a negative matcher only values that begin with it fail.
     #[must_use]
     pub fn prefix(&self) -> &str {
@@ -170,7 +183,7 @@ impl Test {
             }
         }
         let prefix = literals.longest_common_prefix().map(longest_text).unwrap_or_default();
-        Ok(Self::Regex { regex: compile(source, &translated)?, prefix })
+        Ok(Self::Regex { regex: compile(source, &translated)?, prefix, pattern: Pattern::of(&hir) })
     }
 
     fn describes(&self, value: &str) -> bool {
@@ -179,7 +192,10 @@ impl Test {
                 [one] => one == value,
                 _ => set.contains(value),
             },
-            Self::Regex { regex, prefix } => value.starts_with(prefix.as_str()) && regex.is_match(value),
+            Self::Regex { regex, prefix, pattern: None } => value.starts_with(prefix.as_str()) && regex.is_match(value),
+            Self::Regex { regex, pattern: Some(pattern), .. } => {
+                pattern.fits(value) && (pattern.is_whole || regex.is_match(value))
+            }
         }
     }
 }

@@ -112,10 +112,56 @@ fn a_matcher_is_written_as_in_a_query() {
     assert_eq!(Matcher::new("a.b", MatchOp::NotRegex, "x\\d\"").unwrap().to_string(), r#""a.b"!~"x\\d\"""#);
 }
 
+#[test]
+fn texts_stand_for_an_expression_where_they_say_all_of_it() {
+    for (source, way) in [
+        (".*foo.*", "by looking for the texts in it"),
+        ("(api|web)-.+[12]", "by looking for the texts in it"),
+        ("a.*b?c.*", "by looking for the texts in it"),
+        (r"host-\d+:9100", "by the expression where it has the texts in it"),
+        ("(?-s:.*)foo", "by the expression where it has the texts in it"),
+        ("(?i:foo).*[a-z]+", "by the expression where it has the texts in it"),
+        (r"\d+", "by the expression"),
+    ] {
+        assert_eq!(regex(source).way(), way, "{source}");
+    }
+    assert!(!regex("(?-s:.*)foo").matches("\nfoo"));
+}
+
+/// Expressions, those of selectors among them.
+fn expression() -> impl Strategy<Value = String> {
+    let parts = [
+        "a",
+        "b",
+        "é",
+        "ab",
+        ".*",
+        ".+",
+        ".",
+        ".{2}",
+        ".{1,2}",
+        "(a|b)",
+        "(ab|é.*)",
+        "[ab]",
+        "[^a]",
+        "a?",
+        "(ab)+",
+        "^",
+        "$",
+        "(?i:B)",
+    ];
+    let pieces = prop::collection::vec(prop::sample::select(parts.to_vec()), 0..7).prop_map(|parts| parts.concat());
+    prop_oneof![
+        "[ab|(){}.*?\\[\\]^$+é-]{0,8}",
+        pieces.clone(),
+        (pieces.clone(), pieces).prop_map(|(a, b)| format!("{a}|{b}"))
+    ]
+}
+
 proptest! {
     /// What the index is told never hides a value that matches.
     #[test]
-    fn literals_and_prefix_agree_with_the_expression(source in "[ab|(){}.*?\\[\\]^$+é-]{0,8}", values in prop::collection::vec("[abé]{0,4}", 8)) {
+    fn literals_and_prefix_agree_with_the_expression(source in expression(), values in prop::collection::vec("[abéB\n]{0,7}", 8)) {
         if let Ok(matcher) = Matcher::new("l", MatchOp::Regex, &source) {
             let plain = Regex::builder()
                 .syntax(regex_automata::util::syntax::Config::new().dot_matches_new_line(true))

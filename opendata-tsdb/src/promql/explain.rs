@@ -114,6 +114,7 @@ impl MatcherFacts {
                 format!("all series without the lists of the values that match, of those that begin with {prefix:?}")
             }
         };
+        let way = if exact.is_some() { way } else { format!("{way}, tested {}", matcher.way()) };
         Self { matcher: matcher.to_string(), way, series }
     }
 }
