@@ -27,7 +27,7 @@ use opendata_core::codec::{Decoder, Encoder};
 use opendata_core::{Error, Result};
 
 pub(crate) use ints::Effort;
-pub(crate) use values::Scratch;
+pub(crate) use values::{Scratch, Wanted};
 
 use crate::columns::{Columns, Samples};
 use crate::histogram::Histogram;
@@ -99,6 +99,11 @@ impl Chunk<'_> {
         ints::decode(&mut self.columns, self.first_ms, self.count, &mut scratch.words, &mut out.times)?;
         if out.times.last() != Some(&self.last_ms) {
             return Err(Error::corrupt("chunk ends at another time than its head says"));
+        }
+        if scratch.wanted != Wanted::All && self.flags & HAS_NAN == 0 {
+            // None of them is a stale marker.
+            out.values.resize(out.times.len(), 0.0);
+            return Ok(());
         }
         if self.kind == HISTOGRAMS {
             let begin = out.values.len();
@@ -229,7 +234,8 @@ pub(crate) fn decode_row(row: &[u8], scratch: &mut Scratch, out: &mut Columns) -
     chunks(row)?.try_for_each(|chunk| chunk?.decode_into(scratch, out))
 }
 
-/// Appends the samples of a row whose time is in `start_ms ..= end_ms` to `out`; chunks outside are not decoded.
+/// Appends the samples of a row whose time is in `start_ms ..= end_ms` to `out`, as far as they are wanted; chunks outside are not decoded,
+/// and where only the newest sample is wanted, a chunk's head mostly says enough.
 ///
 /// # Errors
 /// `Corrupt` if the row cannot be read.
@@ -242,6 +248,10 @@ pub(crate) fn decode_range(
     for chunk in chunks(row)? {
         let chunk = chunk?;
         if chunk.last_ms < start_ms || chunk.first_ms > end_ms {
+            continue;
+        }
+        if scratch.wanted == Wanted::Newest && chunk.last_ms <= end_ms && chunk.flags & HAS_NAN == 0 {
+            out.push(chunk.last_ms, 0.0);
             continue;
         }
         let from = out.len();

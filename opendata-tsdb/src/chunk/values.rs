@@ -42,9 +42,21 @@ const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e1
 /// Every integer up to here is a double, and only itself.
 const LARGEST: f64 = 9_007_199_254_740_992.0;
 
-/// Scratch space for decoding many columns.
+/// What is wanted of samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    #[default]
+    All,
+    /// When they are, and which of them are stale markers. What else they hold is anything.
+    Times,
+    /// That of the newest one; the others may be missing.
+    Newest,
+}
+
+/// Scratch space for decoding many columns, and what they are decoded for.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
+    pub(crate) wanted: Wanted,
     pub(crate) words: Vec<u64>,
     pub(crate) ints: Vec<i64>,
 }

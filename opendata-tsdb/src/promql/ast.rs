@@ -393,6 +393,11 @@ impl Expr {
 }
 
 impl AggregateOp {
+    /// Whether it matters what the values are, and not only that they are there.
+    pub(crate) fn looks_at_values(self) -> bool {
+        !matches!(self, Self::Count | Self::Group)
+    }
+
     /// Whether the aggregation hands on some of its input series as they are.
     pub(crate) fn keeps_labels(self) -> bool {
         matches!(self, Self::TopK | Self::BottomK | Self::LimitK | Self::LimitRatio)

@@ -10,11 +10,12 @@ use opendata_core::{Error, Result, Timestamp};
 use super::ast::{Expr, Type};
 use super::budget::{Budget, Exceeded};
 use super::column::{Cell, Grid, Row};
-use super::eval::{Eval, Merged};
+use super::eval::{Eval, Merged, Shared};
 use super::parse::{Parsed, QueryTime, parse};
 use super::plan::{Plan, plan};
 use super::storage::{Found, Series, Storage};
 use super::value::{Annotations, Answer, Sample, Statistics, Value};
+use crate::chunk::Wanted;
 use crate::labels::Labels;
 
 /// What the engine is allowed, and its defaults. All limits refuse a query as `Invalid`.
@@ -47,6 +48,9 @@ pub struct EngineConfig {
     /// Whether the metric's name stays with a computed value until the end of the query, where functions such as `label_replace` can
     /// still see it: the reference's feature `promql-delayed-name-removal`. Off.
     pub delayed_name_removal: bool,
+    /// Whether a query may be answered in a quicker way than its text says, with the same answer: equal parts computed once, values not
+    /// decoded where only times count. On; off is there to compare.
+    pub shortcuts: bool,
     /// Whether [`Statistics`] says of each step how many samples it took. Off.
     pub count_steps: bool,
 }
@@ -66,6 +70,7 @@ impl Default for EngineConfig {
             concurrent_reads: 8,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             delayed_name_removal: false,
+            shortcuts: true,
             count_steps: false,
         }
     }
@@ -249,13 +254,20 @@ impl Work {
         let of = |at: &Option<usize>| at.and_then(|at| self.found.get(at));
         let series: Vec<Option<&Found>> = self.plan.read_of.iter().map(of).collect();
         let annotations = Mutex::default();
+        let end_ms = self.parsed.time.end_ms(&self.grid);
+        let shared = match self.config.shortcuts {
+            true => Shared::of(&self.parsed.expr, &self.grid, (self.grid.start_ms, end_ms), &self.config),
+            false => Shared::default(),
+        };
         let eval = Eval {
             query: &self.query,
             config: &self.config,
             start_ms: self.grid.start_ms,
-            end_ms: self.parsed.time.end_ms(&self.grid),
+            end_ms,
             step_ms: self.parsed.time.step_ms,
             series: &series,
+            wanted: Wanted::All,
+            shared: &shared,
             only: None,
             budget: &self.budget,
             annotations: &annotations,

@@ -21,6 +21,7 @@ use super::lex::Span;
 use super::storage::{Found, SampleValue, Series};
 use super::value::Annotations;
 use super::{EngineConfig, is_stale};
+use crate::chunk::Wanted;
 use crate::histogram::{CounterReset, Histogram};
 use crate::labels::Labels;
 
@@ -34,9 +35,11 @@ mod labels;
 mod pick;
 mod remark;
 mod scalar;
+mod shared;
 mod spread;
 
 use remark::Named;
+pub(crate) use shared::Shared;
 
 /// Takes the rows of an expression.
 pub(crate) type Sink<'s> = dyn FnMut(Row) -> Result<()> + 's;
@@ -52,6 +55,10 @@ pub(crate) struct Eval<'a> {
     pub(crate) step_ms: i64,
     /// The series of each selector.
     pub(crate) series: &'a [Option<&'a Found>],
+    /// What the expression needs of its samples.
+    pub(crate) wanted: Wanted,
+    /// What is computed once and used again.
+    pub(crate) shared: &'a Shared,
     /// In a worker: which of each selector's series.
     pub(crate) only: Option<Range<usize>>,
     pub(crate) budget: &'a Budget,
@@ -83,6 +90,13 @@ pub(crate) fn subquery_grid(subquery: &Subquery, looks: &Looks, config: &EngineC
 impl Eval<'_> {
     /// Pushes the rows of an instant vector. Rows without any value are left out.
     pub(crate) fn rows(&self, expr: &Expr, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
+        match self.shared.place(expr) {
+            Some(place) if self.only.is_none() && self.wanted == Wanted::All => self.rows_once(place, expr, grid, sink),
+            _ => self.rows_anew(expr, grid, sink),
+        }
+    }
+
+    fn rows_anew(&self, expr: &Expr, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
         if let Some(series) = self.spreads_over(expr, grid) {
             return self.rows_by_workers(expr, grid, series, sink);
         }
@@ -108,6 +122,17 @@ impl Eval<'_> {
                 Err(self.unexpected(expr, Type::Vector))
             }
         }
+    }
+
+    /// The same evaluation for an expression that looks at the times of samples only, where `expr` is a plain selector.
+    pub(crate) fn for_times(&self, expr: &Expr, grid: &Grid) -> Self {
+        let is_plain = |selector: &Selector| selector.bounds == Bounds::Samples && self.config.shortcuts;
+        let wanted = match &expr.kind {
+            Kind::Instant(selector) if is_plain(selector) && grid.count == 1 => Wanted::Newest,
+            Kind::Instant(selector) | Kind::Range(selector, _) if is_plain(selector) => Wanted::Times,
+            _ => self.wanted,
+        };
+        Self { wanted, only: self.only.clone(), ..*self }
     }
 
     /// The rows of an instant vector, gathered.

@@ -5,11 +5,12 @@
 use opendata_core::{Result, Timestamp};
 use serde::Serialize;
 
-use super::ast::{Bounds, Expr, Group, Kind, LabelSet, Selector, Shift, Subquery, Type};
+use super::ast::{Bounds, Call, Expr, Group, Kind, LabelSet, Selector, Shift, Subquery, Type};
 use super::column::Grid;
 use super::duration::Ms;
 use super::engine::Engine;
-use super::eval::{looks, subquery_grid};
+use super::eval::{Shared, looks, subquery_grid};
+use super::function::Function;
 use super::parse::{QueryTime, parse};
 use super::plan::{Plan, plan};
 use super::storage::Storage;
@@ -159,7 +160,11 @@ impl Engine {
         let parsed = parse(query, time)?;
         let plan = plan(&parsed, &grid, self.config(), storage.has_rollups())?;
         let bounds = (grid.start_ms, parsed.time.end_ms(&grid));
-        let tell = Tell { query, engine: self, plan: &plan, bounds };
+        let shared = match self.config().shortcuts {
+            true => Shared::of(&parsed.expr, &grid, bounds, self.config()),
+            false => Shared::default(),
+        };
+        let tell = Tell { query, engine: self, plan: &plan, shared: &shared, bounds };
         let tree = tell.node(&parsed.expr, &grid);
         let mut reads = Vec::with_capacity(plan.reads.len());
         for read in &plan.reads {
@@ -191,6 +196,7 @@ struct Tell<'a> {
     query: &'a str,
     engine: &'a Engine,
     plan: &'a Plan,
+    shared: &'a Shared,
     /// When the whole query begins and ends.
     bounds: (i64, i64),
 }
@@ -223,19 +229,19 @@ impl Tell<'_> {
                 };
                 let inputs = aggregate.parameter.iter().chain([&aggregate.expr]);
                 let inputs = inputs.map(|input| self.node(input, grid)).collect();
-                (format!("{} {by}: {how}", aggregate.op.name()), None, inputs)
+                let times = times_only(aggregate.op.looks_at_values(), &aggregate.expr, self.engine);
+                (format!("{} {by}: {how}{times}", aggregate.op.name()), None, inputs)
             }
             Kind::Call(call) => {
                 let inputs = call.args.iter().filter(|arg| !matches!(arg.kind, Kind::Number(_) | Kind::Text(_)));
                 let inputs = inputs.map(|arg| self.node(arg, grid)).collect();
-                (
-                    format!("{}{}", call.name, if gathers(call.name) { ": all rows are gathered first" } else { "" }),
-                    None,
-                    inputs,
-                )
+                let gathers = if gathers(call.name) { ": all rows are gathered first" } else { "" };
+                let times = call.args.first().map_or("", |arg| times_only(looks_at_values(call), arg, self.engine));
+                (format!("{}{gathers}{times}", call.name), None, inputs)
             }
         };
-        PlanNode { what, text, steps: grid.count, read, inputs }
+        let once = if self.shared.place(expr).is_some() { ", computed once for all its places" } else { "" };
+        PlanNode { what: format!("{what}{once}"), text, steps: grid.count, read, inputs }
     }
 
     fn subquery(&self, subquery: &Subquery, text: String, grid: &Grid) -> PlanNode {
@@ -289,6 +295,27 @@ fn binary_text(binary: &super::ast::Binary) -> String {
         Group::Right(_) => "one to many",
     };
     format!("{sign} {on}, {cardinality}: both sides are gathered first")
+}
+
+/// Whether a function needs more of samples than when they are.
+fn looks_at_values(call: &Call) -> bool {
+    match call.function {
+        Function::Over(over) => over.looks_at_values(),
+        Function::Absent | Function::AbsentOverTime | Function::Timestamp => false,
+        _ => true,
+    }
+}
+
+/// What is to be said of a plain selector of which only the times of samples count.
+fn times_only(looks_at_values: bool, expr: &Expr, engine: &Engine) -> &'static str {
+    match &expr.kind {
+        Kind::Instant(selector) | Kind::Range(selector, _)
+            if !looks_at_values && selector.bounds == Bounds::Samples && engine.config().shortcuts =>
+        {
+            "; no values are decoded but those of chunks with stale markers"
+        }
+        _ => "",
+    }
 }
 
 /// Functions that need all rows before they know the first of their own.

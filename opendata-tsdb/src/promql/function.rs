@@ -98,6 +98,11 @@ pub(crate) enum Over {
 }
 
 impl Over {
+    /// Whether it matters what the samples hold, and not only when they are.
+    pub(crate) fn looks_at_values(self) -> bool {
+        !matches!(self, Self::Count | Self::Present | Self::TimeOfFirst | Self::TimeOfLast)
+    }
+
     /// Whether the result keeps the metric's name: it is a sample of the series itself.
     pub(crate) fn keeps_name(self) -> bool {
         matches!(self, Self::First | Self::Last)

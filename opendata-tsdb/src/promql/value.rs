@@ -30,7 +30,8 @@ pub struct Statistics {
     pub series: u64,
     /// Samples that were decoded for them.
     pub samples_decoded: u64,
-    /// Samples in each window of each step, added up, as the reference counts `totalQueryableSamples`.
+    /// Samples in each window of each step, added up, as the reference counts `totalQueryableSamples`; those of parts that are computed
+    /// once and used again count once.
     pub samples_queried: u64,
     /// Of those, the samples that the step before had not looked at: each sample that was needed once, as the reference counts
     /// `samplesRead`.
@@ -120,6 +121,8 @@ impl Sample {
 pub struct Annotations {
     warnings: BTreeSet<String>,
     infos: BTreeSet<String>,
+    /// How often anything was said, again included.
+    said: u64,
     /// By what is said and the place of the query.
     repaired: BTreeMap<(String, String), Repaired>,
 }
@@ -170,15 +173,23 @@ impl Annotations {
     }
 
     pub(crate) fn warn(&mut self, what: String) {
+        self.said += 1;
         self.warnings.insert(what);
     }
 
     pub(crate) fn inform(&mut self, what: String) {
+        self.said += 1;
         self.infos.insert(what);
+    }
+
+    /// How often anything was said so far.
+    pub(crate) fn said(&self) -> u64 {
+        self.said
     }
 
     /// Notes a repair, together with others of which the same is to be said.
     pub(crate) fn repair(&mut self, what: String, place: String, repaired: Repaired) {
+        self.said += 1;
         self.repaired.entry((what, place)).and_modify(|known| known.join(repaired)).or_insert(repaired);
     }
 

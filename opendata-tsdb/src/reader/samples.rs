@@ -10,7 +10,7 @@ use opendata_core::slate::Access;
 
 use super::cache::{Selection, Version, Window};
 use super::{Reader, corrupt_row};
-use crate::chunk::{self, Scratch};
+use crate::chunk::{self, Scratch, Wanted};
 use crate::columns::Columns;
 use crate::head::Head;
 use crate::key::Key;
@@ -42,6 +42,11 @@ impl Part {
     /// `Corrupt` if a chunk cannot be read.
     pub(super) fn read(&self, place: usize, scratch: &mut Scratch, out: &mut Columns) -> Result<()> {
         let Some((id, entry)) = self.selection.series.get(place) else { return Ok(()) };
+        let wanted = scratch.wanted;
+        if wanted == Wanted::Newest && self.deletions.iter().any(|deletion| deletion.ids.contains(*id)) {
+            // The newest that is stored may be deleted.
+            scratch.wanted = Wanted::Times;
+        }
         if let Ok(metric) = self.windows.binary_search_by_key(&entry.metric, |(metric, _)| *metric)
             && let Some((_, windows)) = self.windows.get(metric)
         {
@@ -50,6 +55,7 @@ impl Part {
                     .map_err(|error| error.context(format_args!("series {id} in bucket {}", self.bucket.0)))?;
             }
         }
+        scratch.wanted = wanted;
         // The head was freed of what is deleted when it was.
         deletion::apply(&self.deletions, *id, out);
         let sealed = out.len();

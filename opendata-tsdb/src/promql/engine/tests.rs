@@ -12,6 +12,7 @@ use crate::promql::{STALE_NAN, is_stale};
 
 mod limits;
 mod native;
+mod shortcuts;
 mod stored;
 
 /// Series in memory.

@@ -136,7 +136,8 @@ impl Eval<'_> {
         let span = aggregate.expr.span;
         let mut groups: ByRow<Fold> = ByRow::new();
         let sees_dropped = self.config.delayed_name_removal;
-        self.rows(&aggregate.expr, grid, &mut |mut row| {
+        let input = if aggregate.op.looks_at_values() { None } else { Some(self.for_times(&aggregate.expr, grid)) };
+        input.as_ref().unwrap_or(self).rows(&aggregate.expr, grid, &mut |mut row| {
             if !aggregate.op.takes_histograms() {
                 self.only_floats(&mut row.column, aggregate.op, span);
             }

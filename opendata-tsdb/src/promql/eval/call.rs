@@ -115,7 +115,8 @@ impl Eval<'_> {
         self.check_over(over, args, scalars.first().map(|(_, span)| *span), grid)?;
         let merge = !over.keeps_name() && !self.config.delayed_name_removal && !matrix.is_distinct_without_name();
         let mut merged = merge.then(|| Merged::new(self.budget));
-        self.windows(matrix, grid, |origin, samples, looks, range_ms| {
+        let by_time = if over.looks_at_values() { None } else { Some(self.for_times(matrix, grid)) };
+        by_time.as_ref().unwrap_or(self).windows(matrix, grid, |origin, samples, looks, range_ms| {
             let mut notes = Notes::new();
             let column = match self.extended(matrix) {
                 Some(bounds) => extended(over, bounds, samples, looks, range_ms, &mut notes)?,
@@ -203,7 +204,7 @@ impl Eval<'_> {
     /// 1 where nothing is; with the labels that the selector demands.
     fn absent(&self, expr: &Expr, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
         let mut there = Bits::none(grid.count);
-        self.rows(expr, grid, &mut |row| {
+        self.for_times(expr, grid).rows(expr, grid, &mut |row| {
             there.or(&row.column.present);
             Ok(())
         })?;
@@ -213,7 +214,7 @@ impl Eval<'_> {
     fn absent_over_time(&self, expr: &Expr, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
         let mut there = Bits::none(grid.count);
         let none = Scalar::Constant(0.0);
-        self.windows(expr, grid, |_, samples, looks, range_ms| {
+        self.for_times(expr, grid).windows(expr, grid, |_, samples, looks, range_ms| {
             let args = Arguments { first: &none, second: &none };
             let mut notes = Notes::new();
             there.or(&slide(Over::Present, samples, looks, range_ms, args, self.budget, &mut notes)?.present);
@@ -241,11 +242,13 @@ impl Eval<'_> {
         let Kind::Instant(selector) = &expr.kind else {
             return self.mapped(expr, grid, |step, _| Some(seconds(grid.time(step))), sink);
         };
+        let by_time = if what == Instant::Time { Some(self.for_times(expr, grid)) } else { None };
+        let eval = by_time.as_ref().unwrap_or(self);
         if self.config.delayed_name_removal || expr.is_distinct_without_name() {
-            return self.instant(selector, expr.span, grid, what, sink);
+            return eval.instant(selector, expr.span, grid, what, sink);
         }
         let mut merged = Merged::new(self.budget);
-        self.instant(selector, expr.span, grid, what, &mut |row| merged.push(row.nameless()))?;
+        eval.instant(selector, expr.span, grid, what, &mut |row| merged.push(row.nameless()))?;
         merged.emit(sink)
     }
 

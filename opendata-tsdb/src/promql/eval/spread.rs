@@ -27,6 +27,7 @@ impl Eval<'_> {
     pub(super) fn each_series(&self, selector: &Selector, mut f: impl FnMut(&Series) -> Result<()>) -> Result<()> {
         let Some(found) = self.series.get(selector.id).copied().flatten() else { return Ok(()) };
         let mut buffer = Buffer::default();
+        buffer.scratch.wanted = self.wanted;
         for place in self.only.clone().unwrap_or(0..found.len()) {
             found.with(place, &mut buffer, |series| {
                 self.budget.read(series.weight())?;

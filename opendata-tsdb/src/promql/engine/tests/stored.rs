@@ -12,7 +12,7 @@ use crate::{Config, Tsdb};
 
 const HOUR: i64 = 3_600_000;
 /// The end of some day, where one bucket ends and the next begins.
-const MIDNIGHT: i64 = 19_000 * 24 * HOUR;
+pub(super) const MIDNIGHT: i64 = 19_000 * 24 * HOUR;
 
 /// A sample: its time, which of three series it belongs to, what it holds, and by which commit it is written.
 type Written = (i64, usize, Plain, usize);
@@ -22,7 +22,7 @@ fn series(which: usize) -> Labels {
     labels! { "__name__" => metric, "s" => which.to_string() }
 }
 
-fn written() -> impl Strategy<Value = Vec<Written>> {
+pub(super) fn written() -> impl Strategy<Value = Vec<Written>> {
     let value = prop_oneof![
         6 => (0_u8..60).prop_map(|v| Plain::Float(f64::from(v))),
         1 => Just(Plain::Float(STALE_NAN)),
@@ -60,7 +60,7 @@ fn in_memory(all: &[Written]) -> Memory {
     Memory((0..3).map(one).filter(|series| !series.timestamps.is_empty()).collect())
 }
 
-async fn store(all: &[Written], seal_after: usize) -> (Slate, opendata_core::slate::Handle<Tsdb>) {
+pub(super) async fn store(all: &[Written], seal_after: usize) -> (Slate, opendata_core::slate::Handle<Tsdb>) {
     let store = Store::from_url("memory:").unwrap();
     let clock = Arc::new(ManualClock::at(Timestamp(MIDNIGHT + HOUR)));
     let settings = Settings { maintenance_interval_ms: 0, flush_interval_ms: 5, ..Settings::default() };
@@ -88,7 +88,7 @@ async fn store(all: &[Written], seal_after: usize) -> (Slate, opendata_core::sla
 }
 
 /// An answer as text: one line a value.
-fn lines(answer: Result<Answer>) -> std::result::Result<Vec<String>, String> {
+pub(super) fn lines(answer: Result<Answer>) -> std::result::Result<Vec<String>, String> {
     let answer = answer.map_err(|error| error.message().to_owned())?;
     let remarks = answer.annotations.warnings().chain(answer.annotations.infos()).map(str::to_owned);
     let mut lines: Vec<String> = remarks.collect();

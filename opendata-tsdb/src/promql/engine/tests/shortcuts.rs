@@ -1,0 +1,139 @@
+//! A query's answer and its remarks are the same with and without shortcuts.
+
+use super::native::small;
+use super::stored::{MIDNIGHT, lines, store, written};
+use super::*;
+use crate::matcher::MatchOp;
+
+fn engine(shortcuts: bool) -> Engine {
+    Engine::new(EngineConfig { lookback_ms: 20_000, shortcuts, ..EngineConfig::default() })
+}
+
+fn both(storage: &dyn Storage, query: &str, start_ms: i64, end_ms: i64, step_ms: i64) -> [Result<Answer>; 2] {
+    let (start, end) = (Timestamp(start_ms), Timestamp(end_ms));
+    [true, false].map(|shortcuts| block_on(engine(shortcuts).range(storage, query, start, end, step_ms)))
+}
+
+#[test]
+fn equal_parts_are_decoded_once() {
+    let storage = one(&[(0, 1.0), (10_000, 2.0), (20_000, 4.0)]);
+    for (query, once) in [
+        ("sum(m_total) / sum(m_total)", true),
+        ("m_total > 1 and m_total > 1", true),
+        ("sum(rate(m_total[15s])) / on() (sum(rate(m_total[15s])) + 1)", true),
+        ("sum(m_total) / sum(m_total offset 5s)", false),
+        ("sum(m_total) / sum(m_total @ 10)", false),
+        ("sum(m_total) / max_over_time(sum(m_total)[10s:5s])", false),
+        // What a part says names its place, so it is said at each.
+        ("rate(m[15s]) + rate(m[15s])", false),
+    ] {
+        let storage = match query.contains("_total") {
+            true => {
+                let Memory(series) = one(&[(0, 1.0), (10_000, 2.0), (20_000, 4.0)]);
+                let named = |series: Series| Series { labels: labels! { "__name__" => "m_total" }, ..series };
+                Memory(series.into_iter().map(named).collect())
+            }
+            false => Memory(storage.0.clone()),
+        };
+        let [with, without] = both(&storage, query, 10_000, 20_000, 5_000).map(Result::unwrap);
+        let decoded = |answer: &Answer| answer.statistics.samples_decoded;
+        if once {
+            assert_eq!(2 * decoded(&with), decoded(&without), "{query}");
+        } else {
+            assert_eq!(decoded(&with), decoded(&without), "{query}");
+        }
+        assert!(decoded(&with) > 0, "{query}");
+        assert_eq!(lines(Ok(with)), lines(Ok(without)), "{query}");
+    }
+    let [with, _] = both(&storage, "rate(m[15s]) + rate(m[15s])", 10_000, 20_000, 5_000).map(Result::unwrap);
+    assert_eq!(with.annotations.infos().count(), 2, "one at each place");
+}
+
+#[test]
+fn explain_tells_of_shortcuts() {
+    let storage = one(&[(0, 1.0)]);
+    let tell = |shortcuts| {
+        block_on(engine(shortcuts).explain(&storage, "count(m) / (count(m) + 1)", Timestamp(0))).unwrap().plan
+    };
+    let (with, without) = (format!("{:?}", tell(true)), format!("{:?}", tell(false)));
+    for what in ["computed once for all its places", "no values are decoded"] {
+        assert!(with.contains(what) && !without.contains(what), "{with}");
+    }
+}
+
+/// Repeats parts of a query.
+fn repetitive() -> impl Strategy<Value = String> {
+    let join = prop::sample::select(vec!["+", "or", "and", "unless", "/ on(a)", "== ignoring(b)"]);
+    (vector(), vector(), join).prop_map(|(a, b, op)| format!("({a}) {op} (({b}) {op} ({a}))"))
+}
+
+proptest! {
+    #[test]
+    fn equal_parts_computed_once_change_nothing(
+        query in repetitive(), values in prop::collection::vec(prop::collection::vec(0_u8..9, 0..20), 5), step in 1_i64..60,
+    ) {
+        let labels = [
+            labels! { "__name__" => "m", "a" => "1", "b" => "xy", "c" => "q" }, labels! { "__name__" => "m", "a" => "2" },
+            labels! { "__name__" => "a:b", "a" => "1" }, labels! { "__name__" => "sum", "a" => "1", "b" => "x" },
+            labels! { "__name__" => "by" },
+        ];
+        let series = labels.into_iter().zip(&values).enumerate().map(|(which, (labels, values))| {
+            let times = (0..values.len() as i64).map(|at| at * 7_000).collect();
+            let histograms = (0_u32..).zip(values).filter(|(_, value)| which % 2 == 1 && **value < 4);
+            let histograms = histograms.map(|(at, value)| (at, Arc::new(small(f64::from(*value)))));
+            let floats = values.iter().map(|value| if *value == 8 { STALE_NAN } else { f64::from(*value) }).collect();
+            Series::mixed(labels, times, floats, histograms.collect())
+        });
+        let storage = Memory(series.collect());
+        let [with, without] = both(&storage, &query, 50_000, 50_000 + 4_000 * step, step * 500).map(lines);
+        prop_assert_eq!(with, without, "{}", query);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    /// Over chunks, slabs and deletions.
+    #[test]
+    fn values_that_are_not_decoded_change_nothing(
+        all in written(), seal_after in 0_usize..5, start in -160_i64..20, step in 1_i64..20, range in 1_i64..45,
+        deleted in prop::option::of((-160_i64..30, 0_i64..40)),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let wrong = runtime.block_on(async {
+            let (slate, usage) = store(&all, seal_after).await;
+            if let Some((from, length)) = deleted {
+                let (from, to) = (MIDNIGHT + from * 60_000, MIDNIGHT + (from + length) * 60_000);
+                let mut tx = slate.begin();
+                let of = Matcher::new("s", MatchOp::Regex, "0|1").unwrap();
+                tx.on(&usage).delete(vec![of], Timestamp(from), Timestamp(to));
+                tx.commit_with(opendata_core::slate::Ack::Written).await.unwrap();
+            }
+            let reader = slate.view().on(&usage).unwrap();
+            let mut wrong = None;
+            let from = MIDNIGHT + start * 60_000;
+            for query in [
+                "count(m)", "count by (s) ({s=~\"0|2\"})", "group(m) or absent(m)", "timestamp(m)", "absent(m{s=\"0\"})",
+                "count(m offset 3m) / count(m)", "count_over_time(m[RANGE])", "present_over_time(m[RANGE] offset 1m)",
+                "ts_of_first_over_time(m[RANGE])", "ts_of_last_over_time({s=~\".*\"}[RANGE])", "absent_over_time(m[RANGE])",
+                "count(m @ end())",
+            ] {
+                let query = query.replace("RANGE", &format!("{range}m"));
+                for steps in [0, 9] {
+                    let mut answers = Vec::new();
+                    for shortcuts in [true, false] {
+                        let engine = Engine::new(EngineConfig { shortcuts, ..EngineConfig::default() });
+                        let to = Timestamp(from + steps * step * 60_000);
+                        answers.push(lines(engine.range(&reader, &query, Timestamp(from), to, step * 60_000).await));
+                    }
+                    if answers[0] != answers[1] {
+                        wrong.get_or_insert((query.clone(), answers));
+                    }
+                }
+            }
+            slate.close().await.unwrap();
+            wrong
+        });
+        prop_assert!(wrong.is_none(), "{:?}", wrong);
+    }
+}
