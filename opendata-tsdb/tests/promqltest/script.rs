@@ -64,7 +64,7 @@ pub(crate) enum Wanted {
 
 impl Wanted {
     fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim_start_matches([':', ' ']);
+        let text = text.trim_start_matches([':', ' ', '\t']);
         if let Some(text) = text.strip_prefix("msg:") {
             return Ok(Self::Text(text.trim().to_owned()));
         }
@@ -159,8 +159,8 @@ fn command(line: usize, first: &str, block: &[&str]) -> Result<Command, String> 
     if first == "clear" {
         return Ok(Command::Clear);
     }
-    let classic = first.strip_prefix("load_with_nhcb ");
-    if let Some(step) = classic.or_else(|| first.strip_prefix("load ")) {
+    let (verb, rest) = word(first);
+    if matches!(verb, "load" | "load_with_nhcb") {
         let (mut series, mut starts) = (Vec::new(), Vec::<Starts>::new());
         for line in block {
             let (labels, values) = labels(line)?;
@@ -175,10 +175,9 @@ fn command(line: usize, first: &str, block: &[&str]) -> Result<Command, String> 
             }
             series.push((labels, items));
         }
-        let classic_too = classic.is_some();
-        return Ok(Command::Load { step_ms: duration(step.trim())?, series, starts, classic_too });
+        let classic_too = verb == "load_with_nhcb";
+        return Ok(Command::Load { step_ms: duration(rest)?, series, starts, classic_too });
     }
-    let (verb, rest) = first.split_once(' ').ok_or("unknown command")?;
     let mut expect = Expect::default();
     match verb {
         "eval" => {}
@@ -196,35 +195,43 @@ fn command(line: usize, first: &str, block: &[&str]) -> Result<Command, String> 
 }
 
 fn time(text: &str) -> Result<(Time, &str), String> {
-    let word = |text: &str| -> Result<(i64, usize), String> {
-        let end = text.find(' ').ok_or("a query is missing")?;
-        Ok((duration(&text[..end])?, end + 1))
-    };
-    if let Some(rest) = text.strip_prefix("instant at ") {
-        let (at, end) = word(rest)?;
-        return Ok((Time::Instant(at), rest[end..].trim()));
+    let (kind, rest) = word(text);
+    match (kind, word(rest)) {
+        ("instant", ("at", rest)) => {
+            let (at, query) = word(rest);
+            Ok((Time::Instant(duration(at)?), query))
+        }
+        // At the very beginning, where no time is given.
+        ("instant", _) => Ok((Time::Instant(0), rest)),
+        ("range", ("from", rest)) => {
+            let (start, rest) = word(rest);
+            let ("to", rest) = word(rest) else { return Err("`to` is missing".to_owned()) };
+            let (end, rest) = word(rest);
+            let ("step", rest) = word(rest) else { return Err("`step` is missing".to_owned()) };
+            let (step, query) = word(rest);
+            Ok((Time::Range { start: duration(start)?, end: duration(end)?, step: duration(step)? }, query))
+        }
+        _ => Err("neither instant nor range".to_owned()),
     }
-    let rest = text.strip_prefix("range from ").ok_or("neither instant nor range")?;
-    let (start, used) = word(rest)?;
-    let rest = rest[used..].strip_prefix("to ").ok_or("`to` is missing")?;
-    let (end, used) = word(rest)?;
-    let rest = rest[used..].strip_prefix("step ").ok_or("`step` is missing")?;
-    let (step, used) = word(rest)?;
-    Ok((Time::Range { start, end, step }, rest[used..].trim()))
+}
+
+/// The first word, and what stands behind it and any blanks.
+fn word(text: &str) -> (&str, &str) {
+    let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+    (word, rest.trim_start())
 }
 
 fn expectation(line: &str, expect: &mut Expect) -> Result<(), String> {
-    if let Some(what) = line.strip_prefix("expect ") {
-        let what = what.trim();
-        if let Some(text) = what.strip_prefix("string ") {
-            expect.text = Some(quoted(text.trim())?.0);
-        } else if let Some(range) = what.strip_prefix("range vector from ") {
-            let (Time::Range { start, end, step }, _) = time(&format!("range from {range} x"))? else {
+    if let ("expect", what) = word(line) {
+        if let ("string", text) = word(what) {
+            expect.text = Some(quoted(text)?.0);
+        } else if let ("range", ("vector", range)) = (word(what).0, word(word(what).1)) {
+            let (Time::Range { start, end, step }, _) = time(&format!("range {range}"))? else {
                 return Err("not a range".to_owned());
             };
             expect.range_vector = Some((start, end, step));
         } else {
-            let word = what.split([' ', ':']).next().unwrap_or_default();
+            let word = what.split([' ', '\t', ':']).next().unwrap_or_default();
             let wanted =
                 if matches!(word, "fail" | "warn" | "info") { Some(Wanted::parse(&what[word.len()..])?) } else { None };
             match word {

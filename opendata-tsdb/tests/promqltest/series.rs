@@ -56,6 +56,21 @@ pub(crate) fn quoted(text: &str) -> Result<(String, &str), String> {
             '\\' if quote != '`' => match chars.next() {
                 Some((_, 'n')) => out.push('\n'),
                 Some((_, 't')) => out.push('\t'),
+                Some((_, 'r')) => out.push('\r'),
+                Some((_, 'a')) => out.push('\u{7}'),
+                Some((_, 'b')) => out.push('\u{8}'),
+                Some((_, 'f')) => out.push('\u{c}'),
+                Some((_, 'v')) => out.push('\u{b}'),
+                Some((_, c @ ('x' | 'u' | 'U'))) => {
+                    let digits = match c {
+                        'x' => 2,
+                        'u' => 4,
+                        _ => 8,
+                    };
+                    let code: String = chars.by_ref().take(digits).map(|(_, digit)| digit).collect();
+                    let code = u32::from_str_radix(&code, 16).ok().and_then(char::from_u32);
+                    out.push(code.ok_or(format!("not a character: {text}"))?);
+                }
                 Some((_, c)) => out.push(c),
                 None => break,
             },
