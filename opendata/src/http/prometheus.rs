@@ -8,7 +8,7 @@
 //! | `GET`, `POST /api/v1/query`, `query_range`, `series`, `labels`, `query_exemplars`, `format_query`, `parse_query` | |
 //! | `GET /api/v1/label/{name}/values`, `metadata` | |
 //! | `GET /api/v1/status/{buildinfo,config,flags,runtimeinfo,tsdb,walreplay}`, `features` | |
-//! | `GET /api/v1/targets`, `targets/metadata`, `scrape_pools`, `rules`, `alerts`, `alertmanagers` | |
+//! | `GET /api/v1/targets`, `targets/metadata`, `scrape_pools`, `rules`, `alerts`, `alertmanagers`, `notifications` | |
 //! | `POST`, `PUT /api/v1/admin/tsdb/{snapshot,delete_series,clean_tombstones}` | |
 //! | `POST /api/v1/write`, `/api/v1/read` | remote write 1.0 and 2.0 ([`mod@write`]), remote read ([`read`]) |
 //! | `GET /federate` | |
@@ -118,6 +118,7 @@ fn api() -> Vec<(&'static str, MethodRouter<Server>)> {
         ("/api/v1/rules", get(monitoring::rules)),
         ("/api/v1/alerts", get(monitoring::alerts)),
         ("/api/v1/alertmanagers", get(monitoring::alertmanagers)),
+        ("/api/v1/notifications", get(monitoring::notifications)),
     ];
     all.push(("/api/v1/admin/tsdb/snapshot", post(admin::snapshot).put(admin::snapshot)));
     for (path, handler) in [

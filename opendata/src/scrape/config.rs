@@ -187,7 +187,7 @@ pub(crate) enum Protocol {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct TlsConfig {
-    /// Certificates that sign those of targets, as PEM; beside the machine's own.
+    /// Certificates that sign those of targets, as PEM, instead of the machine's own.
     pub(crate) ca: String,
     pub(crate) ca_file: Option<PathBuf>,
     /// What we show who we are by.
@@ -195,12 +195,14 @@ pub(crate) struct TlsConfig {
     pub(crate) cert_file: Option<PathBuf>,
     pub(crate) key: String,
     pub(crate) key_file: Option<PathBuf>,
+    /// The name that certificates must have, if it is not that of the address.
+    pub(crate) server_name: String,
     pub(crate) insecure_skip_verify: bool,
     pub(crate) min_version: Option<TlsVersion>,
     pub(crate) max_version: Option<TlsVersion>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub(crate) enum TlsVersion {
     #[serde(rename = "TLS12")]
     V12,

@@ -3,6 +3,7 @@
 mod api;
 mod clients;
 mod differential;
+mod grafana;
 mod message;
 mod secured;
 mod write;

@@ -65,6 +65,11 @@ pub(super) async fn scrape_pools(asked: Asked) -> Told {
     told(json!({"scrapePools": asked.monitors()?.targets.pools}))
 }
 
+/// What the reference has to say of itself, such as that it begins or reloads its file; there is nothing of that here.
+pub(super) async fn notifications() -> Told {
+    told(json!([]))
+}
+
 pub(super) async fn alertmanagers(asked: Asked) -> Told {
     told(json!(asked.monitors()?.rules.alertmanagers))
 }

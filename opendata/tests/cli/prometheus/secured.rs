@@ -12,11 +12,12 @@ use crate::cli::harness::{Place, Server};
 /// `admin` with the password `test`, as Prometheus's guide to basic authentication has it.
 const USERS: &str = "basic_auth_users:\n  admin: $2b$12$hNf2lSsxfm0.i4a.1kVpSOVyBCfIB51VRjgBUyv6kdnyTlgWj81Ay\n";
 
-/// A certificate for 127.0.0.1 that signs itself, and its key; `false` if there is no `openssl`, which is said.
+/// A certificate that signs itself, as `openssl` makes them, so that it says it is an authority, and its key; `false` if there is
+/// no `openssl`, which is said.
 fn certify(folder: &Path) -> bool {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1,DNS:metrics.example"])
         .args(["-keyout", "key.pem", "-out", "cert.pem"])
         .current_dir(folder)
         .output();
@@ -67,6 +68,8 @@ fn prometheus_is_scraped_behind_tls_and_a_password_with_its_native_histograms() 
     let jobs = [
         job("native", &format!("scrape_native_histograms: true, tls_config: {{ca_file: cert.pem}}, {auth}")),
         job("text", &format!("tls_config: {{insecure_skip_verify: true, min_version: TLS12}}, {auth}")),
+        job("named", &format!("tls_config: {{ca_file: cert.pem, server_name: metrics.example}}, {auth}")),
+        job("misnamed", &format!("tls_config: {{ca_file: cert.pem, server_name: other.example}}, {auth}")),
         job("unknown", auth),
         job("nobody", "tls_config: {ca_file: cert.pem}"),
     ];
@@ -82,6 +85,7 @@ fn prometheus_is_scraped_behind_tls_and_a_password_with_its_native_histograms() 
         (found.len() == 1 && found[0]["metric"]["job"] == "native").then_some(())
     });
     // The same observations, as text shows them to the other job.
+    until("all jobs", &running, || (result(&server, "up").len() == 6).then_some(()));
     until("the classic form", &running, || {
         let buckets =
             "prometheus_http_request_duration_seconds_bucket{handler=\"/metrics\",job=\"text\",le=\"+Inf\"} > 0";
@@ -90,8 +94,9 @@ fn prometheus_is_scraped_behind_tls_and_a_password_with_its_native_histograms() 
     assert!(result(&server, "prometheus_http_request_duration_seconds_bucket{job=\"native\"}").is_empty());
     let up = result(&server, "up");
     let up: Vec<String> = up.iter().map(|one| format!("{} {}", one["metric"]["job"], one["value"][1])).collect();
-    for wanted in ["\"native\" \"1\"", "\"text\" \"1\"", "\"unknown\" \"0\"", "\"nobody\" \"0\""] {
-        assert!(up.iter().any(|found| found == wanted), "{wanted}: {up:?}");
+    for (job, is_up) in [("native", 1), ("text", 1), ("named", 1), ("misnamed", 0), ("unknown", 0), ("nobody", 0)] {
+        let wanted = format!("\"{job}\" \"{is_up}\"");
+        assert!(up.contains(&wanted), "{wanted}: {up:?}");
     }
     let targets = server.json("GET", "/api/v1/targets", "").to_string();
     assert!(targets.contains("server returned HTTP status 401"), "{targets}");
