@@ -11,7 +11,7 @@ mod expr;
 mod fault;
 mod fields;
 pub mod hold;
-mod http;
+pub(crate) mod http;
 mod item;
 mod letter;
 mod progress;

@@ -36,6 +36,8 @@ mod bugs {
         SweepsEarly,
         /// A promotion does not see what applications wrote to instances that edges write to as well.
         DirectUnseen,
+        /// Edges to the outside run in forks as well.
+        ForkTells,
     }
 
     thread_local! {

@@ -111,6 +111,11 @@ impl State {
         if self.reshaping.as_ref().is_some_and(|reshaping| reshaping.branch == name) {
             return Err(Error::conflict("nodes are being split or joined; wait until that is decided"));
         }
+        self.written(name)
+    }
+
+    /// A branch that is written, as far as its nodes are not just being split or joined.
+    fn written(&mut self, name: &str) -> Result<&mut Branch> {
         if name == MAIN && self.promotion.is_some() {
             return Err(Error::conflict("a promotion is under way; wait until it is decided"));
         }
@@ -122,7 +127,8 @@ impl State {
     }
 
     fn own(&mut self, branch: &str, owner: &str, nodes: &[String]) -> Result<()> {
-        let found = self.usable(branch)?;
+        // Whoever owns a node that is being split or joined will own what becomes of it.
+        let found = self.written(branch)?;
         for node in nodes {
             if !found.nodes.contains_key(node) {
                 return Err(Error::not_found(format!("no such node, branch={branch}, node={node}")));
@@ -133,7 +139,10 @@ impl State {
     }
 
     fn made(&mut self, branch: &str, node: &str, slate: &str) -> Result<()> {
-        let found = self.usable(branch)?;
+        if self.is_reshaped(branch, node) {
+            return Err(Error::conflict(format!("the node is being split or joined, node={node}")));
+        }
+        let found = self.written(branch)?;
         if !found.nodes.contains_key(node) {
             return Err(Error::not_found(format!("no such node, branch={branch}, node={node}")));
         }

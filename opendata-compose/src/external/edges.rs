@@ -122,7 +122,7 @@ impl Inner {
         let wanted = branch.spec.edges.iter().filter_map(|edge| {
             let sink = self.nodes.get(edge.runs_on())?;
             let said = branch.edges.get(&edge.id).cloned().unwrap_or_default();
-            let standing = said.paused || said.suspended || held.contains(&&edge.id);
+            let standing = said.paused || (said.suspended && !planted!(ForkTells)) || held.contains(&&edge.id);
             let source_path = branch.nodes.get(&edge.from.node)?.clone();
             Some((edge.id.clone(), Wanted { spec: edge.clone(), said, source_path, sink_path: sink.path, standing }))
         });

@@ -267,3 +267,32 @@ async fn going_back_to_a_time_finds_what_logs_took_after_they_were_split_off_or_
     assert_eq!((records.len(), copied.len(), total), (5, 5, 10.0));
     main.close().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_can_be_started_while_nodes_are_being_split() {
+    let store = Store::from_url("memory:").unwrap();
+    let spec = shop(&[("a", &["l"]), ("b", &["copied", "sums"])]);
+    let main = describe(&store, "p").open_as(&spec).await.unwrap();
+    write(&main, 0..3).await;
+    let places = ["copies", "metrics"].map(|node| (node.to_owned(), format!("c/_shapes/x/{node}")));
+    let said = Said::ReshapeBegin {
+        branch: MAIN.to_owned(),
+        shape: "x".to_owned(),
+        from: BTreeSet::from(["b".to_owned()]),
+        spec: shop(&[("a", &["l"]), ("copies", &["copied"]), ("metrics", &["sums"])]),
+        nodes: BTreeMap::from(places),
+        deadline: main.0.env.now().plus_ms(2_000),
+    };
+    main.control().append(said).await.unwrap();
+    main.close().await.unwrap();
+    let again = describe(&store, "q").open().await.unwrap();
+    // What is not being split is written at once, the rest when that is decided.
+    append(&again.node("a").unwrap(), "3").await.unwrap();
+    assert_eq!(again.node("b").unwrap_err().kind(), ErrorKind::Conflict);
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    again.0.sweep().await.unwrap();
+    again.wait_until(LONG, |state| state.reshaping.is_none()).await.unwrap();
+    again.0.reconcile().await.unwrap();
+    assert_eq!(state_of(&again).await.2, 6.0);
+    again.close().await.unwrap();
+}

@@ -1,7 +1,7 @@
 //! Whole compositions under random operations, in virtual time and on one thread, with a store that is slow and fails and processes that die, sleep and come back.
 //!
-//! Every operation that a composition has is tried while records are appended: cuts of both kinds, forks, promotions, restores, going back to a time, trims,
-//! pauses, processes that are killed in the middle of any of it, and processes that sleep while another takes their nodes over. What must hold is in `check`.
+//! Every operation that a composition has is tried while records are appended: cuts of both kinds, forks, promotions, restores, going back to a time, splits and joins,
+//! trims, pauses, processes that are killed in the middle of any of it, and processes that sleep while another takes their nodes over. What must hold is in `check`.
 //!
 //! One seed decides everything that is decided here: the graph, the operations, how long each call to the store takes and which of them fail. Time is the
 //! runtime's own, which stands still while anything can run. `OPENDATA_SEED` repeats one seed, `OPENDATA_SEEDS` says how many are run.
@@ -10,7 +10,9 @@ mod check;
 mod graph;
 mod machine;
 mod operations;
+mod outside;
 mod planted;
+mod reshape;
 mod world;
 
 use std::panic::AssertUnwindSafe;
@@ -38,6 +40,8 @@ pub(super) enum End {
     Open,
     /// Where it stands, and nothing but cuts is done: for bugs of cuts.
     OnlyCuts,
+    /// Where it stands, and nothing but forks is done: for bugs of promotions.
+    OnlyForks,
 }
 
 /// Runs a seed on a runtime of its own.
@@ -52,12 +56,13 @@ pub(super) fn run(seed: u64, steps: usize, end: End) -> Run {
                 for _ in 0..steps {
                     match end {
                         End::OnlyCuts => world.cut().await?,
+                        End::OnlyForks => world.only_fork().await?,
                         End::AtRest | End::Open => world.step().await?,
                     }
                 }
                 match end {
                     End::AtRest => world.end().await,
-                    End::Open | End::OnlyCuts => Ok(()),
+                    End::Open | End::OnlyCuts | End::OnlyForks => Ok(()),
                 }
             };
             let limit = std::time::Duration::from_secs(48 * 3600);

@@ -4,6 +4,7 @@
 //! - A record that was acknowledged as durable is there; one that was appended once is there once at most.
 //! - For each edge, at every cut and now: the sink holds exactly what the edge makes of the source's records before its cursor, in their order. Each of them was
 //!   applied, filtered or kept as a letter, and is counted as one of these.
+//! - What an edge tells the outside has come there at least once, always under the same id, and nothing of a fork has.
 //! - `trim <= next <= head + 1`, and in one slate and generation a cursor never goes back.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use opendata_tsdb::promql::Storage;
 use opendata_tsdb::{Matcher, Tsdb};
 
 use super::graph::{self, Fate, metric};
+use super::outside::Outside;
 use super::world::{Appended, Check};
 use crate::cut::PastComposition;
 use crate::edge::{Cursor, EdgeSpec, Letter};
@@ -42,6 +44,7 @@ pub(super) struct Ledger {
     /// What was written in forks that never became main.
     pub(super) elsewhere: BTreeSet<u64>,
     pub(super) cuts: BTreeMap<String, Kept>,
+    pub(super) outside: Outside,
     cursors: BTreeMap<(String, String, u64), Position>,
 }
 
@@ -82,6 +85,10 @@ impl Ledger {
     /// Reads a log, and holds it against all it has shown before. Returns the numbers that were appended to it directly.
     pub(super) async fn collect(&mut self, node: &Node) -> Check<BTreeSet<u64>> {
         let words = |error: opendata_core::Error| format!("{} cannot be read: {error}", node.path);
+        if !node.view.instances().any(|instance| &*instance.name == "l") {
+            // The part of a node that has no log.
+            return Ok(BTreeSet::new());
+        }
         let log = node.view.get_reader::<Log>("l").map_err(words)?;
         let (trim, end) = (log.trim_point().await.map_err(words)?, node.view.position());
         let records = log.scan_all(..).await.map_err(words)?.collect().await.map_err(words)?;
@@ -163,6 +170,12 @@ impl Ledger {
         if letters != refused {
             return Err(format!("edge {}: the letters are {letters:?}, shall be {refused:?}", edge.id));
         }
+        if edge.to.is_external() {
+            let untold = fates.iter().find(|(_, payload, _)| !self.outside.has(&edge.id, number(payload)));
+            return untold.map_or(Ok(()), |(at, ..)| {
+                Err(format!("edge {}: a record before the cursor {next} never came outside, position={at}", edge.id))
+            });
+        }
         match edge.to.instance.as_deref() {
             Some("t") => {
                 let sum =
@@ -234,7 +247,7 @@ pub(super) fn nodes_of(past: &PastComposition) -> Check<BTreeMap<String, Node>> 
     past.cut().members.iter().map(node).collect()
 }
 
-fn number(payload: &[u8]) -> u64 {
+pub(super) fn number(payload: &[u8]) -> u64 {
     let digits = payload.iter().skip_while(|byte| !byte.is_ascii_digit()).take_while(|byte| byte.is_ascii_digit());
     digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }

@@ -6,10 +6,15 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::edge::EdgeSpec;
-use crate::edge::spec::Step;
+use crate::edge::spec::{HttpSink, SinkSpec, Step};
 use crate::spec::{Composition, InstanceSpec, NodeSpec};
 
 pub(super) const NODES: [&str; 4] = ["a", "b", "c", "d"];
+
+/// What a node's metrics store is called when it is a node of its own.
+pub(super) fn part(node: &str) -> String {
+    format!("{node}-t")
+}
 
 /// Nodes with a log and a metrics store each, and edges that lead from earlier names to later ones; a metrics store may be fed from the log beside it.
 pub(super) fn random(rng: &mut StdRng) -> Composition {
@@ -27,6 +32,9 @@ pub(super) fn random(rng: &mut StdRng) -> Composition {
             }
         }
     }
+    // What is outside does not change what else a seed gives.
+    let told = rng.clone().random_range(0..NODES.len());
+    edges.extend(NODES.iter().enumerate().filter(|(at, _)| at % NODES.len() == told).map(|(_, from)| telling(from)));
     // At least one of each kind.
     if !edges.iter().any(|edge: &EdgeSpec| edge.id.starts_with("copy")) {
         edges.push(copying("a", "b", false));
@@ -61,6 +69,12 @@ fn counting(from: &str, to: &str) -> EdgeSpec {
     EdgeSpec::new(&id, (from, "l"), (to, "t")).transform(serde_json::from_str::<Vec<Step>>(&steps).unwrap())
 }
 
+/// Tells every record to the outside.
+fn telling(from: &str) -> EdgeSpec {
+    let to = SinkSpec { webhook: Some(HttpSink::at("http://outside/")), ..SinkSpec::default() };
+    EdgeSpec { to, ..EdgeSpec::new(&format!("tell-{from}"), (from, "l"), (from, "l")) }
+}
+
 pub(super) fn metric(edge: &str) -> String {
     edge.replace('-', "_")
 }
@@ -76,6 +90,9 @@ pub(super) enum Fate {
 /// What an edge makes of a payload: told here once more, in a few lines.
 pub(super) fn fate(edge: &str, payload: &[u8]) -> Fate {
     let k = serde_json::from_slice::<serde_json::Value>(payload).ok().and_then(|value| value["k"].as_u64());
+    if edge.starts_with("tell") {
+        return Fate::Applied(0);
+    }
     match (edge.starts_with("copy-some"), edge.starts_with("copy"), k) {
         (true, _, Some(2)) => Fate::Filtered,
         (false, true, _) => Fate::Applied(0),

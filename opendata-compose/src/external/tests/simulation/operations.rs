@@ -17,7 +17,7 @@ use crate::cut::CutOptions;
 use crate::edge::Cursor;
 
 /// After this an operation is given up, as by somebody who has lost patience.
-const PATIENCE: Duration = Duration::from_secs(200);
+pub(super) const PATIENCE: Duration = Duration::from_secs(200);
 
 fn words(error: opendata_core::Error) -> String {
     error.to_string()
@@ -48,7 +48,8 @@ impl World {
             76..82 => self.restore().await?,
             82..85 => self.restore_to_a_time().await?,
             85..90 => self.pause_and_resume().await?,
-            90..96 => self.trim().await?,
+            90..94 => self.trim().await?,
+            94..98 => self.split_or_join().await?,
             _ => tokio::time::sleep(Duration::from_secs(12)).await,
         }
         self.look().await
@@ -57,10 +58,12 @@ impl World {
     /// Looks at main as it is now.
     pub(super) async fn look(&mut self) -> Check {
         let (state, mut nodes) = (self.state().await?, BTreeMap::new());
-        if state.promotion.is_some() {
+        self.ledger.outside.check(&self.ledger.elsewhere)?;
+        if state.promotion.is_some() || state.reshaping.is_some() {
             return Ok(());
         }
         let main = state.branch(MAIN).map_err(words)?.clone();
+        self.spec = main.spec.clone();
         // Sinks before sources, as in a cut.
         for node in self.spec.sinks_first().0 {
             let Some(path) = main.nodes.get(&node) else { continue };
@@ -226,6 +229,15 @@ impl World {
         Ok(())
     }
 
+    /// A fork of what is main now, which is written to beside it.
+    pub(super) async fn only_fork(&mut self) -> Check {
+        self.ledger.cuts.clear();
+        self.cut().await?;
+        self.append(6).await?;
+        self.fork().await?;
+        self.look().await
+    }
+
     fn ledger_forks(&mut self, cut: &str, paths: &BTreeMap<String, String>) {
         let members = self.ledger.cuts.get(cut).map(|kept| kept.members.clone()).unwrap_or_default();
         for (node, (from, position)) in members {
@@ -238,6 +250,7 @@ impl World {
     /// Main is another line now: what of what was acknowledged must be in it.
     async fn became_main(&mut self, cut: &str, discarded: bool) -> Check {
         let then = self.ledger.cuts.get(cut).map(|kept| kept.durable.clone()).unwrap_or_default();
+        self.spec = self.state().await?.branch(MAIN).map_err(words)?.spec.clone();
         if discarded {
             for node in NODES {
                 let kept = then.get(node).cloned().unwrap_or_default();
@@ -249,10 +262,11 @@ impl World {
     }
 
     /// Lets processes find out where main lies.
-    async fn settle(&self) {
+    pub(super) async fn settle(&self) {
         for process in &self.processes {
             for _ in 0..20 {
-                if process.nodes.iter().all(|node| process.main.node(node).is_ok()) {
+                let mut nodes = process.nodes.iter().filter(|node| self.spec.nodes.contains_key(*node));
+                if nodes.all(|node| process.main.node(node).is_ok()) {
                     break;
                 }
                 let _ = tokio::time::timeout(Duration::from_secs(5), process.main.0.reconcile()).await;
@@ -367,9 +381,13 @@ impl World {
             self.restart(at).await?;
         }
         self.calm();
+        let undecided = |state: &crate::control::State| state.promotion.is_some() || state.reshaping.is_some();
+        let decided = self.observer.wait_until(Duration::from_secs(300), |state| !undecided(state)).await;
+        decided.map_err(|error| format!("in the end: something is never decided: {error}"))?;
+        self.spec = self.state().await?.branch(MAIN).map_err(words)?.spec.clone();
         self.settle().await;
         let all: BTreeSet<String> = self.processes.iter().flat_map(|process| process.nodes.clone()).collect();
-        if all.len() != NODES.len() {
+        if !NODES.iter().all(|node| all.contains(*node)) {
             return Err("a node has no owner".to_owned());
         }
         let Some(Process { main, .. }) = self.processes.first() else { return Ok(()) };
@@ -379,6 +397,7 @@ impl World {
         }
         self.append(6).await?;
         main.wait_caught_up(Duration::from_secs(300)).await.map_err(|error| format!("in the end: {error}"))?;
+        self.all_is_told(&main).await?;
         self.look().await?;
         let now = self.now();
         let live = self.ledger.cuts.iter().filter(|(_, kept)| kept.expires.is_none_or(|expires| expires > now));
@@ -390,7 +409,7 @@ impl World {
         let over = main.wait_until(Duration::from_secs(120), |state| !open(state)).await;
         over.map_err(|error| format!("in the end: a cut is never over: {error}"))?;
         let cut = main.cut("the-last", &CutOptions::aligned()).await.map_err(|error| format!("in the end: {error}"))?;
-        if cut.members.len() != NODES.len() {
+        if cut.members.len() != self.spec.nodes.len() {
             return Err("the last cut is not whole".to_owned());
         }
         self.look_at_cut("the-last").await

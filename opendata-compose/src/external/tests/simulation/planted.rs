@@ -25,7 +25,7 @@ fn found(bug: Bug, (first, end): (u64, End), words: &[&str]) {
 fn a_cursor_outside_the_batch_is_found() {
     found(
         Bug::CursorApart,
-        (0, End::AtRest),
+        (1, End::AtRest),
         &["shall be the fold", "is not the fold", "applied, filtered, refused", "the letters are"],
     );
 }
@@ -53,4 +53,14 @@ fn reading_what_is_not_durable_is_found() {
 #[test]
 fn a_sweep_that_ignores_the_deadline_is_found() {
     found(Bug::SweepsEarly, (0, End::AtRest), &["was aborted by somebody else before its deadline"]);
+}
+
+#[test]
+fn a_promotion_that_does_not_see_what_applications_wrote_beside_edges_is_found() {
+    found(Bug::DirectUnseen, (1, End::OnlyForks), &["what was acknowledged is not there"]);
+}
+
+#[test]
+fn a_fork_that_speaks_to_the_outside_is_found() {
+    found(Bug::ForkTells, (0, End::OnlyForks), &["what was written in a fork is outside"]);
 }

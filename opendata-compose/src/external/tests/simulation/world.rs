@@ -80,12 +80,16 @@ impl World {
     pub(super) async fn new(seed: u64, trace: Trace) -> Check<Self> {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut machine = Machine::new(seed, trace);
+        let ledger = Ledger::default();
+        ledger.outside.play(seed);
         let spec = graph::random(&mut rng);
         let edges: Vec<_> = spec.edges.iter().map(|edge| edge.id.as_str()).collect();
         machine.say(&format!("edges: {}", edges.join(" ")));
         let mut owned = [BTreeSet::new(), BTreeSet::new()];
         for node in graph::NODES {
-            owned[usize::from(rng.random_bool(0.5))].insert(node.to_owned());
+            // And what may be split off it.
+            let side = &mut owned[usize::from(rng.random_bool(0.5))];
+            side.extend([node.to_owned(), graph::part(node)]);
         }
         let mut processes = Vec::new();
         for (number, nodes) in owned.into_iter().enumerate() {
@@ -95,7 +99,6 @@ impl World {
             processes.push(Process { access, nodes, main });
         }
         let observer = describe(machine.quiet(), None, &machine).attach().await.map_err(|error| error.to_string())?;
-        let ledger = Ledger::default();
         Ok(Self { rng, machine, spec, processes, zombies: Vec::new(), observer, ledger, next: 0 })
     }
 
@@ -118,13 +121,14 @@ impl World {
         self.rng.random_range(0..self.processes.len())
     }
 
-    /// The nodes of main that are open somewhere.
+    /// The nodes of main with a log that are open somewhere.
     pub(super) fn open_nodes(&self) -> Vec<(String, InternalComposite)> {
         let of = |process: &Process| {
             let open = process.nodes.iter().filter_map(|node| Some((node.clone(), process.main.node(node).ok()?)));
             open.collect::<Vec<_>>()
         };
-        self.processes.iter().flat_map(of).collect()
+        let all = self.processes.iter().flat_map(of);
+        all.filter(|(node, _)| graph::NODES.contains(&node.as_str())).collect()
     }
 
     /// Begins to append a few records to nodes, side by side with whatever comes next.
