@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use opendata_core::env::{Env, ManualClock};
 use opendata_core::slate::{Ack, At, Handle, Settings, Slate, SlateReader};
 use opendata_core::store::Store;
+use opendata_core::testing::FaultStore;
 use opendata_core::{ErrorKind, Timestamp};
 
 use super::*;
@@ -37,6 +38,17 @@ const NOON: i64 = 19_000 * DAY + 12 * HOUR;
 /// Settings under which a sample may have any time.
 fn config() -> Config {
     Config { future_limit_ms: None, ..Config::default() }
+}
+
+/// A store in memory, and what makes its calls fail.
+fn faulty() -> (Store, FaultStore) {
+    let mut faults = None;
+    let store = Store::from_url("memory:").unwrap().map(|inner| {
+        let store = FaultStore::new(inner);
+        faults = Some(store.clone());
+        Arc::new(store)
+    });
+    (store, faults.unwrap())
 }
 
 /// A slate with one TSDB in it, whose background work is done when asked.

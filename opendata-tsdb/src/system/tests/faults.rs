@@ -1,6 +1,6 @@
 //! A store that fails, at every call of a run of commits, sealings and reopenings.
 
-use opendata_core::testing::{Fault, FaultStore, Method};
+use opendata_core::testing::{Fault, Method};
 
 use super::*;
 
@@ -38,13 +38,7 @@ async fn nothing_is_lost_or_doubled_whichever_put_fails() {
     let mut failed = 0;
     for fault in [Fault::Error, Fault::ErrorAfterEffect] {
         for call in 0..16 {
-            let mut faults = None;
-            let store = Store::from_url("memory:").unwrap().map(|inner| {
-                let store = FaultStore::new(inner);
-                faults = Some(store.clone());
-                Arc::new(store)
-            });
-            let faults = faults.unwrap();
+            let (store, faults) = faulty();
             let clock = Arc::new(ManualClock::at(Timestamp(NOON)));
             let bench = Bench::open(store, config.clone(), clock).await;
             let mut puts = 0;
@@ -130,13 +124,7 @@ async fn a_store_that_dies_at_any_call_leaves_what_was_committed() {
     let config = Config { seal_samples: 1, seal_step_bytes: 60, rollups, ..config() };
     let (mut failed, mut call) = (0, 0);
     loop {
-        let mut faults = None;
-        let store = Store::from_url("memory:").unwrap().map(|inner| {
-            let store = FaultStore::new(inner);
-            faults = Some(store.clone());
-            Arc::new(store)
-        });
-        let faults = faults.unwrap();
+        let (store, faults) = faulty();
         let bench = Bench::open(store, config.clone(), Arc::new(ManualClock::at(Timestamp(NOON)))).await;
         let mut calls = 0;
         let fault = if call % 2 == 0 { Fault::Error } else { Fault::ErrorAfterEffect };

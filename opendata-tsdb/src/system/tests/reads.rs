@@ -1,6 +1,6 @@
 //! A store whose reads fail, from every call on: queries, sealing, and transactions that have to read.
 
-use opendata_core::testing::{Fault, FaultStore, Method};
+use opendata_core::testing::{Fault, Method};
 
 use super::*;
 
@@ -60,13 +60,7 @@ async fn use_it(bench: &Bench, before: &Content) -> (bool, bool) {
 async fn reads_that_fail_lose_nothing_and_show_nothing_wrong() {
     let (mut call, mut met) = (0, 0);
     loop {
-        let mut faults = None;
-        let store = Store::from_url("memory:").unwrap().map(|inner| {
-            let store = FaultStore::new(inner);
-            faults = Some(store.clone());
-            Arc::new(store)
-        });
-        let faults = faults.unwrap();
+        let (store, faults) = faulty();
         let bench = written(store).await;
         let before = bench.all().await;
         bench.slate.close().await.unwrap();
