@@ -5,7 +5,7 @@
 //! | `internal` | one commit over a log and a metrics store beside each alone; 64 writers beside one; checkpoint and fork over sizes |
 //! | `edges` | records a second through an edge beside reading its source alone and writing its sink alone, on one core |
 //! | `latency` | from appending to being visible at the sink, in one process and in two, in multiples of the source's durable commit |
-//! | `cuts` | how long a cut takes and for how long writers wait, instant and aligned; fork and promotion; over sizes |
+//! | `cuts` | how long a cut takes and for how long writers wait, instant and aligned; fork and promotion, split and join; over sizes |
 //! | `recovery` | from the death of a sink's process until it has caught up, over backlogs |
 //!
 //! Everything runs on local files. Rates are the median of rounds that alternate, so that a busy moment of the machine meets

@@ -19,6 +19,7 @@ use opendata_core::key::SegmentId;
 use opendata_core::slate::{ApplyContext, InstanceView, PrepareContext};
 use opendata_core::{Position, Result, SystemWriter};
 use roaring::RoaringBitmap;
+use rustc_hash::FxBuildHasher;
 
 use crate::Tsdb;
 use crate::config::{Calendar, Config, is_rolled};
@@ -67,7 +68,7 @@ pub struct Writer {
     keys: Keys,
     dictionary: Dictionary,
     buckets: BTreeMap<SegmentId, Loaded>,
-    totals: HashMap<Slot, Total>,
+    totals: HashMap<Slot, Total, FxBuildHasher>,
     /// Metrics of which series were created by samples.
     sampled: HashSet<Arc<str>>,
     metadata: HashMap<Arc<str>, Metadata>,
@@ -163,7 +164,7 @@ impl Writer {
             keys,
             dictionary: Dictionary::default(),
             buckets: BTreeMap::new(),
-            totals: HashMap::new(),
+            totals: HashMap::default(),
             sampled,
             metadata,
             lists: Vec::new(),
@@ -229,7 +230,7 @@ impl Writer {
     fn unload(&mut self) {
         // The totals are a cache of what is stored, so forgetting all of them is right, if not cheap.
         if self.totals.len() > MOST_TOTALS {
-            self.totals = HashMap::new();
+            self.totals = HashMap::default();
         }
         let current = self.groups;
         let mut idle: Vec<_> =

@@ -1,6 +1,6 @@
 //! Cuts under load, and what branches cost, over sizes of data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -16,13 +16,21 @@ use super::{Options, Outcome, PAYLOAD_BYTES, Payloads, median, ms};
 const WRITERS: usize = 8;
 const ROUNDS: usize = 5;
 
-/// Two nodes, each with a log, and an edge that copies one of them.
-async fn open(options: &Options) -> Outcome<ExternalComposite> {
-    let store = Store::from_url(&format!("file:{}", options.folder.join("cuts").display()))?;
-    let node = || NodeSpec { path: None, instances: BTreeMap::from([("l".to_owned(), InstanceSpec::of("log"))]) };
+/// Nodes, each with logs, and an edge that copies one of them.
+async fn open(
+    options: &Options,
+    folder: &str,
+    nodes: &[(&str, &[&str])],
+    edge: EdgeSpec,
+) -> Outcome<ExternalComposite> {
+    let store = Store::from_url(&format!("file:{}", options.folder.join(folder).display()))?;
+    let node = |logs: &[&str]| NodeSpec {
+        path: None,
+        instances: logs.iter().map(|log| ((*log).to_owned(), InstanceSpec::of("log"))).collect(),
+    };
     let spec = Composition {
-        nodes: ["a", "b"].into_iter().map(|name| (name.to_owned(), node())).collect(),
-        edges: vec![EdgeSpec::new("a-b", ("a", "l"), ("b", "l"))],
+        nodes: nodes.iter().map(|(name, logs)| ((*name).to_owned(), node(logs))).collect(),
+        edges: vec![edge],
         cuts: None,
     };
     let settings = Settings { garbage_interval_s: 0, ..Settings::default() };
@@ -33,9 +41,9 @@ async fn open(options: &Options) -> Outcome<ExternalComposite> {
         .await?)
 }
 
-/// Appends about so many bytes to the first node, and lets the edge follow.
-async fn fill(composite: &ExternalComposite, bytes: u64, payloads: &Payloads) -> Outcome<()> {
-    let node = composite.node("a")?;
+/// Appends about so many bytes to a node's log `l`, and lets the edge follow.
+async fn fill(composite: &ExternalComposite, node: &str, bytes: u64, payloads: &Payloads) -> Outcome<()> {
+    let node = composite.node(node)?;
     let log = node.get::<Log>("l")?;
     let mut number = 0;
     while ((number * PAYLOAD_BYTES) as u64) < bytes {
@@ -85,9 +93,46 @@ async fn beside<T>(node: &InternalComposite, work: impl Future<Output = Outcome<
     Ok((took?, longest?))
 }
 
-/// Parts `cuts` and `branches`.
+/// Part `cuts`.
 pub(crate) async fn run(options: &Options) -> Outcome<()> {
-    let composite = open(options).await?;
+    cuts(options).await?;
+    reshapes(options).await
+}
+
+/// A node with two logs in one slate is split, one log a slate, and joined again.
+async fn reshapes(options: &Options) -> Outcome<()> {
+    let edge = EdgeSpec::new("l-m", ("all", "l"), ("all", "m"));
+    let composite = open(options, "reshapes", &[("all", &["l", "m"])], edge).await?;
+    let payloads = Payloads::new();
+    println!("\nA slate with two logs is split into two, and they are joined again; fsynced, median of {ROUNDS}, ms:");
+    println!("    {:>9} {:>9} {:>9}", "data", "split", "join");
+    let apart = |(node, log): (&str, &str)| (node.to_owned(), BTreeSet::from([log.to_owned()]));
+    let parts: BTreeMap<_, _> = [("first", "l"), ("second", "m")].map(apart).into();
+    let together = parts.keys().cloned().collect();
+    let mut held = 0;
+    for size in [options.largest / 100, options.largest / 10, options.largest] {
+        fill(&composite, "all", size - held, &payloads).await?;
+        held = size;
+        let (mut splits, mut joins) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let begun = Instant::now();
+            composite.split("all", &parts).await?;
+            splits.push(begun.elapsed());
+            composite.wait_caught_up(Duration::from_secs(60)).await?;
+            let begun = Instant::now();
+            composite.join(&together, "all").await?;
+            joins.push(begun.elapsed());
+            composite.wait_caught_up(Duration::from_secs(60)).await?;
+        }
+        println!("    {:>6} MB {:>9.1} {:>9.1}", size / 1_000_000, ms(median(splits)), ms(median(joins)));
+    }
+    composite.close().await?;
+    Ok(())
+}
+
+async fn cuts(options: &Options) -> Outcome<()> {
+    let edge = EdgeSpec::new("a-b", ("a", "l"), ("b", "l"));
+    let composite = open(options, "cuts", &[("a", &["l"]), ("b", &["l"])], edge).await?;
     let payloads = Payloads::new();
     println!("\nCuts of two slates while {WRITERS} writers write, and branches; fsynced, median of {ROUNDS}, ms:");
     println!(
@@ -96,7 +141,7 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
     );
     let mut held = 0;
     for size in [options.largest / 100, options.largest / 10, options.largest] {
-        fill(&composite, size - held, &payloads).await?;
+        fill(&composite, "a", size - held, &payloads).await?;
         held = size;
         let mut times = [const { Vec::new() }; 7];
         for round in 0..ROUNDS {

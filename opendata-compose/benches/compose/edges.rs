@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use opendata_compose::edge::spec::Step;
-use opendata_compose::edge::transform::{Kind, Output, SharedTransform, each};
+use opendata_compose::edge::transform::{Kind, Output, SeriesCache, SharedTransform, each};
 use opendata_compose::edge::{Edge, EdgeParts, EdgeSpec, SourceAt};
 use opendata_compose::log::{ControlRecords, FollowFrom, FollowOptions, Follower, NewRecord, Streams};
 use opendata_compose::tsdb::Labels;
@@ -262,7 +262,7 @@ fn streams() -> Vec<String> {
     (0..1000).map(|stream| format!("stream-{stream:08}")).collect()
 }
 
-/// What a program of a user's would do: read the fields it needs, and keep the labels it has made.
+/// What a program of a user's would do: read the fields it needs, and ask for the series by its labels' values.
 fn typed() -> SharedTransform {
     #[derive(serde::Deserialize)]
     struct Request<'a> {
@@ -271,18 +271,10 @@ fn typed() -> SharedTransform {
         tokens: f64,
         at: i64,
     }
-    let known = Mutex::new(HashMap::<String, HashMap<String, Labels>>::new());
+    let series = SeriesCache::new("tokens", ["tenant", "route"]);
     Arc::new(each("tokens/1", Kind::Samples, move |record, out| {
         let request: Request<'_> = serde_json::from_slice(&record.payload).map_err(|error| error.to_string())?;
-        let mut known = known.lock().map_err(|error| error.to_string())?;
-        let labels = match known.get(request.tenant).and_then(|routes| routes.get(request.route)) {
-            Some(labels) => labels.clone(),
-            None => {
-                let made = labels! { "__name__" => "tokens", "tenant" => request.tenant, "route" => request.route };
-                known.entry(request.tenant.to_owned()).or_default().insert(request.route.to_owned(), made.clone());
-                made
-            }
-        };
+        let labels = series.labels(&[request.tenant, request.route]).map_err(|error| error.to_string())?;
         out.push(Output::Sample(labels, Timestamp(request.at), request.tokens));
         Ok(())
     }))

@@ -11,6 +11,8 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+mod quick;
+
 /// What stands at a path.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Leaf<'a> {
@@ -55,6 +57,8 @@ impl Leaf<'_> {
 pub(crate) struct Paths {
     root: Node,
     count: usize,
+    /// Whether a path leads below a field of the payload.
+    is_deep: bool,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +71,7 @@ struct Node {
 impl Paths {
     /// Asks for a path. Returns its place among what [`read`](Self::read) gives.
     pub(crate) fn add(&mut self, path: &[String]) -> usize {
+        self.is_deep |= path.len() != 1;
         let mut node = &mut self.root;
         for field in path {
             let at = match node.fields.iter().position(|(name, _)| name == field) {
@@ -86,16 +91,20 @@ impl Paths {
         })
     }
 
-    /// Reads a payload.
+    /// Reads a payload. What the paths give takes the place of what was in `found`.
     ///
     /// # Errors
     /// What is wrong with it, if it is no JSON.
-    pub(crate) fn read<'a>(&self, payload: &'a [u8]) -> serde_json::Result<Vec<Leaf<'a>>> {
-        let mut found = vec![Leaf::Null; self.count];
+    pub(crate) fn read<'a>(&self, payload: &'a [u8], found: &mut Vec<Leaf<'a>>) -> serde_json::Result<()> {
+        found.clear();
+        found.resize(self.count, Leaf::Null);
+        if !self.is_deep && quick::read(&self.root, payload, found).is_some() {
+            return Ok(());
+        }
+        found.fill(Leaf::Null);
         let mut json = serde_json::Deserializer::from_slice(payload);
-        Below { node: &self.root, found: &mut found }.deserialize(&mut json)?;
-        json.end()?;
-        Ok(found)
+        Below { node: &self.root, found }.deserialize(&mut json)?;
+        json.end()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A record on its way through the steps of a transform.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
 use bytes::Bytes;
 use opendata_core::Timestamp;
@@ -22,6 +22,8 @@ pub(crate) struct Item<'a> {
     /// The fields that the expressions of the edge ask for, if there is nothing they need more of the payload for.
     paths: Option<&'a Paths>,
     fields: OnceCell<Result<Vec<Leaf<'a>>, String>>,
+    /// Room for the fields, from an earlier item.
+    room: RefCell<Vec<Leaf<'a>>>,
 }
 
 /// A field of an item.
@@ -33,7 +35,7 @@ pub(crate) enum Field<'i, 'a> {
 }
 
 impl<'a> Item<'a> {
-    pub(crate) fn new(record: &'a Record, paths: Option<&'a Paths>) -> Self {
+    pub(crate) fn new(record: &'a Record, paths: Option<&'a Paths>, room: Vec<Leaf<'a>>) -> Self {
         Self {
             record,
             event_time: record.event_time,
@@ -42,6 +44,15 @@ impl<'a> Item<'a> {
             parsed: OnceCell::new(),
             paths,
             fields: OnceCell::new(),
+            room: RefCell::new(room),
+        }
+    }
+
+    /// What the next item may keep its fields in.
+    pub(crate) fn into_room(self) -> Vec<Leaf<'a>> {
+        match self.fields.into_inner() {
+            Some(Ok(leaves)) => leaves,
+            _ => self.room.into_inner(),
         }
     }
 
@@ -56,7 +67,11 @@ impl<'a> Item<'a> {
     }
 
     fn fields(&self, paths: &Paths) -> Result<&[Leaf<'a>], String> {
-        let read = || paths.read(&self.record.payload).map_err(|error| no_json(&error));
+        let read = || {
+            let mut leaves = self.room.take();
+            paths.read(&self.record.payload, &mut leaves).map_err(|error| no_json(&error))?;
+            Ok(leaves)
+        };
         self.fields.get_or_init(read).as_deref().map_err(Clone::clone)
     }
 

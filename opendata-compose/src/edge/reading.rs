@@ -92,6 +92,8 @@ struct Queue {
     pieces: VecDeque<Piece>,
     records: usize,
     size_bytes: usize,
+    /// What is read was there for long: more comes as fast as it can be read.
+    behind: bool,
     /// The task is gone.
     ended: bool,
 }
@@ -113,6 +115,7 @@ impl Ahead {
 
     fn take(&self, least: usize) -> Option<Piece> {
         let mut queue = self.lock();
+        let least = if queue.behind { usize::MAX } else { least };
         if let (Some(Piece::Records { records, size_bytes, .. }), 1) = (queue.pieces.front(), queue.pieces.len())
             && records.len() < least.min(self.portion.records)
             && *size_bytes < self.portion.size_bytes
@@ -175,6 +178,7 @@ async fn read(mut follower: Follower, ahead: Arc<Ahead>) {
         let piece = match follower.ready_batch().await {
             Ok(Some(batch)) => {
                 let large = batch.records.len() >= TURN;
+                ahead.lock().behind = follower.is_behind();
                 for piece in pieces(batch.records, batch.next, ahead.portion) {
                     ahead.give(piece).await;
                 }
@@ -183,7 +187,10 @@ async fn read(mut follower: Follower, ahead: Arc<Ahead>) {
                 }
                 continue;
             }
-            Ok(None) => Piece::Idle(follower.position()),
+            Ok(None) => {
+                ahead.lock().behind = false;
+                Piece::Idle(follower.position())
+            }
             Err(error) => Piece::Failed(error),
         };
         let over = matches!(piece, Piece::Failed(_));

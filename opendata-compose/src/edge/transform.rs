@@ -18,10 +18,12 @@ mod documents;
 mod each;
 mod metrics;
 mod pipeline;
+mod series;
 
 pub use each::{Each, each};
 pub use pipeline::Pipeline;
 pub(crate) use pipeline::check;
+pub use series::SeriesCache;
 
 use super::schema::Schema;
 use super::spec::{Aggregate, Digest, EdgeSpec, Window};

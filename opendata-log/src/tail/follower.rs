@@ -209,6 +209,12 @@ impl Follower {
         }
     }
 
+    /// Whether it reads what was there for long, and not what is being written.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.catching_up.is_some()
+    }
+
     /// Waits until there may be more. A call that is given up loses nothing.
     ///
     /// # Errors

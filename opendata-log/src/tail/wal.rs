@@ -52,6 +52,33 @@ impl Remote {
     }
 }
 
+/// The least time between two looks.
+const LEAST_PAUSE: Duration = Duration::from_millis(2);
+
+/// How long to wait for news. Where some just came more is near, and on a store that answers quickly looking again soon costs little: so the waits begin
+/// short and grow. A store is left in peace for four times as long as it took to answer, up to the longest wait.
+struct Pause {
+    longest: Duration,
+    next: Duration,
+}
+
+impl Pause {
+    fn new(longest: Duration) -> Self {
+        Self { longest, next: longest }
+    }
+
+    fn came(&mut self) {
+        self.next = LEAST_PAUSE;
+    }
+
+    /// Nothing came, and to find that out took a while.
+    fn missed(&mut self, took: Duration) -> Duration {
+        let pause = self.next.max(4 * took).min(self.longest);
+        self.next = (2 * self.next).min(self.longest);
+        pause
+    }
+}
+
 /// Feeds the followers of a log in a process that is not its writer.
 pub struct WalFeed {
     remote: Arc<Remote>,
@@ -60,8 +87,8 @@ pub struct WalFeed {
 }
 
 impl WalFeed {
-    /// Begins to follow behind what the reader shows. `poll` is how long to wait before looking for a file
-    /// that was not there; `ring_bytes` is what is kept for slow followers.
+    /// Begins to follow behind what the reader shows. `poll` is the longest wait before looking for a file
+    /// that was not there; where files come quickly it is shorter; `ring_bytes` is what is kept for slow followers.
     ///
     /// # Errors
     /// What the store returned.
@@ -124,13 +151,18 @@ async fn run(remote: Arc<Remote>, mut tail: WalTail, prefix: Bytes, mut stopped:
 
 /// Reads on until something is wrong that waiting does not cure.
 async fn feed(remote: &Remote, tail: &mut WalTail, prefix: &[u8]) -> Error {
+    let mut pause = Pause::new(remote.poll);
     loop {
+        let begun = tokio::time::Instant::now();
         let outcome = match tail.next().await {
             Ok(rows) if rows.is_empty() => {
-                tokio::time::sleep(remote.poll).await;
+                tokio::time::sleep(pause.missed(begun.elapsed())).await;
                 Ok(())
             }
-            Ok(rows) => take(remote, rows, prefix).map(|()| remote.ring.advance(tail.position())),
+            Ok(rows) => {
+                pause.came();
+                take(remote, rows, prefix).map(|()| remote.ring.advance(tail.position()))
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => restart(remote, tail).await,
             Err(error) => Err(error),
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use opendata_core::key::SegmentId;
 use opendata_core::slate::PrepareContext;
 use opendata_core::{Error, Result};
+use rustc_hash::FxBuildHasher;
 
 use super::limits::{Limits, refuse};
 use super::totals::Total;
@@ -30,15 +31,15 @@ pub(super) struct Draft {
     pub(super) rows: Vec<(SegmentId, Rows)>,
     /// Series that are new in a bucket, in the order of the ids they will get.
     pub(super) new: Vec<(SegmentId, Slot)>,
-    provisional: HashMap<(SegmentId, Slot), u32>,
+    provisional: HashMap<(SegmentId, Slot), u32, FxBuildHasher>,
     /// How many series are new in each bucket.
-    created: HashMap<SegmentId, u32>,
+    created: HashMap<SegmentId, u32, FxBuildHasher>,
     /// How many series of each metric are new in each bucket.
     created_of: HashMap<(SegmentId, Arc<str>), u32>,
     /// How many series are new altogether.
     pub(super) never_seen: u32,
     /// What counters come to. None: the newest number must be looked for again.
-    pub(super) totals: HashMap<Slot, Option<Total>>,
+    pub(super) totals: HashMap<Slot, Option<Total>, FxBuildHasher>,
     /// Counters that were added to in a new bucket.
     pub(super) total_rows: Vec<(Slot, SegmentId)>,
     /// Metrics of which a series is created by a sample for the first time.

@@ -21,12 +21,12 @@ fn record(payload: &str) -> Record {
 fn value(text: &str, payload: &str) -> Result<Value, String> {
     let record = record(payload);
     let mut expr = Expr::parse("test", text).unwrap();
-    let in_whole = expr.value(&Item::new(&record, None));
+    let in_whole = expr.value(&Item::new(&record, None, Vec::new()));
     let mut paths = Paths::default();
     expr.join(&mut paths);
-    assert_eq!(expr.value(&Item::new(&record, Some(&paths))).is_ok(), in_whole.is_ok(), "{text}");
+    assert_eq!(expr.value(&Item::new(&record, Some(&paths), Vec::new())).is_ok(), in_whole.is_ok(), "{text}");
     if in_whole.is_ok() {
-        assert_eq!(expr.value(&Item::new(&record, Some(&paths))), in_whole, "{text}");
+        assert_eq!(expr.value(&Item::new(&record, Some(&paths), Vec::new())), in_whole, "{text}");
     }
     in_whole
 }

@@ -19,7 +19,8 @@ fn in_whole(payload: &str) -> Result<Vec<Value>, ()> {
 fn read(payload: &str) -> Result<Vec<Value>, ()> {
     let mut all = Paths::default();
     let slots: Vec<usize> = paths().iter().map(|path| all.add(path)).collect();
-    let found = all.read(payload.as_bytes()).map_err(|_| ())?;
+    let mut found = Vec::new();
+    all.read(payload.as_bytes(), &mut found).map_err(|_| ())?;
     Ok(slots.into_iter().map(|slot| found[slot].to_value()).collect())
 }
 

@@ -1,13 +1,10 @@
 //! The last step `to_metrics`: samples, running counters and windowed aggregates.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use opendata_core::{Error, Result};
-use opendata_tsdb::Labels;
-use rustc_hash::FxBuildHasher;
 
-use super::{Output, Outputs, Windowed};
+use super::{Output, Outputs, SeriesCache, Windowed};
 use crate::edge::expr::{Expr, Type, expect};
 use crate::edge::item::Item;
 use crate::edge::schema::Schema;
@@ -23,26 +20,12 @@ struct Compiled {
     kind: Aggregate,
     value: Option<Expr>,
     labels: Vec<(Arc<str>, Expr)>,
+    series: SeriesCache,
     time: Option<Expr>,
     when: Option<Expr>,
     /// Its index among the windowed ones.
     window: u16,
-    known: Mutex<Known>,
 }
-
-/// Labels that were made before, by the texts they were made of. The same series come again and again, and a sink that gets the very same labels
-/// need not look at them.
-#[derive(Default)]
-struct Known {
-    labels: HashMap<Box<[u8]>, Labels, FxBuildHasher>,
-    /// The texts of the record at hand, each with a byte behind it that no text contains.
-    key: Vec<u8>,
-}
-
-/// Labels that are remembered of each metric.
-const MOST_KNOWN: usize = 1 << 16;
-const END: u8 = 0xff;
-const MISSING: u8 = 0xfe;
 
 impl MetricsStep {
     pub(super) fn new(metrics: &Metrics) -> Result<Self> {
@@ -93,7 +76,8 @@ impl MetricsStep {
                 Some(value) => value.number(item)?,
                 None => 1.0,
             };
-            let labels = metric.labels_of(item)?;
+            let labels =
+                metric.series.find(|at| metric.labels.get(at).map_or(Ok(None), |(_, expr)| expr.text(item)))?;
             let at = || metric.time.as_ref().map_or(Ok(item.event_time), |time| time.time(item));
             let output = match metric.kind {
                 Aggregate::Sample => Output::Sample(labels, at()?, value),
@@ -103,41 +87,6 @@ impl MetricsStep {
             outputs.push(index, output);
         }
         Ok(())
-    }
-}
-
-impl Compiled {
-    fn labels_of(&self, item: &Item<'_>) -> Result<Labels, String> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Known { labels, key } = &mut *known;
-        key.clear();
-        for (_, expr) in &self.labels {
-            match expr.text(item)? {
-                Some(text) => key.extend_from_slice(text.as_bytes()),
-                None => key.push(MISSING),
-            }
-            key.push(END);
-        }
-        if let Some(labels) = labels.get(key.as_slice()) {
-            return Ok(labels.clone());
-        }
-        let made = self.make_labels(item)?;
-        if labels.len() >= MOST_KNOWN {
-            labels.clear();
-        }
-        labels.insert(key.as_slice().into(), made.clone());
-        Ok(made)
-    }
-
-    fn make_labels(&self, item: &Item<'_>) -> Result<Labels, String> {
-        let mut labels: Vec<(Arc<str>, Arc<str>)> = Vec::with_capacity(self.labels.len() + 1);
-        labels.push((Arc::from(opendata_tsdb::METRIC_NAME), Arc::clone(&self.name)));
-        for (name, expr) in &self.labels {
-            if let Some(text) = expr.text(item)? {
-                labels.push((Arc::clone(name), text.into()));
-            }
-        }
-        Labels::new(labels).map_err(|error| error.message().to_owned())
     }
 }
 
@@ -156,12 +105,12 @@ fn compile(metric: &Metric, windows: &mut Vec<Windowed>) -> Result<Compiled> {
     }
     Ok(Compiled {
         name: Arc::from(metric.name.as_str()),
+        series: SeriesCache::new(&metric.name, metric.labels.keys()),
         kind: metric.kind,
         value: parse("value", &metric.value)?,
         labels: labels.collect::<Result<_>>()?,
         time: parse("time", &metric.time)?,
         when: parse("when", &metric.when)?,
         window,
-        known: Mutex::default(),
     })
 }

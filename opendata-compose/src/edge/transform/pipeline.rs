@@ -5,7 +5,7 @@ use opendata_core::{Error, Result};
 use opendata_log::{NewRecord, Record};
 use serde_json::Value;
 
-use super::documents::DocumentsStep;
+use super::documents::{DocumentsStep, Draft};
 use super::metrics::MetricsStep;
 use super::{Kind, Output, Outputs, Transform, Windowed};
 use crate::edge::embed::Embedder;
@@ -107,15 +107,12 @@ impl Pipeline {
         all
     }
 
-    /// Runs the steps up to the last one over one record.
-    fn run<'a>(&self, mut item: Item<'a>, steps: &[Compiled], done: &mut Vec<Item<'a>>) -> Result<(), String> {
-        let Some((step, rest)) = steps.split_first() else {
-            done.push(item);
-            return Ok(());
-        };
+    /// Runs the steps up to the last one over one record, and that one over what comes out.
+    fn run<'a>(&self, item: &mut Item<'a>, steps: &[Compiled], last: &mut Last<'_, 'a>) -> Result<(), String> {
+        let Some((step, rest)) = steps.split_first() else { return last(item) };
         match step {
             Compiled::Filter(expr) => {
-                if !expr.is_true(&item)? {
+                if !expr.is_true(item)? {
                     return Ok(());
                 }
             }
@@ -129,14 +126,14 @@ impl Pipeline {
                     }
                 };
                 for (name, expr) in fields {
-                    made.insert(name.clone(), expr.value(&item)?);
+                    made.insert(name.clone(), expr.value(item)?);
                 }
                 for name in drop {
                     made.remove(name);
                 }
                 item.set_payload(Value::Object(made));
             }
-            Compiled::Route(expr) => match expr.value(&item)? {
+            Compiled::Route(expr) => match expr.value(item)? {
                 Value::String(stream) => item.set_stream(stream),
                 Value::Array(streams) => {
                     for stream in streams {
@@ -145,25 +142,25 @@ impl Pipeline {
                         };
                         let mut copy = item.clone();
                         copy.set_stream(stream);
-                        self.run(copy, rest, done)?;
+                        self.run(&mut copy, rest, last)?;
                     }
                     return Ok(());
                 }
                 other => return Err(format!("the name of a stream is no text: {}", brief(&other))),
             },
             Compiled::Split(expr) => {
-                let Value::Array(elements) = expr.value(&item)? else {
+                let Value::Array(elements) = expr.value(item)? else {
                     return Err("what is to be split is no list".to_owned());
                 };
                 for element in elements {
                     let mut part = item.clone();
                     part.set_payload(element);
-                    self.run(part, rest, done)?;
+                    self.run(&mut part, rest, last)?;
                 }
                 return Ok(());
             }
         }
-        self.run(item, rest, done)
+        self.run(item, rest, last)
     }
 
     /// Whether records are carried as they are.
@@ -171,22 +168,30 @@ impl Pipeline {
         self.steps.is_empty() && self.event_time.is_none() && matches!(self.end, End::Records)
     }
 
-    fn apply_one<'a>(
-        &'a self,
+    fn apply_one(
+        &self,
         index: usize,
-        record: &'a Record,
+        item: &mut Item<'_>,
         outputs: &mut Outputs,
-    ) -> Result<Vec<Item<'a>>, String> {
-        let mut item = Item::new(record, self.paths.as_ref());
+        waiting: &mut Vec<(usize, Draft)>,
+    ) -> Result<(), String> {
         if let Some(expr) = &self.event_time {
-            item.event_time = expr.time(&item)?;
+            item.event_time = expr.time(item)?;
             outputs.set_event_time(index, item.event_time);
         }
-        let mut done = Vec::with_capacity(1);
-        self.run(item, &self.steps, &mut done)?;
-        Ok(done)
+        self.run(item, &self.steps, &mut |item| {
+            match &self.end {
+                End::Records => outputs.push(index, Output::Append(item.stream(), item.to_record())),
+                End::Metrics(metrics) => metrics.apply(index, item, outputs)?,
+                End::Documents(documents) => waiting.push((index, documents.draft(item)?)),
+            }
+            Ok(())
+        })
     }
 }
+
+/// The last step, for what the others make of a record.
+type Last<'f, 'a> = dyn FnMut(&Item<'a>) -> Result<(), String> + 'f;
 
 fn compile_map(map: &MapStep, field: &str) -> Result<Compiled> {
     let parse = |(name, text): (&String, &String)| Ok((name.clone(), Expr::parse(&format!("{field}.{name}"), text)?));
@@ -258,21 +263,14 @@ impl Transform for Pipeline {
                 }
                 return Ok(());
             }
+            let mut room = Vec::new();
             for (index, record) in records.iter().enumerate() {
-                let made = self.apply_one(index, record, outputs).and_then(|items| {
-                    for item in &items {
-                        match &self.end {
-                            End::Records => outputs.push(index, Output::Append(item.stream(), item.to_record())),
-                            End::Metrics(metrics) => metrics.apply(index, item, outputs)?,
-                            End::Documents(documents) => waiting.push((index, documents.draft(item)?)),
-                        }
-                    }
-                    Ok(())
-                });
-                if let Err(reason) = made {
+                let mut item = Item::new(record, self.paths.as_ref(), room);
+                if let Err(reason) = self.apply_one(index, &mut item, outputs, &mut waiting) {
                     waiting.retain(|(of, _)| *of != index);
                     outputs.refuse(index, reason);
                 }
+                room = item.into_room();
             }
             waiting
         };
