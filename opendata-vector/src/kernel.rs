@@ -15,6 +15,8 @@ use columns::Dots;
 
 pub(crate) mod codes;
 pub(crate) mod columns;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -55,6 +57,10 @@ fn kernels() -> &'static Kernels {
     CHOSEN.get_or_init(|| {
         #[cfg(target_arch = "x86_64")]
         if let Some(fast) = x86::detect() {
+            return fast;
+        }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(fast) = neon::detect() {
             return fast;
         }
         &PLAIN

@@ -6,10 +6,10 @@ use crate::cell::quantize::Code;
 
 /// All sets of loops that this machine can run.
 fn fast() -> Vec<&'static Kernels> {
-    let mut all = vec![&PLAIN, kernels()];
+    let all = [&PLAIN, kernels()].into_iter();
     #[cfg(target_arch = "x86_64")]
-    all.extend(x86::detect_avx2());
-    all
+    let all = all.chain(x86::detect_avx2());
+    all.collect()
 }
 
 fn floats(count: impl Into<proptest::collection::SizeRange>) -> impl Strategy<Value = Vec<f32>> {

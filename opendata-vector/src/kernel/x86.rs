@@ -1,4 +1,4 @@
-//! The loops for x86-64: AVX-512 with VNNI, and AVX2 with FMA. The only unsafe code of the workspace.
+//! The loops for x86-64: AVX-512 with VNNI, and AVX2 with FMA. Beside `neon`, the only unsafe code of the workspace.
 //!
 //! What makes it sound: [`detect`] hands these out only where the processor has the features they are compiled
 //! for, and every load lies inside a slice that was split into whole blocks of its width by safe code, or is masked to
