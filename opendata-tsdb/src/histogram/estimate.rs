@@ -114,11 +114,11 @@ impl Histogram {
         let count = count.min(self.count);
         if count < wanted {
             // Only observations that are in no bucket can lie here.
-            return match (self.sum.is_nan(), forward) {
-                (true, _) if has_nan => Estimate { value: f64::NAN, nan: NanObservations::NoResult },
-                (true, _) => Estimate::plain(f64::NAN),
-                (false, true) => Estimate::plain(bucket.upper),
-                (false, false) => Estimate::plain(bucket.lower),
+            return match self.sum.is_nan() {
+                true if has_nan => Estimate { value: f64::NAN, nan: NanObservations::NoResult },
+                true => Estimate::plain(f64::NAN),
+                // Or there are fewer than none, as after `delta`: whichever end was begun from, it is the upper bound.
+                false => Estimate::plain(bucket.upper),
             };
         }
         let rank = if forward { wanted - (count - bucket.count) } else { count - wanted };
@@ -142,7 +142,9 @@ impl Histogram {
         if lower >= upper {
             return Estimate { value: 0.0, nan };
         }
-        Estimate { value: (self.rank(upper) - self.rank(lower)) / self.count, nan }
+        // No rank is above the count, be it by rounding or because there are fewer than no observations, as after `delta`.
+        let rank = |value| self.rank(value).min(self.count);
+        Estimate { value: (rank(upper) - rank(lower)) / self.count, nan }
     }
 
     /// How many observations lie below a value.
