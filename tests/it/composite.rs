@@ -251,3 +251,24 @@ async fn another_process_reads_without_disturbing_the_writer() {
     assert_eq!(sums(&reader.refresh().await.unwrap()).await, (6.0, 6.0));
     billing.composite.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_view_of_the_latest_stays_where_it_was_taken_while_commits_follow_at_once() {
+    let store = Store::from_url("memory:").unwrap();
+    let billing = Billing::open(&store).await.unwrap();
+    for round in 1..=10 {
+        let total = f64::from(2 * round - 1);
+        billing.bill("a", 1.0).await.unwrap();
+        let reader = describe(&store.with_cold_cache(), "billing").read(At::Latest).await.unwrap();
+        let late = tokio::spawn({
+            let view = reader.view();
+            async move {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                sums(&view).await
+            }
+        });
+        billing.bill("b", 1.0).await.unwrap();
+        assert_eq!(late.await.unwrap(), (total, total), "round={round}");
+    }
+    billing.composite.close().await.unwrap();
+}

@@ -361,8 +361,8 @@ fn check_extractor(manifest: &VersionedManifest, path: &str) -> Result<()> {
 /// before its writer is fenced. Records newer than the last sorted file are checked again after opening.
 async fn read_registry(store: &Store, path: &object_store::path::Path, router: &Router) -> Result<Option<Registry>> {
     let options = DbReaderOptions {
-        manifest_poll_interval: Duration::from_secs(3600),
-        checkpoint_lifetime: Duration::from_secs(3 * 3600),
+        // It is asked once; with any shorter interval the engine would look a second time at once.
+        manifest_poll_interval: Duration::MAX,
         skip_wal_replay: true,
         object_store_max_retries: Some(5),
         ..DbReaderOptions::default()

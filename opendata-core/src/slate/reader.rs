@@ -255,10 +255,10 @@ async fn open(store: &Store, path: &str, router: &Router, at: &At, caches: Arc<C
 
 /// Opens the engine at an instant. It follows nothing: the next look at the store is a new one.
 async fn open_engine(store: &Store, path: &str, router: &Router, mode: DbReaderMode) -> Result<DbReader> {
-    const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
     let options = DbReaderOptions {
-        manifest_poll_interval: NEVER,
-        checkpoint_lifetime: NEVER * 3,
+        // The engine's poller counts from the earliest time its clock knows, so with any shorter interval it looks at
+        // the store at once, and a view that is already in use would move.
+        manifest_poll_interval: Duration::MAX,
         object_store_max_retries: Some(5),
         ..DbReaderOptions::default()
     };
