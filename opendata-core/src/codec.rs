@@ -143,6 +143,16 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Reads the layout byte where there is more than one layout: which of those given it is, counted from zero.
+    ///
+    /// # Errors
+    /// `Corrupt` if the value is empty, `Unsupported` if the layout is none of those.
+    pub fn layout_of(&mut self, known: &[u8]) -> Result<usize> {
+        let layout = self.u8()?;
+        let unknown = || Error::unsupported(format!("unknown record layout, expected={known:?}, found={layout}"));
+        known.iter().position(|known| *known == layout).ok_or_else(unknown)
+    }
+
     /// One byte.
     ///
     /// # Errors

@@ -129,6 +129,11 @@ pub(crate) fn groups(prefix: Prefix, from: Position) -> KeyRange {
     prefix.key(GROUP).range().starting_at(group(prefix, from))
 }
 
+/// The groups of a segment that end before `end`.
+pub(crate) fn groups_before(prefix: Prefix, end: Position) -> KeyRange {
+    KeyRange::between(prefix.key(GROUP).build(), group(prefix, end))
+}
+
 pub(crate) fn time(prefix: Prefix, ingest: Timestamp) -> Bytes {
     prefix.key(TIME).i64(ingest.0).build()
 }

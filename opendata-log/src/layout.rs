@@ -72,6 +72,12 @@ pub(crate) async fn last_group(view: &View, segment: Prefix) -> Result<Option<Gr
     rows.next().await?.map(|row| group(&row)).transpose()
 }
 
+/// The newest group of a segment that ends before a position.
+pub(crate) async fn group_before(view: &View, segment: Prefix, position: Position) -> Result<Option<Group>> {
+    let mut rows = view.scan(key::groups_before(segment, position), Access::Point, Order::Descending).await?;
+    rows.next().await?.map(|row| group(&row)).transpose()
+}
+
 /// The group that holds a position, or the first one behind it.
 pub(crate) async fn group_at(view: &View, segment: Prefix, position: Position) -> Result<Option<Group>> {
     let mut rows = view.scan(key::groups(segment, position), Access::Point, Order::Ascending).await?;

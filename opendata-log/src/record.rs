@@ -23,6 +23,8 @@ pub use segment::Segment;
 pub(crate) use segment::Totals;
 
 const LAYOUT: u8 = 1;
+/// Of segments and groups with derived records, whose totals begin with how many those are.
+const LAYOUT_DERIVED: u8 = 2;
 
 /// How many commits of a producer are remembered, so that a repeated one is answered with its positions.
 pub(crate) const REMEMBERED: usize = 8;
@@ -31,6 +33,17 @@ pub(crate) const REMEMBERED: usize = 8;
 pub(crate) fn decode<T>(key: &[u8], value: &[u8], read: impl FnOnce(&mut Decoder<'_>) -> Result<T>) -> Result<T> {
     let mut fields = Decoder::new(value);
     let decoded = fields.layout(LAYOUT).and_then(|()| read(&mut fields));
+    decoded.and_then(|decoded| fields.finish().map(|()| decoded)).map_err(|error| at_key(error, key))
+}
+
+/// The same where totals are part of the value; `read` is told whether they count derived records.
+fn decode_with_totals<T>(
+    key: &[u8],
+    value: &[u8],
+    read: impl FnOnce(&mut Decoder<'_>, bool) -> Result<T>,
+) -> Result<T> {
+    let mut fields = Decoder::new(value);
+    let decoded = fields.layout_of(&[LAYOUT, LAYOUT_DERIVED]).and_then(|layout| read(&mut fields, layout == 1));
     decoded.and_then(|decoded| fields.finish().map(|()| decoded)).map_err(|error| at_key(error, key))
 }
 

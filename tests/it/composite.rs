@@ -1,5 +1,7 @@
 //! Several systems in one slate: one commit, one view, checkpoints, the past, forks.
 
+use std::time::Duration;
+
 use opendata_compose::tsdb::Matcher;
 use opendata_compose::tsdb::promql::Storage;
 use opendata_compose::{Ack, At, ErrorKind, Handle, InternalComposite, Log, Settings, Tsdb, View, labels, log, tsdb};

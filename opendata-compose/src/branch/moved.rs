@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use opendata_core::slate::View;
 use opendata_core::{DataSystem, Error, Position, Result};
-use opendata_log::{Log, ScanOptions};
+use opendata_log::Log;
 use serde::Serialize;
 
 use crate::control::Branch;
@@ -60,7 +59,7 @@ pub(super) async fn written_since(
             }
             let records = match instance.system == Log::ID {
                 // That a log was trimmed is nothing that could be lost.
-                true => match appended_directly(&view, &instance.name, after, fed).await? {
+                true => match view.get_reader::<Log>(&instance.name)?.count_direct(after.next()).await? {
                     0 => continue,
                     records => Some(records),
                 },
@@ -70,19 +69,4 @@ pub(super) async fn written_since(
         }
     }
     Ok(all)
-}
-
-/// How many records a log holds behind a position that applications appended. Only where edges append as well must every record be looked at.
-async fn appended_directly(view: &View, instance: &str, after: Position, fed: bool) -> Result<u64> {
-    let log = view.get_reader::<Log>(instance)?;
-    let from = after.next().max(log.trim_point().await?);
-    let mut scan = log.scan_with(ScanOptions::default().within(from..)).await?;
-    let mut direct = 0;
-    while let Some(batch) = scan.next_batch().await? {
-        direct += batch.iter().filter(|record| !record.derived).count() as u64;
-        if direct > 0 && !fed {
-            return log.lag_all(from).await;
-        }
-    }
-    Ok(direct)
 }

@@ -118,7 +118,8 @@ impl ExternalComposite {
         let mut rebased = 0;
         if policy == PromotePolicy::Rebase {
             for (node, (from, _)) in &moved {
-                rebased += self.rebase(main, branch, (node, *from), fenced).await?;
+                let written: Vec<&Written> = written.iter().filter(|written| written.node == *node).collect();
+                rebased += self.rebase(branch, (node, *from), &written, fenced).await?;
             }
         }
         let mut name = String::new();
@@ -156,34 +157,28 @@ impl ExternalComposite {
         }
     }
 
-    /// Appends what the logs of a node took since the cut to the fork's logs.
+    /// Appends what applications wrote to logs of a node since the cut to the fork's logs.
     async fn rebase(
         &self,
-        main: &Branch,
         branch: &Branch,
         (node, from): (&str, Position),
+        written: &[&Written],
         fenced: &BTreeMap<String, InternalComposite>,
     ) -> Result<u64> {
         let missing = || Error::not_found(format!("no such node, node={node}"));
-        let old = fenced.get(node).ok_or_else(missing)?;
-        let spec = main.spec.nodes.get(node).ok_or_else(missing)?;
-        let view = old.view();
-        for (instance, _) in spec.instances.iter().filter(|(_, spec)| spec.system != LOG) {
-            if view.written_directly(instance).await? > from {
-                return Err(Error::conflict(format!(
-                    "only records of logs can be rebased; another instance was or may have been written to, node={node}, instance={instance}"
-                )));
-            }
+        let view = fenced.get(node).ok_or_else(missing)?.view();
+        let (path, spec) = branch.nodes.get(node).zip(branch.spec.nodes.get(node)).ok_or_else(missing)?;
+        for Written { instance, records, .. } in written {
+            let why = match spec.instances.get(instance) {
+                Some(_) if records.is_some() => continue,
+                Some(_) => "only records of logs can be rebased; another instance was or may have been written to",
+                None => "an instance that the fork does not have was written to; it can only be discarded",
+            };
+            return Err(Error::conflict(format!("{why}, node={node}, instance={instance}")));
         }
-        let logs = logs_of(spec);
+        let logs: Vec<String> = written.iter().map(|written| written.instance.clone()).collect();
         let span = Span { after: from, until: Timestamp(i64::MAX), trimmed: Trimmed::Passed };
-        let path = branch.nodes.get(node).ok_or_else(missing)?;
-        let described = self.0.systems.describe(
-            &self.0.store,
-            path,
-            branch.spec.nodes.get(node).ok_or_else(missing)?,
-            &self.0.settings,
-        )?;
+        let described = self.0.systems.describe(&self.0.store, path, spec, &self.0.settings)?;
         let described = described.env(self.0.env.clone()).must_exist();
         let mut tries = 0;
         loop {

@@ -40,6 +40,26 @@ impl Reader {
         Ok(count)
     }
 
+    /// How many records that no edge made stand in groups that end at or behind a position: at most one read. Where the
+    /// position is the first behind a commit, as that of a cut is, those are the ones at or behind it. What was
+    /// trimmed is not counted.
+    ///
+    /// # Errors
+    /// What the store returned.
+    pub async fn count_direct(&self, from: Position) -> Result<u64> {
+        let layout = self.layout().await?;
+        let from = from.max(layout.trim);
+        let mut count = 0;
+        for segment in layout.segments().filter(|segment| segment.last >= from) {
+            count += segment.totals.direct();
+            if segment.first < from {
+                let before = layout::group_before(self.view.view(), self.view.prefix(segment.id), from).await?;
+                count = count.saturating_sub(before.map_or(0, |group| group.totals.direct()));
+            }
+        }
+        Ok(count)
+    }
+
     /// How many records of a stream are kept.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! A group: what one batch added to a segment. One small row a batch, whatever the number of streams.
 //!
 //! ```text
-//! layout 1 | ingest time signed | totals of the segment after it (see segment)
+//! layout 1, or 2 if the totals count derived records | ingest time signed | totals of the segment after it (see segment)
 //! runs of its records' positions: span varint (last - first position), count varint,
 //!   then for each: gap varint to the end of the one before (first: from the first position), length varint
 //! streams that the segment had not seen: count varint, then sorted and front-coded, for each:
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use opendata_core::codec::{Decoder, Encoder};
 use opendata_core::{Error, Position, Result, Timestamp};
 
-use super::{LAYOUT, Totals};
+use super::Totals;
 
 /// What one batch added to a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Group {
     }
 
     pub(crate) fn encode(&self) -> Bytes {
-        let mut value = Encoder::with_capacity(LAYOUT, 48 + 8 * self.new_streams.len());
+        let mut value = Encoder::with_capacity(self.totals.layout(), 48 + 8 * self.new_streams.len());
         value.signed(self.ingest_time.0);
         self.totals.encode(&mut value);
         value.varint(self.last.0 - self.first.0).varint(self.runs.len() as u64);
@@ -59,9 +59,9 @@ impl Group {
 
     /// The last position comes from the key.
     pub(crate) fn decode(last: Position, key: &[u8], value: &[u8]) -> Result<Self> {
-        super::decode(key, value, |fields| {
+        super::decode_with_totals(key, value, |fields, with_derived| {
             let ingest_time = Timestamp(fields.signed()?);
-            let totals = Totals::decode(fields)?;
+            let totals = Totals::decode(fields, with_derived)?;
             let span = fields.varint()?;
             let first = last.0.checked_sub(span).ok_or_else(|| Error::corrupt("span of a group"))?;
             let mut runs = Vec::new();

@@ -1,9 +1,10 @@
 //! A segment: a run of positions whose data is dropped as one.
 //!
 //! ```text
-//! layout 1 | flags u8: 1 sealed, 2 listed | first position varint | created signed
+//! layout 1, or 2 if any record is derived | flags u8: 1 sealed, 2 listed | first position varint | created signed
 //! sealed: last position varint | totals
-//! totals: records, control records, bytes, streams varint | ingest times: first signed, range varint
+//! totals: layout 2: derived records varint
+//!         records, control records, bytes, streams varint | ingest times: first signed, range varint
 //!         event times: first signed (relative to the first ingest time), range varint
 //! ```
 //!
@@ -14,7 +15,7 @@ use opendata_core::codec::{Decoder, Encoder};
 use opendata_core::key::SegmentId;
 use opendata_core::{Error, Position, Result, Timestamp};
 
-use super::LAYOUT;
+use super::{LAYOUT, LAYOUT_DERIVED};
 
 const SEALED: u8 = 1;
 const LISTED: u8 = 2;
@@ -23,6 +24,8 @@ const LISTED: u8 = 2;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) records: u64,
+    /// Those of the records that edges made of others.
+    pub(crate) derived: u64,
     pub(crate) controls: u64,
     pub(crate) bytes: u64,
     pub(crate) streams: u64,
@@ -43,7 +46,20 @@ impl Totals {
         self.event_times.1 = self.event_times.1.max(event_times.1);
     }
 
+    /// The layout of a row that holds them.
+    pub(super) fn layout(&self) -> u8 {
+        if self.derived == 0 { LAYOUT } else { LAYOUT_DERIVED }
+    }
+
+    /// Records that applications appended themselves.
+    pub(crate) fn direct(&self) -> u64 {
+        self.records.saturating_sub(self.derived)
+    }
+
     pub(super) fn encode(&self, value: &mut Encoder) {
+        if self.derived > 0 {
+            value.varint(self.derived);
+        }
         value.varint(self.records).varint(self.controls).varint(self.bytes).varint(self.streams);
         let (first, last) = self.ingest_times;
         value.signed(first.0).varint(last.0.wrapping_sub(first.0).cast_unsigned());
@@ -51,7 +67,8 @@ impl Totals {
         value.signed(least.0.wrapping_sub(first.0)).varint(most.0.wrapping_sub(least.0).cast_unsigned());
     }
 
-    pub(super) fn decode(fields: &mut Decoder<'_>) -> Result<Self> {
+    pub(super) fn decode(fields: &mut Decoder<'_>, with_derived: bool) -> Result<Self> {
+        let derived = if with_derived { fields.varint()? } else { 0 };
         let (records, controls) = (fields.varint()?, fields.varint()?);
         let (bytes, streams) = (fields.varint()?, fields.varint()?);
         let first = fields.signed()?;
@@ -60,7 +77,7 @@ impl Totals {
         let most = least.wrapping_add_unsigned(fields.varint()?);
         let ingest_times = (Timestamp(first), Timestamp(last));
         let event_times = (Timestamp(least), Timestamp(most));
-        Ok(Self { records, controls, bytes, streams, ingest_times, event_times })
+        Ok(Self { records, derived, controls, bytes, streams, ingest_times, event_times })
     }
 }
 
@@ -87,6 +104,12 @@ impl Segment {
     #[must_use]
     pub fn records(&self) -> u64 {
         self.totals.records
+    }
+
+    /// How many of its records edges made of others.
+    #[must_use]
+    pub fn derived_records(&self) -> u64 {
+        self.totals.derived
     }
 
     /// How many control records it was given.
@@ -133,7 +156,7 @@ impl Segment {
 
     pub(crate) fn encode(&self) -> Bytes {
         let flags = if self.sealed { SEALED } else { 0 } | if self.listed { LISTED } else { 0 };
-        let mut value = Encoder::new(LAYOUT);
+        let mut value = Encoder::new(if self.sealed { self.totals.layout() } else { LAYOUT });
         value.u8(flags).varint(self.first.0).signed(self.created.0);
         if self.sealed {
             value.varint(self.last.0);
@@ -143,7 +166,7 @@ impl Segment {
     }
 
     pub(crate) fn decode(id: SegmentId, key: &[u8], value: &[u8]) -> Result<Self> {
-        super::decode(key, value, |fields| {
+        super::decode_with_totals(key, value, |fields, with_derived| {
             let flags = fields.u8()?;
             if flags & !(SEALED | LISTED) != 0 {
                 return Err(Error::unsupported(format!("unknown flags of a segment, flags={flags:#04x}")));
@@ -154,7 +177,7 @@ impl Segment {
             segment.listed = flags & LISTED != 0;
             if segment.sealed {
                 segment.last = Position(fields.varint()?);
-                segment.totals = Totals::decode(fields)?;
+                segment.totals = Totals::decode(fields, with_derived)?;
                 if segment.last < first {
                     return Err(Error::corrupt("a segment that ends before it begins"));
                 }

@@ -11,6 +11,7 @@ fn hex(value: &[u8]) -> String {
 fn totals() -> Totals {
     Totals {
         records: 3,
+        derived: 0,
         controls: 1,
         bytes: 300,
         streams: 2,
@@ -41,6 +42,12 @@ fn golden_bytes() {
     };
     let expected = "01 02 03 01 ac02 02 d00f 05 13 0e 04 02 0002 0101 02 00026162 010163";
     assert_eq!(hex(&group.encode()), expected.replace(' ', ""));
+    let derived = Totals { derived: 2, ..totals() };
+    let group = Group { totals: derived, ..group };
+    let expected = "02 02 02 03 01 ac02 02 d00f 05 13 0e 04 02 0002 0101 02 00026162 010163";
+    assert_eq!(hex(&group.encode()), expected.replace(' ', ""));
+    segment.totals = derived;
+    assert_eq!(hex(&segment.encode()), "02 03 07 02 0b 02 03 01 ac02 02 d00f 05 13 0e".replace(' ', ""));
     let page = Page { streams: vec!["ab".into(), "ac".into()] };
     assert_eq!(hex(&page.encode()), "01 02 00026162 010163".replace(' ', ""));
 }
@@ -77,8 +84,9 @@ fn damaged_values_name_their_key() {
 fn any_totals() -> impl Strategy<Value = Totals> {
     let time = || any::<i64>().prop_map(Timestamp);
     let pair = move || (time(), time()).prop_map(|(a, b)| (a.min(b), a.max(b)));
-    (any::<[u64; 4]>(), pair(), pair()).prop_map(|([records, controls, bytes, streams], ingest_times, event_times)| {
-        Totals { records, controls, bytes, streams, ingest_times, event_times }
+    let numbers = (any::<[u64; 4]>(), prop_oneof![Just(0), any::<u64>()]);
+    (numbers, pair(), pair()).prop_map(|(([records, controls, bytes, streams], derived), ingest_times, event_times)| {
+        Totals { records, derived, controls, bytes, streams, ingest_times, event_times }
     })
 }
 

@@ -156,6 +156,7 @@ impl GroupWriter<'_> {
             let totals = &mut self.open.segment.totals;
             totals.cover(cx.now(), encoded.event_times);
             totals.records += piece.len() as u64;
+            totals.derived += if last.derived { piece.len() as u64 } else { 0 };
             totals.bytes += (key.len() + encoded.value.len()) as u64;
             add(&self.counters.chunks, 1);
             add(&self.counters.chunk_bytes, (key.len() + encoded.value.len()) as u64);

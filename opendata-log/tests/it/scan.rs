@@ -136,3 +136,39 @@ async fn an_empty_log_has_nothing_to_say_and_says_so() {
     let other = bed.slate.view().get_reader::<opendata_log::Log>("nowhere").unwrap_err();
     assert_eq!(other.kind(), ErrorKind::NotFound);
 }
+
+#[tokio::test]
+async fn records_that_no_edge_made_are_counted_behind_any_commit_without_being_read() {
+    let mut bed = Bed::new(Config::default()).await;
+    // What each commit brought: its last position, and records of either kind.
+    let mut commits = vec![(Position::ZERO, 0)];
+    for step in 0..24u64 {
+        let (count, derived) = (step % 5 + 1, step % 3 != 0);
+        let mut tx = bed.slate.begin();
+        if derived {
+            tx.mark_derived();
+        }
+        let op = tx.on(&bed.log);
+        if step % 7 == 6 {
+            op.roll();
+        }
+        (0..count).for_each(|_| _ = op.append(format!("s{}", step % 2), "x"));
+        tx.commit().await.unwrap();
+        commits.push((bed.slate.view().position(), if derived { 0 } else { count }));
+        if step == 12 {
+            bed.reopen().await;
+        }
+    }
+    for reader in [bed.reader(), bed.outside().await] {
+        for (index, (position, _)) in commits.iter().enumerate() {
+            let expected: u64 = commits[index + 1..].iter().map(|(_, direct)| direct).sum();
+            assert_eq!(reader.count_direct(position.next()).await.unwrap(), expected, "{position}");
+        }
+        let derived: u64 = reader.segments().await.unwrap().iter().map(|segment| segment.derived_records()).sum();
+        assert_eq!(derived, reader.count_all().await.unwrap() - reader.count_direct(Position::ZERO).await.unwrap());
+    }
+    let trim = commits[20].0.next();
+    bed.commit(|op| _ = op.trim_all(trim)).await.unwrap();
+    let expected: u64 = commits[21..].iter().map(|(_, direct)| direct).sum();
+    assert_eq!(bed.reader().count_direct(Position::ZERO).await.unwrap(), expected);
+}
