@@ -76,24 +76,15 @@ impl ExternalComposite {
     /// answer in half of the time is taken over for a moment.
     ///
     /// An instant cut waits for nothing but the nodes. An aligned one waits until every edge that is not paused has applied what its
-    /// source held when the barrier was put there: as long as the slowest edge needs for its backlog.
+    /// source held when the barrier was put there: as long as the slowest edge needs for its backlog. A cut that is being taken already, such as
+    /// one of the schedule, is waited for first, as long as the timeout says.
     ///
     /// # Errors
-    /// `Conflict` if the name was used before, another cut is being taken, or what was cut does not fit together (take another);
+    /// `Conflict` if the name was used before, another cut does not end in time, or what was cut does not fit together (take another);
     /// `Unavailable` if it was not done in time, saying which nodes were missing and which edges had how much left: nothing of it is kept; what the
     /// store returned.
     pub async fn cut(&self, name: &str, options: &CutOptions) -> Result<Cut> {
-        let now = self.0.env.now();
-        let after = |duration: Duration| now.plus_ms(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX));
-        let said = Said::CutBegin {
-            cut: name.to_owned(),
-            branch: self.0.branch.clone(),
-            mode: options.mode,
-            deadline: after(options.timeout),
-            expires: options.lifetime.map(after),
-            tags: options.tags.clone(),
-        };
-        self.0.control.append(said).await?;
+        self.begin(name, options).await?;
         let taken = self.drive(name, options.timeout).await;
         match taken {
             Ok(cut) => Ok(cut),
@@ -110,6 +101,40 @@ impl ExternalComposite {
                 Err(error)
             }
         }
+    }
+
+    /// Says that a cut is being taken, as soon as no other is.
+    async fn begin(&self, name: &str, options: &CutOptions) -> Result<()> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let now = self.0.env.now();
+            let after = |duration: Duration| now.plus_ms(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX));
+            let said = Said::CutBegin {
+                cut: name.to_owned(),
+                branch: self.0.branch.clone(),
+                mode: options.mode,
+                deadline: after(options.timeout),
+                expires: options.lifetime.map(after),
+                tags: options.tags.clone(),
+            };
+            match self.0.control.append(said).await {
+                Err(error) if begun.elapsed() < options.timeout && self.waits_for_another(name) => {
+                    tracing::debug!(%error, cut = name, "waiting for another cut");
+                }
+                said => return said.map(drop),
+            }
+            // This process has a part in the other one, and ends it if its deadline has passed.
+            if let Err(error) = self.0.reconcile().await {
+                tracing::warn!(%error, cut = name, "this process could not do its part of another cut");
+            }
+            tokio::time::sleep(LOOK.min(self.0.poll)).await;
+        }
+    }
+
+    /// Whether nothing but another cut is in the way of a new one.
+    fn waits_for_another(&self, name: &str) -> bool {
+        let state = self.0.control.state();
+        !state.cuts.contains_key(name) && state.cuts.values().any(|cut| cut.branch == self.0.branch && cut.is_open())
     }
 
     async fn drive(&self, name: &str, timeout: Duration) -> Result<Cut> {

@@ -9,9 +9,9 @@ use opendata_log::Log;
 use serde::Serialize;
 
 use crate::control::{Branch, ResetTo, Said, State};
-use crate::edge::{Again, Cursor, EdgeSpec, Guarantee};
+use crate::edge::{Again, Cursor, EdgeSpec, Guarantee, schema};
 use crate::external::ExternalComposite;
-use crate::spec::Composition;
+use crate::spec::{Composition, InstanceSpec};
 
 /// What is to be done about an edge whose meaning changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,15 @@ pub enum Change {
         node: String,
         /// The instance.
         instance: String,
+    },
+    /// The records of a log get a schema, or another one.
+    ChangeSchema {
+        /// The node.
+        node: String,
+        /// The log.
+        instance: String,
+        /// Why what read its records may not be able to go on, if so: edges that read it stop until they are given a new generation.
+        breaks: Option<String>,
     },
     /// An instance is taken out of the specification. Its rows stay.
     RemoveInstance {
@@ -101,7 +110,7 @@ impl Change {
     #[must_use]
     pub fn loses_state(&self) -> bool {
         let removed = matches!(self, Self::RemoveNode { .. } | Self::RemoveInstance { .. } | Self::RemoveEdge { .. });
-        removed || matches!(self, Self::ChangeEdge { doubles: true, .. })
+        removed || matches!(self, Self::ChangeEdge { doubles: true, .. } | Self::ChangeSchema { breaks: Some(_), .. })
     }
 }
 
@@ -113,6 +122,12 @@ impl fmt::Display for Change {
             Self::RemoveNode { node, path } => write!(f, "- node {node}: its slate stays at {path}, unwritten"),
             Self::AddInstance { node, instance } => write!(f, "+ instance {node}/{instance}"),
             Self::ConfigureInstance { node, instance } => write!(f, "~ instance {node}/{instance}: other settings"),
+            Self::ChangeSchema { node, instance, breaks: None } => {
+                write!(f, "~ schema of {node}/{instance}: what was read can still be read")
+            }
+            Self::ChangeSchema { node, instance, breaks: Some(why) } => {
+                write!(f, "~ schema of {node}/{instance}: breaks what reads it: {why}")
+            }
             Self::RemoveInstance { node, instance } => write!(f, "- instance {node}/{instance}: its rows stay"),
             Self::AddEdge { edge, replay, guarantee } => {
                 write!(f, "+ edge {edge}: reads {} records to catch up, {guarantee}", records(replay))
@@ -207,7 +222,7 @@ impl ExternalComposite {
             base: state.next,
             allowed: false,
         };
-        self.plan_nodes(branch, &mut plan)?;
+        self.plan_nodes(branch, &mut plan).await?;
         self.plan_edges(branch, on_change, &mut plan).await?;
         if branch.spec.cuts != spec.cuts {
             plan.changes.push(Change::ChangeCuts);
@@ -215,8 +230,18 @@ impl ExternalComposite {
         Ok(plan)
     }
 
-    fn plan_nodes(&self, branch: &Branch, plan: &mut Plan) -> Result<()> {
-        for (name, node) in &plan.spec.nodes {
+    /// Why what reads a log now could not read it under another schema.
+    async fn breaks(&self, branch: &Branch, node: &str, instance: &str, spec: &InstanceSpec) -> Result<Option<String>> {
+        // A declaration that is taken back leaves the schema in place.
+        let Some(newer) = spec.read_schema()? else { return Ok(None) };
+        let Some(path) = branch.nodes.get(node).filter(|_| branch.slates.contains_key(node)) else { return Ok(None) };
+        let reader = self.0.systems.describe_any(&self.0.store, path).read(At::Latest).await?;
+        let stored = schema::latest(&reader.view(), instance).await?;
+        Ok(stored.and_then(|stored| stored.accepts(&newer).err()).map(|error| error.message().to_owned()))
+    }
+
+    async fn plan_nodes(&self, branch: &Branch, plan: &mut Plan) -> Result<()> {
+        for (name, node) in &plan.spec.nodes.clone() {
             let Some(old) = branch.spec.nodes.get(name) else {
                 let path = node.path.clone().unwrap_or_else(|| format!("{}/{name}", self.0.root));
                 plan.nodes.insert(name.clone(), path.clone());
@@ -238,7 +263,16 @@ impl ExternalComposite {
                             old.system
                         )));
                     }
-                    Some(old) if old != spec => plan.changes.push(Change::ConfigureInstance { node, instance }),
+                    Some(old) if (&old.config, &old.schema) != (&spec.config, &spec.schema) => {
+                        if old.config != spec.config {
+                            plan.changes
+                                .push(Change::ConfigureInstance { node: node.clone(), instance: instance.clone() });
+                        }
+                        if old.schema != spec.schema {
+                            let breaks = self.breaks(branch, &node, &instance, spec).await?;
+                            plan.changes.push(Change::ChangeSchema { node, instance, breaks });
+                        }
+                    }
                     Some(_) => {}
                 }
             }

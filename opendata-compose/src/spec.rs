@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cut::CutSchedule;
 use crate::edge::EdgeSpec;
+use crate::edge::schema::{Schema, SchemaSpec};
 
 /// A composition: several slates and the edges that join them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,13 +46,29 @@ pub struct InstanceSpec {
     /// Its settings, as the system has them; the default ones if there are none.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub config: serde_json::Value,
+    /// Of a log: the fields of its records' JSON payloads. Edges that read it are checked against them, and records that do not
+    /// fit go to their dead letters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaSpec>,
 }
 
 impl InstanceSpec {
     /// An instance with the default settings.
     #[must_use]
     pub fn of(system: &str) -> Self {
-        Self { system: system.to_owned(), config: serde_json::Value::Null }
+        Self { system: system.to_owned(), config: serde_json::Value::Null, schema: None }
+    }
+
+    /// Its schema, read.
+    ///
+    /// # Errors
+    /// `Invalid` if it names a type that there is not, or the instance is no log.
+    pub fn read_schema(&self) -> Result<Option<Schema>> {
+        let Some(schema) = &self.schema else { return Ok(None) };
+        if self.system != "log" {
+            return Err(Error::invalid(format!("only the records of a log have a schema, system={}", self.system)));
+        }
+        Schema::new(1, schema.clone()).map(Some)
     }
 }
 
@@ -87,8 +104,9 @@ impl Composition {
             if node.instances.is_empty() {
                 return Err(Error::invalid(format!("a node has at least one instance, node={name}")));
             }
-            for instance in node.instances.keys() {
+            for (instance, spec) in &node.instances {
                 check_name("instance", instance)?;
+                spec.read_schema().map_err(|error| error.context(format_args!("instance {name}/{instance}")))?;
             }
         }
         let paths: Vec<_> = self.nodes.values().filter_map(|node| node.path.as_deref()).collect();
@@ -107,8 +125,14 @@ impl Composition {
             if let (Some(node), Some(instance)) = (&edge.to.node, &edge.to.instance) {
                 self.check_end(&edge.id, "to", node, instance, None)?;
             }
+            edge.validate_over(self.schema_of(&edge.from.node, &edge.from.instance)?.as_ref())?;
         }
         Ok(())
+    }
+
+    fn schema_of(&self, node: &str, instance: &str) -> Result<Option<Schema>> {
+        let spec = self.nodes.get(node).and_then(|node| node.instances.get(instance));
+        spec.map_or(Ok(None), InstanceSpec::read_schema)
     }
 
     fn check_end(&self, edge: &str, end: &str, node: &str, instance: &str, system: Option<&str>) -> Result<()> {

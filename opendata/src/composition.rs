@@ -124,7 +124,7 @@ pub(crate) struct Composition {
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) path: String,
-    /// Where `opendata run` serves this node of a joined composition.
+    /// Where `opendata run` serves this node.
     pub(crate) listen: Option<String>,
     pub(crate) settings: Settings,
     pub(crate) instances: BTreeMap<String, InstanceSpec>,

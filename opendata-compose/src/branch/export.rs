@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use opendata_core::slate::{At, Copied};
+use opendata_core::slate::{At, Checkpoint, Copied};
 use opendata_core::store::Store;
 use opendata_core::{Error, Result};
 
-use crate::control::{ControlLog, MAIN, Said};
+use crate::control::{ControlLog, Cut, CutMember, MAIN, Said};
+use crate::cut::checkpoint_name;
 use crate::external::ExternalComposite;
 use crate::spec::{Composition, NodeSpec};
 
+/// Within this time it must be said that the cut was taken; nothing is done meanwhile.
+const SAYING_MS: i64 = 60_000;
+
 impl ExternalComposite {
     /// Copies a cut to a root of any store, row by row, and makes a composition of it there, whose edges go on where they
-    /// stood in the cut. Each copy is read again and summed up before the composition is made. `progress` is told from time to time
+    /// stood in the cut. The cut is one of the new composition too, under its name, so it can be read, restored, or exported on from there.
+    /// Each copy is read again and summed up before the composition is made. `progress` is told from time to time
     /// which node is copied, and how much of it. To import is to export from where the copy is.
     ///
     /// # Errors
@@ -32,7 +37,7 @@ impl ExternalComposite {
             return Err(Error::conflict(format!("there is a composition at this root already, root={root}")));
         }
         let past = self.at(cut).await?;
-        let (mut copied, mut nodes) = (BTreeMap::new(), BTreeMap::new());
+        let (mut copied, mut nodes, mut members) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for node in found.members.keys() {
             let path = format!("{root}/{node}");
             let sum = past.node(node)?.copy_to(to, &path, |so_far| progress(node, so_far)).await?;
@@ -40,6 +45,8 @@ impl ExternalComposite {
             if copy.checksum().await? != sum {
                 return Err(Error::corrupt(format!("the copy is not what was copied, node={node}, path={path}")));
             }
+            let spec = found.spec.nodes.get(node).cloned().unwrap_or_default();
+            members.insert(node.clone(), self.member_of_copy(cut, to, &path, &spec).await?);
             copied.insert(node.clone(), sum);
             nodes.insert(node.clone(), path);
         }
@@ -56,6 +63,42 @@ impl ExternalComposite {
             base,
         };
         control.append(said).await?;
+        self.say_cut(&control, cut, found, members).await?;
         Ok(copied)
+    }
+
+    /// Makes a copy's checkpoint of the cut that was copied. Nobody else knows of the copy yet.
+    async fn member_of_copy(&self, cut: &str, to: &Store, path: &str, spec: &NodeSpec) -> Result<CutMember> {
+        let described = self.0.systems.describe(to, path, spec, &self.0.settings)?.env(self.0.env.clone());
+        let copy = described.must_exist().open().await?;
+        let slate = copy.slate().id().to_string();
+        let made = copy.slate().checkpoint(&checkpoint_name(cut), None).await;
+        let closed = copy.close().await;
+        let Checkpoint { name: checkpoint, position, .. } = made?;
+        closed?;
+        Ok(CutMember { path: path.to_owned(), slate, checkpoint, position })
+    }
+
+    /// Says in the copy's control log that the cut was taken: it was verified and pinned before anyone could write.
+    async fn say_cut(
+        &self,
+        control: &ControlLog,
+        name: &str,
+        copied: &Cut,
+        members: BTreeMap<String, CutMember>,
+    ) -> Result<()> {
+        let cut = || name.to_owned();
+        let deadline = self.0.env.now().plus_ms(SAYING_MS);
+        let (branch, mode) = (MAIN.to_owned(), copied.mode);
+        let begin = Said::CutBegin { cut: cut(), branch, mode, deadline, expires: None, tags: copied.tags.clone() };
+        control.append(begin).await?;
+        for edge in copied.held.iter().cloned() {
+            control.append(Said::CutHeld { cut: cut(), edge }).await?;
+        }
+        for (node, member) in members {
+            control.append(Said::CutMember { cut: cut(), node, member }).await?;
+        }
+        control.append(Said::CutCommit { cut: cut(), edges: copied.edges.clone() }).await?;
+        Ok(())
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 mod stored;
 
-pub use stored::{Registration, latest, register};
+pub use stored::{Registration, latest, register, register_declared};
 
 /// The fields of a record as they are declared: `tenant: string`, `note: string?`, `tags: list<string>`, or fields of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,8 +22,7 @@ pub use steps::{Aggregate, Documents, EmbedderSpec, MapStep, Metric, Metrics, Ro
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeSpec {
-    /// Its name for ever: its cursor, windows and letters are stored under it. 1 to 200 characters of `a-z A-Z 0-9 . _ -`. In a
-    /// composition it is the key the edge stands under.
+    /// Its name for ever: its cursor, windows and letters are stored under it. 1 to 200 characters of `a-z A-Z 0-9 . _ -`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// The log it reads.

@@ -12,6 +12,7 @@ use opendata_core::{Error, ErrorKind, Result};
 
 use super::Inner;
 use crate::control::{BranchPhase, MAIN, Said, State};
+use crate::edge::schema::{Registration, register_declared};
 use crate::internal::InternalComposite;
 use crate::spec::NodeSpec;
 
@@ -160,6 +161,11 @@ impl Inner {
         if !still {
             let _ = composite.close().await;
             return Err(Error::conflict(format!("the node was given to someone else meanwhile, node={node}")));
+        }
+        // Whether what reads them still can was asked when the specification was planned.
+        if let Err(error) = register_declared(composite.slate(), spec, Registration::Breaking).await {
+            let _ = composite.close().await;
+            return Err(error);
         }
         self.nodes.put(node, Owned { path: path.to_owned(), spec: spec.clone(), composite });
         Ok(())

@@ -15,6 +15,7 @@ use crate::spec::{Composition, InstanceSpec, NodeSpec};
 mod joined;
 mod moved;
 mod reshape;
+mod schemas;
 mod simulation;
 
 fn settings() -> Settings {
@@ -219,5 +220,25 @@ async fn an_export_is_a_composition_of_its_own_that_needs_nothing_of_the_first()
     let again = builder.open().await.unwrap();
     again.wait_caught_up(Duration::from_secs(20)).await.unwrap();
     assert_eq!(payloads(&again.node("b").unwrap()).await, ["one", "two"], "the edge went on where it stood");
+    // The cut is there as well, and can be exported on: an import.
+    let cuts = again.cuts().await.unwrap();
+    assert_eq!(cuts.iter().map(|(name, cut)| (name.as_str(), cut.members.len())).collect::<Vec<_>>(), [("c", 2)]);
+    let third = Store::from_url("memory:").unwrap();
+    assert_eq!(again.export("c", &third, "third", |_, _| {}).await.unwrap(), copied);
+    again.restore("c").await.unwrap();
+    assert_eq!(payloads(&again.node("b").unwrap()).await[..1], ["one"]);
     again.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cut_waits_for_another_that_is_being_taken() {
+    let store = Store::from_url("memory:").unwrap();
+    let main = describe(&store, "p").open_as(&composition(&["a", "b"])).await.unwrap();
+    let taken = ["x", "y", "z"].map(|name| {
+        let main = main.clone();
+        async move { main.cut(name, &CutOptions::default()).await }
+    });
+    futures::future::try_join_all(taken).await.unwrap();
+    assert_eq!(main.cuts().await.unwrap().len(), 3);
+    main.close().await.unwrap();
 }

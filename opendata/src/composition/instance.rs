@@ -2,13 +2,14 @@
 //!
 //! The settings are of the system's own type, so that a wrong one is found at its line. That needs the system to be
 //! known first; a file that was sorted by a program has `config` before `system`, and is read as well, with
-//! errors that name the instance only. Beside `config` an instance of time series has what flows into it by itself:
+//! errors that name the instance only. Beside `config` a log has the `schema` of its records, and beside `config` an instance of time series has what flows into it by itself:
 //! `otlp`, `scrape`, `rules` (see [`crate::intake`]).
 
 use std::fmt;
 
+use opendata_compose::edge::schema::{Schema, SchemaSpec};
 use opendata_compose::{Log, Tsdb, Vector};
-use opendata_core::{DataSystem, Result};
+use opendata_core::{DataSystem, Error, Result};
 use serde::de::{self, Deserializer, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,8 @@ use crate::intake::{self, IntakeSpec};
 pub(crate) struct InstanceSpec {
     pub(crate) config: SystemConfig,
     pub(crate) intake: IntakeSpec,
+    /// Of a log: the fields of its records.
+    pub(crate) schema: Option<SchemaSpec>,
 }
 
 /// An instance as the file has it. A short form that names no system is told by whoever knows its place.
@@ -58,9 +61,18 @@ enum Field {
     Otlp,
     Scrape,
     Rules,
+    Schema,
 }
 
 impl InstanceIn {
+    /// The schema of its records, if it has one that can be read.
+    pub(super) fn schema(&self) -> Option<Schema> {
+        match self {
+            Self::Known(spec) => spec.schema.clone().and_then(|schema| Schema::new(1, schema).ok()),
+            Self::Unknown(_) => None,
+        }
+    }
+
     /// The name of its system, if that is one.
     pub(super) fn system(&self) -> Option<&'static str> {
         match self {
@@ -77,7 +89,7 @@ impl InstanceSpec {
             System::Tsdb => SystemConfig::Tsdb(Default::default()),
             System::Vector => SystemConfig::Vector(Default::default()),
         };
-        Self { config, intake: IntakeSpec::default() }
+        Self { config, intake: IntakeSpec::default(), schema: None }
     }
 
     /// The name of its system.
@@ -94,6 +106,14 @@ impl InstanceSpec {
             return Err(intake::misplaced());
         }
         self.intake.validate()?;
+        if let Some(schema) = &self.schema {
+            if !matches!(self.config, SystemConfig::Log(_)) {
+                return Err(Error::invalid(
+                    "only the records of a log have a schema; that of vectors stands in `config`",
+                ));
+            }
+            Schema::new(1, schema.clone())?;
+        }
         match &self.config {
             SystemConfig::Log(config) => Log::validate(config),
             SystemConfig::Tsdb(config) => Tsdb::validate(config),
@@ -151,6 +171,7 @@ fn full<'de, A: MapAccess<'de>>(mut map: A) -> Result<InstanceSpec, A::Error> {
     let mut instance: Option<InstanceSpec> = None;
     let mut early: Option<serde_json::Value> = None;
     let mut intake = IntakeSpec::default();
+    let mut schema = None;
     while let Some(field) = map.next_key()? {
         match (field, &mut instance) {
             (Field::System, _) => instance = Some(InstanceSpec::new(map.next_value()?)),
@@ -158,6 +179,7 @@ fn full<'de, A: MapAccess<'de>>(mut map: A) -> Result<InstanceSpec, A::Error> {
             (Field::Config, None) => early = Some(map.next_value()?),
             (Field::Otlp, _) => intake.otlp = Some(map.next_value()?),
             (Field::Rules, _) => intake.rules = Some(map.next_value()?),
+            (Field::Schema, _) => schema = Some(map.next_value()?),
             (Field::Scrape, _) => intake.scrape = Some(map.next_value()?),
         }
     }
@@ -166,5 +188,6 @@ fn full<'de, A: MapAccess<'de>>(mut map: A) -> Result<InstanceSpec, A::Error> {
         instance.read(config).map_err(|error| de::Error::custom(format!("in `config`: {error}")))?;
     }
     instance.intake = intake;
+    instance.schema = schema;
     Ok(instance)
 }

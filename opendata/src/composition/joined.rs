@@ -33,7 +33,10 @@ impl Joined {
         for edge in &document.edges {
             check_ends(source, document, edge)?;
             let wrong = |error: Error| source.wrong_in(&edge.referenced, error.message());
-            edge.value.validate().map_err(wrong)?;
+            let source_of = document.nodes.value.get(&edge.value.from.node);
+            let instance = source_of.and_then(|node| node.value.instances.get(&edge.value.from.instance));
+            let schema = instance.and_then(|instance| instance.value.schema());
+            edge.value.validate_over(schema.as_ref()).map_err(wrong)?;
             if !ids.insert(edge.value.id.as_str()) {
                 let why = format!("two edges have the same id, edge={}", edge.value.id);
                 return Err(source.wrong_in(&edge.referenced, &why));
@@ -106,7 +109,8 @@ impl Composition {
                 let config = serde_json::to_value(&spec.config).map_err(|error| {
                     Error::invalid(format!("settings cannot be written, instance={instance}")).with_source(error)
                 })?;
-                Ok((instance.clone(), InstanceSpec { system: system(&spec.config).to_owned(), config }))
+                let (system, schema) = (system(&spec.config).to_owned(), spec.schema.clone());
+                Ok((instance.clone(), InstanceSpec { system, config, schema }))
             });
             // A path that is the node's own name was not given: it lies below the root.
             let path = Some(node.path.clone()).filter(|path| path != name);

@@ -87,6 +87,13 @@ fn explain(error: &Yaml) -> String {
             format!("expected {expected}, found {unexpected}")
         }
         Yaml::Message { msg, .. } => msg.clone(),
+        Yaml::Unexpected { expected, .. } => match *expected {
+            "mapping start" => {
+                "expected fields here, as in `{name: value}` or `name: value` in lines of their own".to_owned()
+            }
+            "sequence start" => "expected a list here, as in `[one, two]` or `- one` in lines of their own".to_owned(),
+            other => format!("expected {other}"),
+        },
         other => {
             let text = other.to_string();
             let text = text.strip_prefix("error: ").unwrap_or(&text);

@@ -12,6 +12,7 @@ use opendata_core::{Error, Result};
 use opendata_log::Log;
 
 use super::{Schema, SchemaSpec};
+use crate::spec::NodeSpec;
 
 const NAME: &str = "schema";
 const LAYOUT: u8 = 1;
@@ -61,10 +62,26 @@ pub async fn register(slate: &Slate, log: &Handle<Log>, spec: SchemaSpec, how: R
     let mut value = Encoder::new(LAYOUT);
     value.raw(&json);
     let mut tx = slate.begin();
+    // What records look like is no record: a fork that is promoted loses nothing by it.
+    tx.mark_derived();
     tx.put_state(log, NAME, Bytes::copy_from_slice(&version.to_be_bytes()), value.finish());
     tx.move_cursor(log, NAME, view.cursor(log.name(), NAME).await?, encode_version(version));
     tx.commit().await?;
     Ok(schema)
+}
+
+/// Registers the schemas that a node's instances are declared with. A declaration that is gone leaves the schema in place.
+///
+/// # Errors
+/// Those of [`register`], naming the instance.
+pub async fn register_declared(slate: &Slate, node: &NodeSpec, how: Registration) -> Result<()> {
+    for (instance, spec) in &node.instances {
+        let Some(schema) = &spec.schema else { continue };
+        let log = slate.get::<Log>(instance)?;
+        let registered = register(slate, &log, schema.clone(), how).await;
+        registered.map_err(|error| error.context(format_args!("schema of instance {instance}")))?;
+    }
+    Ok(())
 }
 
 fn encode_version(version: u32) -> Bytes {

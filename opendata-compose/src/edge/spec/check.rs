@@ -40,7 +40,15 @@ impl EdgeSpec {
     /// # Errors
     /// `Invalid`, naming the edge and the field.
     pub fn validate(&self) -> Result<()> {
-        self.check_fields().and_then(|()| transform::check(self, None)).map_err(|error| self.named(error))
+        self.validate_over(None)
+    }
+
+    /// The same, and that its steps ask for nothing that the source's schema does not have, where the source has one.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the edge and the field.
+    pub fn validate_over(&self, schema: Option<&Schema>) -> Result<()> {
+        self.check_fields().and_then(|()| transform::check(self, schema)).map_err(|error| self.named(error))
     }
 
     /// Checks the edge against what the composition's nodes hold: the systems at both ends, and the fields of the source's schema.
