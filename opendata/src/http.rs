@@ -18,10 +18,12 @@
 //! | `POST /v1/vector/{instance}/import` | JSON lines; wrong rows are reported, the others are written |
 //! | `POST /v1/vector/{instance}/get`, `/scan`, `/count`, `/search`, `GET .../stats`, `.../documents/{id}` | see [`crate::api::vector`] |
 //!
-//! What is read is durable. Errors are `{"error": {"kind": .., "message": ..}}`, below `/api/v1` they have Prometheus's shape.
+//! What is read is durable. A write answers with a token in `opendata-token`; a request with `opendata-after: <token>` waits until what follows
+//! from that write can be read. Errors are `{"error": {"kind": .., "message": ..}}`, below `/api/v1` they have Prometheus's shape.
 //! Handlers take requests apart and put answers together; what happens between is done by the slate.
 
 mod answer;
+mod causal;
 mod feed;
 mod log;
 mod metrics;
@@ -119,6 +121,7 @@ fn router(server: Server, body_limit: usize) -> Router {
         .fallback(async || Failed::from(Error::not_found("there is nothing at this path")))
         .method_not_allowed_fallback(async || Failed::method_not_allowed())
         .layer(DefaultBodyLimit::max(body_limit))
+        .layer(axum::middleware::from_fn_with_state(server.clone(), causal::layer))
         .layer(axum::middleware::from_fn(request::same_origin))
         .with_state(server)
 }

@@ -13,6 +13,7 @@ pub(super) mod reshape;
 pub(super) mod run;
 pub(super) mod status;
 pub(super) mod verify;
+pub(super) mod wait;
 
 use opendata_compose::{ExternalComposite, Store};
 use opendata_core::{Error, Result};

@@ -41,7 +41,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Run {
-    /// Address and port to listen at [default: the composition's, else 127.0.0.1:8080].
+    /// Address and port to listen at [default: the node's or the composition's, else 127.0.0.1:8080].
     #[arg(long, env = "OPENDATA_LISTEN", value_name = "ADDRESS")]
     listen: Option<String>,
     /// Of a joined composition: the nodes this process owns; all by default.
@@ -66,8 +66,9 @@ impl Run {
             let wanted = joined::run::Wanted { own, branch, owner, query_timeout: QUERY_TIMEOUT };
             return joined::run::run(cx, wanted, told_to_end()?).await;
         }
-        let listen = self.listen.or(composition.server.listen.clone()).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
         let node = cx.node()?;
+        let said = self.listen.or(node.node.listen.clone()).or(composition.server.listen.clone());
+        let listen = said.unwrap_or_else(|| "127.0.0.1:8080".to_owned());
         let settings = node.intake()?;
         // First the address: a second server on it must not fence the first.
         let serve = Serve::listen(&listen).await?;
@@ -96,6 +97,7 @@ impl Run {
             composition: composition.text().into(),
             flags: cx.global.flags(),
             started: times::now(),
+            node: node.node.name.clone(),
             joined: None,
             query_timeout: QUERY_TIMEOUT,
             reduced_histograms: Arc::default(),

@@ -61,6 +61,39 @@ fn a_vector_instance_has_its_schema_in_the_file() {
 }
 
 #[test]
+fn edges_are_held_against_the_schema_of_the_log_they_read() {
+    let text = |fields: &str| {
+        format!(
+            r#"version: 1
+store: "memory:"
+nodes:
+  events: {{instances: {{orders: {{system: log, schema: {{{fields}}}}}}}}}
+  metrics: {{instances: {{sales: tsdb}}}}
+edges:
+  - id: sales
+    from: {{node: events, instance: orders}}
+    to: {{node: metrics, instance: sales}}
+    transform:
+      - filter: payload.amount > 0.0
+      - to_metrics: {{metrics: [{{name: sales, kind: add, value: payload.amount, labels: {{shop: payload.shop.name}}}}]}}
+"#
+        )
+    };
+    let composition = parse(&text("amount: float64, shop: {name: string}, note: string?")).unwrap();
+    let joint = composition.joint().unwrap();
+    joint.validate().unwrap();
+    assert!(joint.nodes["events"].instances["orders"].schema.is_some());
+    refused(
+        &text("amount: string, shop: {name: string}"),
+        "opendata.yaml:11:9: edge sales: the expression of transform[0]",
+    );
+    refused(&text("amount: float64, shop: string"), "opendata.yaml:12:");
+    refused(&text("amount: float65"), "opendata.yaml:4:");
+    let misplaced = SHORT.replace("usage: tsdb", "usage: {system: tsdb, schema: {amount: int64}}");
+    refused(&misplaced, "opendata.yaml:7:14: instance usage: only the records of a log have a schema");
+}
+
+#[test]
 fn unknown_fields_are_found_with_what_was_meant() {
     refused(&SHORT.replace("nodes:", "node:"), "opendata.yaml:3:1: unknown field `node`, did you mean `nodes`?");
     refused(
@@ -109,6 +142,7 @@ fn wrong_values_are_found_where_they_stand() {
         &format!("{SHORT}server: {{default_tsdb: events}}\n"),
         "opendata.yaml:8:9: server.default_tsdb: there is no",
     );
+    refused(&SHORT.replace("  main:\n", "  main:\n    settings: 5\n"), "opendata.yaml:5:15: expected fields here");
     refused(&SHORT.replace("  main:", "  a/b:"), "opendata.yaml:5:5: a node's name is made of");
     refused("version: [", "opendata.yaml:1:");
 }
@@ -170,5 +204,27 @@ fn every_example_is_in_order() {
         } else {
             assert!(!composition.node(None).unwrap().instances.is_empty(), "{}", example.display());
         }
+    }
+}
+
+/// The document about edges: a whole file, and edges that fit into it.
+#[test]
+fn what_the_document_about_edges_shows_is_valid() {
+    let document = include_str!("../../../docs/edges.md");
+    let blocks: Vec<(&str, &str)> = document
+        .split("```yaml")
+        .skip(1)
+        .filter_map(|block| block.split("```").next()?.split_once('\n'))
+        .map(|(kind, text)| (kind.trim(), text))
+        .collect();
+    let (whole, edges): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|(kind, _)| kind.is_empty());
+    assert!(whole.len() == 1 && edges.len() >= 4);
+    let base = whole[0].1;
+    parse(base).unwrap().joint().unwrap().validate().unwrap();
+    for (_, edge) in edges {
+        let item =
+            edge.lines().enumerate().map(|(line, text)| format!("  {} {text}\n", if line == 0 { '-' } else { ' ' }));
+        let text = base.replace("\ncuts:", &format!("\n{}cuts:", item.collect::<String>()));
+        parse(&text).unwrap().joint().unwrap().validate().unwrap();
     }
 }

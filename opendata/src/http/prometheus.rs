@@ -58,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) flags: Vec<(String, String)>,
     /// When the server began.
     pub(crate) started: Timestamp,
+    /// The node that is served.
+    pub(crate) node: String,
     /// The joined composition that the slate is a node of.
     pub(crate) joined: Option<opendata_compose::ExternalComposite>,
     /// How long a query may take that does not ask for less.

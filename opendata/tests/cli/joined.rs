@@ -130,6 +130,56 @@ fn a_composition_is_validated_planned_applied_and_explained() {
     assert!(shop.place.fails(4, &["pause", "nonsense"]).contains("no such edge"));
 }
 
+/// A request over a connection of its own; the whole answer, headers and all.
+fn whole_answer(address: &str, request: &str, headers: &str, body: &str) -> String {
+    let mut connection = std::net::TcpStream::connect(address).unwrap();
+    let length = body.len();
+    let head = format!("{request} HTTP/1.0\r\nhost: {address}\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
+    connection.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn who_sends_the_token_of_a_write_along_reads_what_follows_from_it_in_another_process() {
+    let shop = Shop::new();
+    let file = shop.place.path().join("opendata.yaml");
+    let metrics = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let listening = format!("metrics: {{listen: \"{metrics}\", ");
+    std::fs::write(&file, text.replace("metrics: {", &listening)).unwrap();
+    shop.place.ok(&["apply"]);
+    let (events, _metrics) = (shop.own("events"), shop.own("metrics"));
+    eventually("the metrics are served", || std::net::TcpStream::connect(&metrics).is_ok());
+    let address = events.url.trim_start_matches("http://");
+    let mut token = String::new();
+    for sold in 1..=20 {
+        let answer = whole_answer(address, "POST /v1/log/orders/streams/all", "", r#"{"shop": "s", "amount": 1}"#);
+        let told = answer.lines().find_map(|line| line.strip_prefix("opendata-token: "));
+        token = told.expect("a write tells its token").to_owned();
+        let query = "GET /api/v1/query?query=sum(sales_total)";
+        let answer = whole_answer(&metrics, query, &format!("opendata-after: {token}\r\n"), "");
+        assert!(answer.contains(&format!("\"{sold}\"]")), "{answer}");
+    }
+    let answer = whole_answer(address, "GET /v1/log/orders/streams/all", &format!("opendata-after: {token}\r\n"), "");
+    assert_eq!(answer.matches("amount").count(), 20, "{answer}");
+    assert!(
+        shop.place.ok(&["wait", &token, "--node", "metrics"]).starts_with(&format!("{token} can be read at metrics"))
+    );
+
+    let late = "opendata-after: events@999999\r\nopendata-after-timeout: 50ms\r\n";
+    let answer = whole_answer(&metrics, "GET /api/v1/labels", late, "");
+    assert!(answer.starts_with("HTTP/1.0 503") && answer.contains("has not arrived in time"), "{answer}");
+    let answer = whole_answer(address, "GET /v1/stats", "opendata-after: metrics@1\r\n", "");
+    assert!(answer.starts_with("HTTP/1.0 400") && answer.contains("no edges lead from metrics to events"), "{answer}");
+    let answer = whole_answer(address, "GET /v1/stats", "opendata-after: nonsense\r\n", "");
+    assert!(answer.starts_with("HTTP/1.0 400") && answer.contains("a token is <node>@<position>"), "{answer}");
+    assert!(
+        shop.place.fails(8, &["wait", "events@999999", "--node", "metrics", "--timeout", "50ms"]).contains("in time")
+    );
+}
+
 #[test]
 fn no_order_is_lost_or_counted_twice_whoever_is_killed() {
     let shop = Shop::new();

@@ -1,6 +1,7 @@
 //! The server, and commands that go through it.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 
 use serde_json::{Value, json};
 
@@ -236,6 +237,21 @@ fn a_server_that_lost_the_slate_ends() {
     place.ok(&["log", "append", "s", "taken over"]);
     assert_eq!(server.wait(), 7);
     assert_eq!(place.payloads(&["s"]), ["taken over"]);
+}
+
+#[test]
+fn a_lone_node_is_served_where_it_says_and_else_where_the_composition_says() {
+    let place = Place::new();
+    let file = place.path().join("opendata.yaml");
+    let plain = std::fs::read_to_string(&file).unwrap();
+    let taken = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [node, composition] = taken.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
+    let everywhere = format!("{plain}\nserver: {{listen: \"{composition}\"}}\n");
+    std::fs::write(&file, &everywhere).unwrap();
+    assert!(place.fails(1, &["run"]).contains(&composition));
+    std::fs::write(&file, everywhere.replace("    instances:", &format!("    listen: \"{node}\"\n    instances:")))
+        .unwrap();
+    assert!(place.fails(1, &["run"]).contains(&node));
 }
 
 #[test]

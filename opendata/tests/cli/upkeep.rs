@@ -191,7 +191,8 @@ fn every_command_of_a_composition_teaches_itself() {
     let shop = Shop::new();
     for command in [
         "validate", "plan", "apply", "run", "status", "lag", "explain", "pause", "resume", "reset", "backfill",
-        "verify", "restore", "promote", "split", "join", "at", "export", "import", "schema", "fork", "cut", "dlq",
+        "verify", "restore", "promote", "split", "join", "at", "export", "wait", "import", "schema", "fork", "cut",
+        "dlq",
     ] {
         let help = shop.place.ok(&[command, "--help"]);
         assert!(help.contains("Examples:") && help.contains(&format!("opendata {command}")), "{command}: {help}");

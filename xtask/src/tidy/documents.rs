@@ -11,6 +11,7 @@ const DOCUMENTS: &[&str] = &[
     "CONTRIBUTING.md",
     "LICENSE-APACHE",
     "LICENSE-MIT",
+    "docs/edges.md",
     "docs/format.md",
     "examples/data/README.md",
 ];

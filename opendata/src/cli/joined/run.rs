@@ -142,6 +142,7 @@ async fn follow(
             composition: composition.text().into(),
             flags: cx.global.flags(),
             started: times::now(),
+            node: node.clone(),
             joined: Some(composite.clone()),
             query_timeout: wanted.query_timeout,
             reduced_histograms: Arc::default(),

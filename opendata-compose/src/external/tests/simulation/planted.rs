@@ -39,7 +39,7 @@ fn sources_before_sinks_in_an_instant_cut_are_found() {
 fn reading_what_is_not_durable_is_found() {
     found(
         Bug::ReadsUndurable,
-        (0, End::AtRest),
+        (12, End::AtRest),
         &[
             "the cursor lies outside the source",
             "is not the fold",
