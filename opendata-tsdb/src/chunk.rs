@@ -7,16 +7,18 @@
 //! ```text
 //! row   = layout u8 (1) · chunk*
 //! chunk = length varint · body
-//! body  = kind u8 (1 floats, 2 histograms) · count varint · first time signed varint
-//!         · span (last - first time) varint · flags u8 · [min, max, sum f64] · times · values or histograms
+//! body  = kind u8 (1 floats, 2 histograms; 3, 4: the same with starts) · count varint · first time signed varint
+//!         · span (last - first time) varint · flags u8 · [min, max, sum f64] · times · [starts] · values or histograms
 //! ```
 //! Flags: bit 0, statistics follow (over what is not NaN; only for [`STATISTICS_FROM`] samples or more that are not all
 //! the same); bit 1, the values never decrease and none is NaN; bit 2, some value is NaN. Histograms have no flags. Times
-//! are an integer column ([`ints`]), values a value column ([`values`]), histograms columns of their own ([`histogram`]).
+//! are an integer column ([`ints`]), values a value column ([`values`]), histograms columns of their own ([`histogram`]). Starts say
+//! since when each sample counts ([`starts`]); where that is known of none they take no byte.
 
 mod bits;
 pub(crate) mod histogram;
 pub(crate) mod ints;
+mod starts;
 pub(crate) mod values;
 mod xor;
 
@@ -35,6 +37,8 @@ use crate::histogram::Histogram;
 const LAYOUT: u8 = 1;
 const FLOATS: u8 = 1;
 const HISTOGRAMS: u8 = 2;
+/// Added to the kind of a chunk with start times: a kind, not a flag, so that a program that does not know them refuses the chunk.
+const STARTED: u8 = 2;
 
 /// The most samples that one chunk holds.
 pub(crate) const CHUNK_SAMPLES: usize = 1024;
@@ -59,6 +63,7 @@ pub(crate) struct Statistics {
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk<'a> {
     kind: u8,
+    has_starts: bool,
     pub(crate) count: usize,
     pub(crate) first_ms: i64,
     pub(crate) last_ms: i64,
@@ -82,13 +87,17 @@ impl Chunk<'_> {
     ///
     /// # Errors
     /// `Corrupt` if the columns cannot be read.
-    pub(crate) fn measure(mut self, scratch: &mut Scratch) -> Result<[(&'static str, usize); 2]> {
+    pub(crate) fn measure(mut self, scratch: &mut Scratch) -> Result<[(&'static str, usize); 3]> {
         let all = self.columns.rest().len();
         let mut times = Vec::new();
         ints::decode(&mut self.columns, self.first_ms, self.count, &mut scratch.words, &mut times)?;
+        let behind = self.columns.rest().len();
+        if self.has_starts {
+            starts::decode(&mut self.columns, &times, scratch, &mut Vec::new())?;
+        }
         let values = self.columns.rest();
         let kind = if self.kind == HISTOGRAMS { "histograms" } else { values::kind_name(values.first().copied()) };
-        Ok([("times", all - values.len()), (kind, values.len())])
+        Ok([("times", all - behind), ("start times", behind - values.len()), (kind, values.len())])
     }
 
     /// Appends the samples to `out`.
@@ -96,6 +105,7 @@ impl Chunk<'_> {
     /// # Errors
     /// `Corrupt` if the columns cannot be read or contradict the head.
     pub(crate) fn decode_into(mut self, scratch: &mut Scratch, out: &mut Columns) -> Result<()> {
+        let begin = out.times.len();
         ints::decode(&mut self.columns, self.first_ms, self.count, &mut scratch.words, &mut out.times)?;
         if out.times.last() != Some(&self.last_ms) {
             return Err(Error::corrupt("chunk ends at another time than its head says"));
@@ -105,8 +115,12 @@ impl Chunk<'_> {
             out.values.resize(out.times.len(), 0.0);
             return Ok(());
         }
+        if self.has_starts {
+            out.starts.resize(begin, 0);
+            let times = out.times.get(begin..).unwrap_or_default();
+            starts::decode(&mut self.columns, times, scratch, &mut out.starts)?;
+        }
         if self.kind == HISTOGRAMS {
-            let begin = out.values.len();
             let histograms = histogram::decode(&mut self.columns, self.count, scratch)?;
             out.values.resize(begin + histograms.len(), 0.0);
             let places = (begin..).map(|at| u32::try_from(at).unwrap_or(u32::MAX));
@@ -139,9 +153,11 @@ pub(crate) fn chunks(row: &[u8]) -> Result<impl Iterator<Item = Result<Chunk<'_>
 fn head(body: &[u8]) -> Result<Chunk<'_>> {
     let mut columns = Decoder::new(body);
     let kind = columns.u8()?;
-    if !(FLOATS..=HISTOGRAMS).contains(&kind) {
+    if !(FLOATS..=HISTOGRAMS + STARTED).contains(&kind) {
         return Err(Error::unsupported(format!("unknown kind of chunk, kind={kind}")));
     }
+    let has_starts = kind > HISTOGRAMS;
+    let kind = if has_starts { kind - STARTED } else { kind };
     let count = columns.count()?;
     if count == 0 || count > CHUNK_SAMPLES {
         return Err(Error::corrupt(format!("chunk with a wrong number of samples, count={count}")));
@@ -153,7 +169,7 @@ fn head(body: &[u8]) -> Result<Chunk<'_>> {
         0 => None,
         _ => Some(Statistics { min: columns.f64()?, max: columns.f64()?, sum: columns.f64()? }),
     };
-    Ok(Chunk { kind, count, first_ms, last_ms, flags, statistics, columns })
+    Ok(Chunk { kind, has_starts, count, first_ms, last_ms, flags, statistics, columns })
 }
 
 /// Writes samples, which must be in strictly ascending time order, as a row.
@@ -181,25 +197,34 @@ fn stretch(samples: Samples<'_>) -> usize {
     }
 }
 
-fn begin_body(kind: u8, times: &[i64]) -> Encoder {
+fn begin_body(kind: u8, samples: Samples<'_>) -> Encoder {
+    let times = samples.times;
+    let kind = if samples.starts().is_empty() { kind } else { kind + STARTED };
     let mut body = Encoder::with_capacity(kind, times.len() * 2 + 48);
     let (first, last) = (times.first().copied().unwrap_or(0), times.last().copied().unwrap_or(0));
     body.varint(times.len() as u64).signed(first).varint(last.wrapping_sub(first).cast_unsigned());
     body
 }
 
+fn write_times(body: &mut Encoder, samples: Samples<'_>) {
+    ints::encode(body, samples.times, Effort::Small);
+    if !samples.starts().is_empty() {
+        starts::encode(body, samples);
+    }
+}
+
 fn encode_histograms(samples: Samples<'_>) -> Bytes {
-    let mut body = begin_body(HISTOGRAMS, samples.times);
+    let mut body = begin_body(HISTOGRAMS, samples);
     body.u8(0);
-    ints::encode(&mut body, samples.times, Effort::Small);
+    write_times(&mut body, samples);
     let all: Vec<&Histogram> = samples.histograms().map(|(_, one)| one.as_ref()).collect();
     histogram::encode(&mut body, &all);
     body.finish()
 }
 
 fn encode_floats(samples: Samples<'_>) -> Bytes {
-    let (times, values) = (samples.times, samples.values);
-    let mut body = begin_body(FLOATS, times);
+    let values = samples.values;
+    let mut body = begin_body(FLOATS, samples);
     let has_nan = values.iter().any(|value| value.is_nan());
     let never_decreases = !has_nan && values.is_sorted();
     let mut flags = if has_nan { HAS_NAN } else { 0 } | if never_decreases { NEVER_DECREASES } else { 0 };
@@ -212,7 +237,7 @@ fn encode_floats(samples: Samples<'_>) -> Bytes {
     if let Some(Statistics { min, max, sum }) = statistics {
         body.f64(min).f64(max).f64(sum);
     }
-    ints::encode(&mut body, times, Effort::Small);
+    write_times(&mut body, samples);
     values::encode(&mut body, values, Effort::Small);
     body.finish()
 }

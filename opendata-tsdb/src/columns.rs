@@ -1,7 +1,8 @@
-//! Columns of samples: times and values of equal length, and beside them the few samples that are histograms.
+//! Columns of samples: times and values of equal length, and beside them the few samples that are histograms, and since
+//! when samples count.
 //!
-//! A sample whose place is in `histograms` is a histogram, and its value is zero and means nothing. Most series have
-//! none, and then this column costs one look at its length.
+//! A sample whose place is in `histograms` is a histogram, and its value is zero and means nothing. Of most series it is
+//! not known since when they count. Either column then costs one look at its length.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ pub(crate) struct Columns {
     pub(crate) values: Vec<f64>,
     /// The samples that are histograms, by their place, ascending.
     pub(crate) histograms: Vec<(u32, Arc<Histogram>)>,
+    /// Since when samples count, in milliseconds; 0 where that is not known. Those behind its end are not known.
+    pub(crate) starts: Vec<i64>,
 }
 
 /// A stretch of such columns.
@@ -23,6 +26,8 @@ pub(crate) struct Samples<'a> {
     pub(crate) times: &'a [i64],
     pub(crate) values: &'a [f64],
     histograms: &'a [(u32, Arc<Histogram>)],
+    /// As that of [`Columns`].
+    starts: &'a [i64],
     /// The place of the stretch's first sample, as `histograms` counts.
     first: u32,
 }
@@ -59,7 +64,9 @@ impl<'a> Samples<'a> {
             }
         };
         let times = self.times.get(range.clone()).unwrap_or_default();
-        Self { times, values: self.values.get(range).unwrap_or_default(), histograms, first }
+        let known = range.start.min(self.starts.len())..range.end.min(self.starts.len());
+        let starts = self.starts.get(known).unwrap_or_default();
+        Self { times, values: self.values.get(range).unwrap_or_default(), histograms, starts, first }
     }
 
     /// The samples whose time is in `start_ms ..= end_ms`. They must be in time order.
@@ -79,6 +86,18 @@ impl<'a> Samples<'a> {
         self.histograms.iter().map(move |(at, histogram)| (at.saturating_sub(first) as usize, histogram))
     }
 
+    /// Since when the sample at a place counts; 0 if that is not known.
+    pub(crate) fn start(self, index: usize) -> i64 {
+        self.starts.get(index).copied().unwrap_or(0)
+    }
+
+    /// The same of the samples up to the last of which it is known.
+    pub(crate) fn starts(self) -> &'a [i64] {
+        let known = self.starts.iter().rposition(|start| *start != 0).map_or(0, |last| last + 1);
+        self.starts.get(..known).unwrap_or_default()
+    }
+
+    /// Whether any sample is a histogram.
     pub(crate) fn has_histograms(&self) -> bool {
         !self.histograms.is_empty()
     }
@@ -104,10 +123,12 @@ impl Columns {
         self.times.clear();
         self.values.clear();
         self.histograms.clear();
+        self.starts.clear();
     }
 
     pub(crate) fn as_samples(&self) -> Samples<'_> {
-        Samples { times: &self.times, values: &self.values, histograms: &self.histograms, first: 0 }
+        let Self { times, values, histograms, starts } = self;
+        Samples { times, values, histograms, starts, first: 0 }
     }
 
     pub(crate) fn push(&mut self, time_ms: i64, value: f64) {
@@ -120,6 +141,14 @@ impl Columns {
         self.push(time_ms, 0.0);
     }
 
+    /// Says since when the last sample counts.
+    pub(crate) fn start_last(&mut self, start_ms: i64) {
+        if start_ms != 0 && !self.is_empty() {
+            self.starts.resize(self.len() - 1, 0);
+            self.starts.push(start_ms);
+        }
+    }
+
     /// Appends a sample of another stretch.
     fn push_from(&mut self, samples: Samples<'_>, index: usize) {
         let (Some(time), Some(value)) = (samples.times.get(index), samples.values.get(index)) else { return };
@@ -127,12 +156,17 @@ impl Columns {
             Some(histogram) => self.push_histogram(*time, Arc::clone(histogram)),
             None => self.push(*time, *value),
         }
+        self.start_last(samples.start(index));
     }
 
     pub(crate) fn extend(&mut self, samples: Samples<'_>) {
         if samples.has_histograms() {
             let offset = self.len();
             self.histograms.extend(samples.histograms().map(|(at, one)| (place(offset + at), Arc::clone(one))));
+        }
+        if !samples.starts.is_empty() {
+            self.starts.resize(self.len(), 0);
+            self.starts.extend_from_slice(samples.starts);
         }
         self.times.extend_from_slice(samples.times);
         self.values.extend_from_slice(samples.values);
@@ -145,6 +179,10 @@ impl Columns {
         }
         let offset = place(self.len());
         self.histograms.extend(other.histograms.into_iter().map(|(at, one)| (offset + at, one)));
+        if !other.starts.is_empty() {
+            self.starts.resize(self.len(), 0);
+            self.starts.append(&mut other.starts);
+        }
         self.times.append(&mut other.times);
         self.values.append(&mut other.values);
     }
@@ -172,6 +210,7 @@ impl Columns {
         }
         self.times.drain(range.clone());
         self.values.drain(range.clone());
+        self.starts.drain(range.start.min(self.starts.len())..range.end.min(self.starts.len()));
         if !self.histograms.is_empty() {
             let (start, end) = (place(range.start), place(range.end));
             self.histograms.retain(|(at, _)| !(start..end).contains(at));

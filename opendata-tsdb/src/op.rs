@@ -43,6 +43,9 @@ pub struct Op {
     size_bytes: usize,
 }
 
+/// The start of samples that do not say since when they count.
+const UNKNOWN: Timestamp = Timestamp(0);
+
 /// What happens to an operation with a bad sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Refusing {
@@ -59,6 +62,8 @@ pub(crate) struct Run {
     pub(crate) labels: Labels,
     pub(crate) len: usize,
     pub(crate) verb: Verb,
+    /// Since when the samples count; 0 if that is not known.
+    pub(crate) start_ms: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,12 +127,20 @@ impl<'a> IntoIterator for &'a SeriesList {
 impl Op {
     /// Writes one sample.
     pub fn sample(&mut self, labels: Labels, at: Timestamp, value: f64) -> &mut Self {
-        self.run(labels, &[(at, value)], Verb::Set)
+        self.run(labels, &[(at, value)], Verb::Set, UNKNOWN)
     }
 
     /// Writes samples of one series: one look-up for all of them.
     pub fn samples(&mut self, labels: Labels, samples: &[(Timestamp, f64)]) -> &mut Self {
-        self.run(labels, samples, Verb::Set)
+        self.run(labels, samples, Verb::Set, UNKNOWN)
+    }
+
+    /// Writes samples of one series that count since `start`, as OpenTelemetry and OpenMetrics know it of counters; the
+    /// time 0 stands for one that is not known. `rate` and its like then see where a counter began anew even if its value did not fall.
+    ///
+    /// The start is stored with each sample, and replaced with it. Rollups do not have it.
+    pub fn samples_since(&mut self, labels: Labels, start: Timestamp, samples: &[(Timestamp, f64)]) -> &mut Self {
+        self.run(labels, samples, Verb::Set, start)
     }
 
     /// Writes one sample of each series of a list, at one time: the fastest way in. `values` stand in the order of the
@@ -136,7 +149,7 @@ impl Op {
         let values = values.into();
         self.size_bytes += 64 + 16 * values.len();
         self.batches.push(Batch { series: series.clone(), time_ms: at.0, values });
-        self.runs.push(Run { labels: Labels::empty(), len: 0, verb: Verb::Batch });
+        self.runs.push(Run { labels: Labels::empty(), len: 0, verb: Verb::Batch, start_ms: 0 });
         self
     }
 
@@ -155,18 +168,29 @@ impl Op {
     /// counter for one that restarted. The total lives as long as the series' newest sample: where retention drops
     /// that, the counter begins at zero again.
     pub fn add(&mut self, labels: Labels, at: Timestamp, delta: f64) -> &mut Self {
-        self.run(labels, &[(at, delta)], Verb::Add)
+        self.run(labels, &[(at, delta)], Verb::Add, UNKNOWN)
     }
 
     /// Writes one native histogram. A series may hold floats and histograms at different times; of a float and a
     /// histogram at one time the one written last wins, as of two floats.
     pub fn histogram(&mut self, labels: Labels, at: Timestamp, histogram: impl Into<Arc<Histogram>>) -> &mut Self {
+        self.histogram_since(labels, UNKNOWN, at, histogram)
+    }
+
+    /// Writes one native histogram that counts since `start`, as [`samples_since`](Self::samples_since) does floats.
+    pub fn histogram_since(
+        &mut self,
+        labels: Labels,
+        start: Timestamp,
+        at: Timestamp,
+        histogram: impl Into<Arc<Histogram>>,
+    ) -> &mut Self {
         let histogram = histogram.into();
         self.size_bytes += 48 + histogram.size_bytes();
         self.times.push(at.0);
         self.values.push(0.0);
         self.histograms.push(histogram);
-        self.runs.push(Run { labels, len: 1, verb: Verb::Histogram });
+        self.runs.push(Run { labels, len: 1, verb: Verb::Histogram, start_ms: start.0 });
         self
     }
 
@@ -200,14 +224,14 @@ impl Op {
         self
     }
 
-    fn run(&mut self, labels: Labels, samples: &[(Timestamp, f64)], verb: Verb) -> &mut Self {
+    fn run(&mut self, labels: Labels, samples: &[(Timestamp, f64)], verb: Verb, start: Timestamp) -> &mut Self {
         if samples.is_empty() {
             return self;
         }
         self.size_bytes += 32 + 16 * samples.len();
         self.times.extend(samples.iter().map(|(at, _)| at.0));
         self.values.extend(samples.iter().map(|(_, value)| *value));
-        self.runs.push(Run { labels, len: samples.len(), verb });
+        self.runs.push(Run { labels, len: samples.len(), verb, start_ms: start.0 });
         self
     }
 

@@ -50,6 +50,67 @@ fn golden_bytes() {
     assert_eq!(row(&[(1000, 1.0), (1010, 2.0), (1020, 5.0)]), golden);
 }
 
+/// A row of samples with the times since when they count.
+fn since(samples: &[(i64, f64)], starts: &[i64]) -> Columns {
+    let (times, values) = samples.iter().copied().unzip();
+    Columns { times, values, starts: starts.to_vec(), ..Columns::default() }
+}
+
+fn starts_of(columns: &Columns) -> Vec<i64> {
+    (0..columns.len()).map(|at| columns.as_samples().start(at)).collect()
+}
+
+#[test]
+fn golden_bytes_with_start_times() {
+    let golden: &[u8] = &[
+        1,
+        24, // layout, length
+        3,
+        3,
+        0xd0,
+        0x0f,
+        20,
+        2, // floats with starts, 3 samples, from 1000 ms, 20 ms long, never decreases
+        9,
+        0,
+        10,
+        2, // times: deltas of 1 in units of 10
+        0,
+        0xc8,
+        0x01,
+        0,
+        0,
+        0, // starts themselves: 100, then offsets of 0
+        1,
+        0,
+        0,
+        2,
+        0,
+        2,
+        2,
+        0b0000_1100, // values: decimals with exponent 0, from 1, offsets 1 and 4
+    ];
+    let row = encode_row(since(&[(1000, 1.0), (1010, 2.0), (1020, 5.0)], &[100; 3]).as_samples());
+    assert_eq!(row, golden);
+}
+
+#[test]
+fn start_times_cost_a_few_bytes_a_chunk_and_nothing_where_there_are_none() {
+    let times: Vec<i64> = (0..1000).map(|at| NOON + at * 15_000 + (at * 7919) % 13).collect();
+    let samples: Vec<(i64, f64)> = times.iter().map(|time| (*time, 1.0)).collect();
+    let bytes = |starts: &[i64]| encode_row(since(&samples, starts).as_samples()).len();
+    let without = bytes(&[]);
+    assert_eq!(bytes(&[0; 1000]), without);
+    assert_eq!(bytes(&[NOON - 77; 1000]), without + 10, "one process");
+    let mut restarted = vec![NOON - 77; 400];
+    restarted.resize(1000, NOON + 401 * 15_000);
+    assert!(bytes(&restarted) < without + 150, "one process after the other");
+    let from_last: Vec<i64> = times.iter().take(1).chain(&times).copied().take(1000).collect();
+    assert_eq!(bytes(&from_last), without + 5, "deltas");
+}
+
+const NOON: i64 = 1_700_000_000_000;
+
 #[test]
 fn statistics_leave_nan_out() {
     let mut samples: Vec<(i64, f64)> = (0..100).map(|i| (i64::from(i), f64::from(i))).collect();
@@ -109,6 +170,45 @@ proptest! {
             model.insert(*time, value.to_bits());
         }
         prop_assert_eq!(bits(&read(&whole)), model.into_iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn start_times_come_back(
+        mut samples in samples(),
+        starts in prop::collection::vec(prop_oneof![3 => Just(0i64), 3 => Just(100), 2 => 0i64..400, 1 => any::<i64>()], 0..200),
+        cut in any::<prop::sample::Index>(),
+        (start, length) in (0i64..400, 0i64..400),
+    ) {
+        samples.sort_by_key(|sample| sample.0);
+        samples.dedup_by_key(|sample| sample.0);
+        let mut starts = starts;
+        starts.truncate(samples.len());
+        let all = since(&samples, &starts);
+        let expected = starts_of(&all);
+        let row = encode_row(all.as_samples());
+        let back = read(&row);
+        prop_assert_eq!((bits(&back), starts_of(&back)), (bits(&all), expected.clone()));
+        // In two rows, whichever comes first, and of a part of the times.
+        let (front, behind) = all.as_samples().split_at(cut.index(samples.len() + 1));
+        let (front, behind) = (encode_row(front), encode_row(behind));
+        prop_assert_eq!(&merge_rows([front.as_ref(), behind.as_ref()].into_iter()).unwrap(), &row);
+        prop_assert_eq!(&merge_rows([behind.as_ref(), front.as_ref()].into_iter()).unwrap(), &row);
+        let mut part = Columns::default();
+        decode_range(&row, (start, start + length), &mut Scratch::default(), &mut part).unwrap();
+        let inside = |time: i64| (start..=start + length).contains(&time);
+        let wanted: Vec<i64> =
+            all.times.iter().zip(expected).filter(|(time, _)| inside(**time)).map(|(_, start)| start).collect();
+        prop_assert_eq!(starts_of(&part), wanted);
+    }
+
+    #[test]
+    fn a_flipped_byte_among_start_times_never_panics(at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let samples: Vec<(i64, f64)> = (0..70).map(|at| (at * 10, at as f64)).collect();
+        let starts: Vec<i64> = (0..70).map(|at| if at % 9 == 0 { 0 } else { at * 10 - at % 7 }).collect();
+        let mut bytes = encode_row(since(&samples, &starts).as_samples()).to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        let _ = merge_rows([bytes.as_slice()].into_iter());
     }
 
     #[test]

@@ -33,6 +33,7 @@ impl Unpack for Packed {
             times: std::mem::take(&mut into.timestamps),
             values: std::mem::take(&mut into.values),
             histograms: std::mem::take(&mut into.histograms),
+            starts: std::mem::take(&mut into.start_times),
         };
         columns.clear();
         if let ([part], []) = (self.parts.as_slice(), self.places.as_slice()) {
@@ -46,7 +47,11 @@ impl Unpack for Packed {
                 columns.append(of_part);
             }
         }
-        (into.timestamps, into.values, into.histograms) = (columns.times, columns.values, columns.histograms);
+        if !columns.starts.is_empty() {
+            columns.starts.resize(columns.times.len(), 0);
+        }
+        (into.timestamps, into.values) = (columns.times, columns.values);
+        (into.histograms, into.start_times) = (columns.histograms, columns.starts);
         Ok(())
     }
 
@@ -149,8 +154,15 @@ fn behind(expired: Vec<Series>, kept: &Found) -> Result<Found> {
                     let offset = u32::try_from(known.timestamps.len()).unwrap_or(u32::MAX);
                     let histograms = series.histograms.iter().map(|(at, one)| (offset + at, Arc::clone(one)));
                     known.histograms.extend(histograms);
+                    if !series.start_times.is_empty() {
+                        known.start_times.resize(known.timestamps.len(), 0);
+                        known.start_times.extend_from_slice(&series.start_times);
+                    }
                     known.timestamps.extend_from_slice(&series.timestamps);
                     known.values.extend_from_slice(&series.values);
+                    if !known.start_times.is_empty() {
+                        known.start_times.resize(known.timestamps.len(), 0);
+                    }
                 }
                 None => all.push(series.clone()),
             }

@@ -44,7 +44,7 @@ impl Reader {
     /// Elsewhere a query sees the finest rollup that is left as the first and the last sample of each interval, at their times; for
     /// a counter (a metric whose name ends with `_total`, `_count`, `_sum` or `_bucket`) that began anew in between also the value
     /// it must have had before, so that `rate` and `increase` over many intervals come close to what the samples gave. The
-    /// answer then has a warning. Histograms are in no rollup.
+    /// answer then has a warning. Histograms are in no rollup, and neither is since when a sample counts.
     #[must_use]
     pub fn with_rollups(mut self, use_rollups: UseRollups) -> Self {
         self.use_rollups = use_rollups;

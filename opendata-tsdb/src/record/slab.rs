@@ -4,8 +4,11 @@
 //! layout 1 · written (milliseconds) signed varint · count varint
 //!          · first id signed varint · ids · first time signed varint · times · values
 //! layout 2 · as layout 1 · histograms: count varint, then that often: distance to the last place varint, histogram
+//! layout 3 · as layout 2 · starts: count varint · first place signed varint · places · first start signed varint · starts
 //! ```
-//! Ids and times are integer columns, values a value column, histograms as they stand alone (see `chunk`). Of two samples with the same series and time the later one wins, within a slab and between slabs.
+//! Ids and times are integer columns, values a value column, histograms as they stand alone (see `chunk`). Starts say
+//! since when the samples at these places count (milliseconds, not 0), both are integer columns. Of two samples with the
+//! same series and time the later one wins, within a slab and between slabs.
 
 use std::sync::Arc;
 
@@ -20,6 +23,7 @@ use crate::histogram::Histogram;
 
 const FLOATS: u8 = 1;
 const MIXED: u8 = 2;
+const STARTED: u8 = 3;
 
 /// The most samples of one slab. A group with more writes several.
 pub(crate) const SLAB_SAMPLES: usize = 1 << 17;
@@ -48,6 +52,11 @@ impl Rows {
     pub(crate) fn push_histogram(&mut self, id: u32, time_ms: i64, histogram: Arc<Histogram>) {
         self.ids.push(id);
         self.samples.push_histogram(time_ms, histogram);
+    }
+
+    /// Says since when the last sample counts; 0 if that is not known.
+    pub(crate) fn start_last(&mut self, start_ms: i64) {
+        self.samples.start_last(start_ms);
     }
 
     pub(crate) fn append(&mut self, mut other: Self) {
@@ -95,7 +104,11 @@ pub(crate) fn encode(written_ms: i64, rows: &Rows) -> Vec<Bytes> {
 }
 
 fn encode_one(written_ms: i64, ids: &[u32], samples: Samples<'_>) -> Bytes {
-    let layout = if samples.has_histograms() { MIXED } else { FLOATS };
+    let layout = match samples.starts() {
+        [] if samples.has_histograms() => MIXED,
+        [] => FLOATS,
+        _ => STARTED,
+    };
     let mut slab = Encoder::with_capacity(layout, 32 + ids.len() * 9);
     slab.signed(written_ms).varint(ids.len() as u64);
     let ids: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
@@ -104,7 +117,7 @@ fn encode_one(written_ms: i64, ids: &[u32], samples: Samples<'_>) -> Bytes {
         ints::encode(&mut slab, column, Effort::Fast);
     }
     values::encode(&mut slab, samples.values, Effort::Fast);
-    if samples.has_histograms() {
+    if layout >= MIXED {
         slab.varint(samples.histograms().count() as u64);
         let mut last = 0;
         for (at, one) in samples.histograms() {
@@ -113,7 +126,20 @@ fn encode_one(written_ms: i64, ids: &[u32], samples: Samples<'_>) -> Bytes {
             last = at;
         }
     }
+    if layout >= STARTED {
+        write_starts(&mut slab, samples.starts());
+    }
     slab.finish()
+}
+
+fn write_starts(slab: &mut Encoder, starts: &[i64]) {
+    let known = (0i64..).zip(starts).filter(|(_, start)| **start != 0);
+    let (places, starts): (Vec<i64>, Vec<i64>) = known.unzip();
+    slab.varint(places.len() as u64);
+    for column in [&places, &starts] {
+        slab.signed(column.first().copied().unwrap_or(0));
+        ints::encode(slab, column, Effort::Fast);
+    }
 }
 
 /// What a slab says of itself.
@@ -125,7 +151,7 @@ pub(crate) struct Head {
 
 fn head(fields: &mut Decoder<'_>) -> Result<(u8, Head)> {
     let layout = fields.u8()?;
-    if !(FLOATS..=MIXED).contains(&layout) {
+    if !(FLOATS..=STARTED).contains(&layout) {
         return Err(Error::unsupported(format!("unknown layout of a slab, layout={layout}")));
     }
     let head = Head { written_ms: fields.signed()?, count: fields.count()? };
@@ -162,8 +188,11 @@ pub(crate) fn decode_into(value: &[u8], scratch: &mut Scratch, rows: &mut Rows) 
     let first = fields.signed()?;
     ints::decode(&mut fields, first, head.count, &mut scratch.words, &mut rows.samples.times)?;
     values::decode(&mut fields, head.count, scratch, &mut rows.samples.values)?;
-    if layout == MIXED {
+    if layout >= MIXED {
         read_histograms(&mut fields, begin, head.count, &mut rows.samples)?;
+    }
+    if layout >= STARTED {
+        read_starts(&mut fields, begin, head.count, scratch, &mut rows.samples.starts)?;
     }
     fields.finish()?;
     Ok(head)
@@ -177,6 +206,37 @@ fn read_histograms(fields: &mut Decoder<'_>, begin: usize, count: usize, samples
         last = last.checked_add(distance).filter(|at| *at < count && (nth == 0 || distance > 0)).ok_or_else(wrong)?;
         let place = u32::try_from(begin + last).map_err(|_| wrong())?;
         samples.histograms.push((place, Arc::new(histogram::decode_one(fields)?)));
+    }
+    Ok(())
+}
+
+fn read_starts(
+    fields: &mut Decoder<'_>,
+    begin: usize,
+    count: usize,
+    scratch: &mut Scratch,
+    out: &mut Vec<i64>,
+) -> Result<()> {
+    let wrong = || Error::corrupt("start time in a slab stands behind its end");
+    let known = fields.count()?;
+    if known > count {
+        return Err(wrong());
+    }
+    let mut column = |out: &mut Vec<i64>| {
+        let first = fields.signed()?;
+        ints::decode(fields, first, known, &mut scratch.words, out)
+    };
+    let mut starts = Vec::new();
+    scratch.ints.clear();
+    column(&mut scratch.ints)?;
+    column(&mut starts)?;
+    for (place, start) in scratch.ints.iter().zip(starts) {
+        let place = usize::try_from(*place).ok().filter(|place| *place < count).ok_or_else(wrong)?;
+        if out.len() > begin + place {
+            return Err(Error::corrupt("start times in a slab are out of order"));
+        }
+        out.resize(begin + place, 0);
+        out.push(start);
     }
     Ok(())
 }

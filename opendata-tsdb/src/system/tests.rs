@@ -29,6 +29,7 @@ mod reads;
 mod rollups;
 mod sealing;
 mod speed;
+mod starts;
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;

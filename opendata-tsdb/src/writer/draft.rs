@@ -96,6 +96,14 @@ impl Draft {
         }
     }
 
+    /// Says since when the last sample of the current bucket counts; 0 if that is not known.
+    #[inline]
+    fn start_last(&mut self, start_ms: i64) {
+        if let Some((_, rows)) = self.rows.get_mut(self.here.at).filter(|_| start_ms != 0) {
+            rows.start_last(start_ms);
+        }
+    }
+
     pub(super) fn rows_of(&self, bucket: SegmentId) -> Option<&Rows> {
         self.rows.iter().find(|(other, _)| *other == bucket).map(|(_, rows)| rows)
     }
@@ -198,10 +206,14 @@ impl Writer {
             // The next sample of a series mostly goes where the last one went.
             if let Some(id) = known.filter(|_| !self.may_count(draft)) {
                 draft.push(id, time_ms, value);
+                draft.start_last(run.start_ms);
                 continue;
             }
             let placed = self.put(draft, slot, &run.labels, time_ms, value);
             known = draft.tolerate(1, placed)?;
+            if known.is_some() {
+                draft.start_last(run.start_ms);
+            }
         }
         Ok(())
     }
@@ -245,6 +257,7 @@ impl Writer {
         }
         if let Some((_, rows)) = draft.rows.get_mut(draft.here.at) {
             rows.push_histogram(id, time_ms, without_promise(one));
+            rows.start_last(run.start_ms);
         }
         Ok(())
     }

@@ -29,6 +29,9 @@ pub(crate) struct Config {
     pub(crate) label_name_preserve_multiple_underscores: bool,
     /// Whether a cumulative series gets a sample of zero at the time its counting started.
     pub(crate) zero_at_start: bool,
+    /// Whether the time at which its counting started is stored with each sample of a cumulative series; then `rate` and
+    /// its like heed it.
+    pub(crate) start_times: bool,
 }
 
 impl Default for Config {
@@ -44,6 +47,7 @@ impl Default for Config {
             label_name_underscore_sanitization: true,
             label_name_preserve_multiple_underscores: true,
             zero_at_start: false,
+            start_times: false,
         }
     }
 }

@@ -127,7 +127,8 @@ impl Receiver {
             op.sample(labels, start, 0.0);
         }
         for sample in std::mem::take(&mut translated.samples) {
-            put(op, sample);
+            let start = if self.config.start_times { sample.start } else { Timestamp(0) };
+            put(op, start, sample);
         }
         for (series, exemplar) in std::mem::take(&mut translated.exemplars) {
             op.exemplar(series, exemplar);
@@ -214,6 +215,8 @@ impl Receiver {
                 }
                 settled.histograms.insert(sample.labels.clone(), total.clone());
                 sample.value = Measured::Histogram(Box::new(total));
+                // The delta's start is not that of the total.
+                sample.start = Timestamp(0);
             }
             settled.newest.insert(sample.labels.clone(), sample.at.0);
             true
@@ -261,13 +264,12 @@ impl Receiver {
     }
 }
 
-fn put(op: &mut Op, sample: Sample) {
+fn put(op: &mut Op, start: Timestamp, sample: Sample) {
     match sample.value {
-        Measured::Number(value) => op.sample(sample.labels, sample.at, value),
+        Measured::Number(value) => op.samples_since(sample.labels, start, &[(sample.at, value)]),
         Measured::Delta(value) => op.add(sample.labels, sample.at, value),
-        Measured::Histogram(histogram) | Measured::DeltaHistogram(histogram) => {
-            op.histogram(sample.labels, sample.at, *histogram)
-        }
+        Measured::Histogram(histogram) => op.histogram_since(sample.labels, start, sample.at, *histogram),
+        Measured::DeltaHistogram(histogram) => op.histogram(sample.labels, sample.at, *histogram),
     };
 }
 

@@ -20,7 +20,12 @@ type Points = BTreeMap<(String, Resolution), String>;
 async fn expected_points(reader: &Reader, end_ms: i64) -> Points {
     let mut all = Points::new();
     for series in reader.select(&[], i64::MIN, end_ms - 1).await.unwrap() {
-        let columns = Columns { times: series.timestamps, values: series.values, histograms: series.histograms };
+        let columns = Columns {
+            times: series.timestamps,
+            values: series.values,
+            histograms: series.histograms,
+            starts: series.start_times,
+        };
         for resolution in Resolution::ALL {
             let points = rollup::points(columns.as_samples(), resolution);
             if !points.is_empty() {

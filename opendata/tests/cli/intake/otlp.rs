@@ -51,6 +51,20 @@ fn metrics_as_json_plain_and_packed_on_every_path() {
 }
 
 #[test]
+fn start_times_are_stored_where_that_is_set() {
+    let now = now_ns() / 1_000_000_000;
+    let counter = export(&json!([{"name": "requests", "sum": {"aggregationTemporality": 2, "isMonotonic": true,
+        "dataPoints": [{"startTimeUnixNano": (now - 60) * 1_000_000_000, "timeUnixNano": now * 1_000_000_000, "asInt": 7}]}}]));
+    for (settings, expected) in [("        otlp: {start_times: true}", now - 60), ("", 0)] {
+        let place = place(settings, "");
+        let server = place.serve();
+        assert_eq!(send(&server, PATH, JSON, counter.as_bytes()), (200, json!({})));
+        server.kill();
+        assert_eq!(query(&place.serve(), "sum(start_timestamp(requests_total))"), [format!("{{}} {expected}")]);
+    }
+}
+
+#[test]
 fn what_cannot_be_taken_is_told() {
     let server = place("", "").serve();
     let body = export(&json!([

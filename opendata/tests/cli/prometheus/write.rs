@@ -100,6 +100,37 @@ fn version_2_refers_to_its_table_of_texts() {
 }
 
 #[test]
+fn start_times_of_version_2_are_there_after_a_kill() {
+    let place = two();
+    let server = place.serve();
+    let symbols = ["", "__name__", "a_total", "b_total", "c"];
+    let table: Vec<u8> = symbols.iter().flat_map(|symbol| bytes(4, symbol.as_bytes())).collect();
+    let since =
+        |at: u64, value: f64, start: u64| bytes(2, &[double(1, value), number(2, at), number(3, start)].concat());
+    // Each sample for itself; all samples of a series, but for one; a histogram.
+    let own = bytes(5, &[bytes(1, &[1, 2]), since(8000, 5.0, 1000), since(9000, 6.0, 8500)].concat());
+    let of_series = bytes(5, &[bytes(1, &[1, 3]), sample(8000, 1.0), since(9000, 2.0, 3000), number(6, 2000)].concat());
+    // Field 17: 4000.
+    let counted = [histogram(9000), vec![0x88, 0x01, 0xa0, 0x1f]].concat();
+    let distribution = bytes(5, &[bytes(1, &[1, 4]), bytes(3, &counted)].concat());
+    let message = [table, own, of_series, distribution].concat();
+    let (status, head, body) = server.exchange("POST", "/api/v1/write", V2, &snappy(&message));
+    assert_eq!((status, written(&head)), (204, [4, 1, 0]), "{}", String::from_utf8_lossy(&body));
+    server.kill();
+    let server = place.serve();
+    for (query, expected) in [
+        ("start_timestamp(a_total)", "8.5"),
+        ("start_timestamp(a_total%20offset%202s)", "1"),
+        ("resets(a_total%5B5s%5D)", "1"),
+        ("start_timestamp(b_total)", "3"),
+        ("start_timestamp(b_total%20offset%202s)", "2"),
+        ("start_timestamp(c)", "4"),
+    ] {
+        assert_eq!(value_of(&server, query), json!(expected), "{query}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_left_out_and_the_rest_is_written() {
     let place = two();
     let server = place.serve();

@@ -8,11 +8,11 @@ use crate::proto::{
     self, Malformed, Message, Value, put_bytes, put_double, put_doubles, put_unsigned, repeated_doubles, zigzag,
 };
 
-/// Reads a histogram and its time in milliseconds. Whether it is a sound one is for its `validate` to say.
+/// Reads a histogram: its time and since when it counts (0 if it does not say), in milliseconds, and itself. Whether it is a sound one is for its `validate` to say.
 #[expect(clippy::cast_precision_loss, reason = "counts are floats from here on, as the specification allows")]
-pub(in crate::http::prometheus) fn decode(bytes: &[u8]) -> Result<(i64, Histogram), Malformed> {
+pub(in crate::http::prometheus) fn decode(bytes: &[u8]) -> Result<(i64, i64, Histogram), Malformed> {
     let mut message = Message::new(bytes);
-    let (mut at, mut histogram) = (0, Histogram::default());
+    let (mut at, mut start, mut histogram) = (0, 0, Histogram::default());
     let (mut negative, mut positive, mut bounds) = (Side::default(), Side::default(), Vec::new());
     while let Some((number, value)) = message.next()? {
         match number {
@@ -39,13 +39,14 @@ pub(in crate::http::prometheus) fn decode(bytes: &[u8]) -> Result<(i64, Histogra
             }
             15 => at = value.signed()?,
             16 => repeated_doubles(value, &mut bounds)?,
+            17 => start = value.signed()?,
             _ => {}
         }
     }
     histogram.negative = negative.buckets();
     histogram.positive = positive.buckets();
     histogram.custom_bounds = bounds.into();
-    Ok((at, histogram))
+    Ok((at, start, histogram))
 }
 
 /// Writes a histogram with float counts.

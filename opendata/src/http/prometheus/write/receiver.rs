@@ -195,18 +195,18 @@ impl Batch<'_> {
         self.transaction.on(&self.receiver.handle)
     }
 
-    /// Writes samples of a series.
-    pub(super) fn samples(&mut self, labels: Labels, samples: &[(Timestamp, f64)]) {
-        self.op().samples(labels, samples);
+    /// Writes samples of a series that count since `start`; 0 if that is not known.
+    pub(super) fn samples(&mut self, labels: Labels, start: Timestamp, samples: &[(Timestamp, f64)]) {
+        self.op().samples_since(labels, start, samples);
     }
 
-    /// Writes a histogram, or the marker of a series' end that looks like one.
-    pub(super) fn histogram(&mut self, labels: &Labels, at: Timestamp, histogram: Histogram) {
+    /// Writes a histogram that counts since `start`, or the marker of a series' end that looks like one.
+    pub(super) fn histogram(&mut self, labels: &Labels, start: Timestamp, at: Timestamp, histogram: Histogram) {
         if histogram.is_stale() {
             self.stale_histograms += 1;
             self.op().sample(labels.clone(), at, promql::STALE_NAN);
         } else {
-            self.op().histogram(labels.clone(), at, histogram);
+            self.op().histogram_since(labels.clone(), start, at, histogram);
         }
     }
 

@@ -46,7 +46,10 @@ fn series<'a>(bytes: &'a [u8], scratch: &mut Scratch<'a>, batch: &mut Batch<'_>)
     while let Some((number, value)) = message.next()? {
         match number {
             1 => put_bytes(&mut scratch.labels, 1, value.bytes()?),
-            2 => scratch.samples.push(sample(value)?),
+            2 => {
+                let (at, value, _) = sample(value)?;
+                scratch.samples.push((at, value));
+            }
             3 => scratch.exemplars.push(value.bytes()?),
             4 => scratch.histograms.push(value.bytes()?),
             _ => {}
@@ -57,15 +60,15 @@ fn series<'a>(bytes: &'a [u8], scratch: &mut Scratch<'a>, batch: &mut Batch<'_>)
         return Ok(());
     };
     for bytes in &scratch.histograms {
-        let (at, histogram) = distribution::decode(bytes)?;
-        batch.histogram(&series, Timestamp(at), histogram);
+        let (at, _, histogram) = distribution::decode(bytes)?;
+        batch.histogram(&series, Timestamp(0), Timestamp(at), histogram);
     }
     for bytes in &scratch.exemplars {
         let (exemplar, at, value) = exemplar(bytes)?;
         batch.exemplar(&series, labels::of_exemplar(&exemplar), at, value);
     }
     if !scratch.samples.is_empty() {
-        batch.samples(series, &scratch.samples);
+        batch.samples(series, Timestamp(0), &scratch.samples);
     }
     Ok(())
 }
@@ -100,16 +103,17 @@ fn metadata(bytes: &[u8], batch: &mut Batch<'_>) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// A sample, as both versions have it.
-pub(super) fn sample(value: Value<'_>) -> Result<(Timestamp, f64), Malformed> {
+/// A sample, as both versions have it: time, value, and since when it counts, which only version 2.0 says.
+pub(super) fn sample(value: Value<'_>) -> Result<(Timestamp, f64, Timestamp), Malformed> {
     let mut message = Message::new(value.bytes()?);
-    let (mut at, mut number) = (0, 0.0);
+    let (mut at, mut number, mut start) = (0, 0.0, 0);
     while let Some((field, value)) = message.next()? {
         match field {
             1 => number = value.double()?,
             2 => at = value.signed()?,
+            3 => start = value.signed()?,
             _ => {}
         }
     }
-    Ok((Timestamp(at), number))
+    Ok((Timestamp(at), number, Timestamp(start)))
 }

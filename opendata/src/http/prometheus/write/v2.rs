@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! Request { repeated string symbols 4, repeated TimeSeries 5 }
-//! TimeSeries { repeated uint32 labels_refs 1, repeated Sample 2, repeated Histogram 3, repeated Exemplar 4, Metadata 5 }
+//! TimeSeries { repeated uint32 labels_refs 1, repeated Sample 2, repeated Histogram 3, repeated Exemplar 4, Metadata 5,
+//!              int64 created_timestamp 6 }
+//! Sample { double value 1, int64 timestamp 2, int64 start_timestamp 3 }
 //! Exemplar { repeated uint32 labels_refs 1, double value 2, int64 timestamp 3 }
 //! Metadata { type 1, uint32 help_ref 3, uint32 unit_ref 4 }
 //! ```
+//! Since when a sample counts is said by itself, or for all samples of its series (which is how the specification began).
 
 use opendata_core::Timestamp;
 use opendata_tsdb::Labels;
@@ -19,6 +22,8 @@ struct Scratch<'a> {
     refs: Vec<u64>,
     labels: Vec<u8>,
     samples: Vec<(Timestamp, f64)>,
+    /// Since when each of them counts; 0 if it does not say.
+    starts: Vec<Timestamp>,
     histograms: Vec<&'a [u8]>,
     exemplars: Vec<&'a [u8]>,
     metadata: Option<&'a [u8]>,
@@ -52,17 +57,24 @@ fn series<'a>(
 ) -> Result<(), Malformed> {
     scratch.refs.clear();
     scratch.samples.clear();
+    scratch.starts.clear();
     scratch.histograms.clear();
     scratch.exemplars.clear();
     scratch.metadata = None;
     let mut message = Message::new(bytes);
+    let mut created = Timestamp(0);
     while let Some((number, value)) = message.next()? {
         match number {
             1 => repeated(value, |symbol| scratch.refs.push(symbol))?,
-            2 => scratch.samples.push(v1::sample(value)?),
+            2 => {
+                let (at, value, start) = v1::sample(value)?;
+                scratch.samples.push((at, value));
+                scratch.starts.push(start);
+            }
             3 => scratch.histograms.push(value.bytes()?),
             4 => scratch.exemplars.push(value.bytes()?),
             5 => scratch.metadata = Some(value.bytes()?),
+            6 => created = Timestamp(value.signed()?),
             _ => {}
         }
     }
@@ -84,8 +96,8 @@ fn series<'a>(
         return Ok(());
     }
     for bytes in &scratch.histograms {
-        let (at, histogram) = distribution::decode(bytes)?;
-        batch.histogram(&series, Timestamp(at), histogram);
+        let (at, start, histogram) = distribution::decode(bytes)?;
+        batch.histogram(&series, since(Timestamp(start), created), Timestamp(at), histogram);
     }
     for bytes in &scratch.exemplars {
         exemplar(bytes, symbols, &series, batch)?;
@@ -93,10 +105,21 @@ fn series<'a>(
     if let Some(bytes) = scratch.metadata {
         metadata(bytes, symbols, &series, batch)?;
     }
-    if !scratch.samples.is_empty() {
-        batch.samples(series, &scratch.samples);
+    scratch.starts.iter_mut().for_each(|start| *start = since(*start, created));
+    let mut samples = scratch.samples.as_slice();
+    for alike in scratch.starts.chunk_by(|one, next| one == next) {
+        let (now, later) = samples.split_at_checked(alike.len()).unwrap_or_default();
+        if let Some(start) = alike.first() {
+            batch.samples(series.clone(), *start, now);
+        }
+        samples = later;
     }
     Ok(())
+}
+
+/// What a sample says itself, or else its series.
+fn since(own: Timestamp, of_series: Timestamp) -> Timestamp {
+    if own.0 == 0 { of_series } else { own }
 }
 
 fn exemplar(bytes: &[u8], symbols: &[&str], series: &Labels, batch: &mut Batch<'_>) -> Result<(), Malformed> {
