@@ -71,7 +71,7 @@ impl ExternalComposite {
             let member = cut.members.get(node);
             let member = member.ok_or_else(|| Error::not_found(format!("the cut has no such node, node={node}")))?;
             let at = At::Checkpoint(member.checkpoint.clone());
-            let reader = self.0.systems.describe_any(&self.0.store, &member.path).read(at).await?;
+            let reader = self.0.reading(&member.path).read(at).await?;
             reader.fork(path).await
         });
         // What a failure leaves behind is swept once the deadline has passed.

@@ -246,7 +246,7 @@ impl Inner {
     async fn open_cut(&self, name: &str, cut: &Cut) -> Result<PastComposition> {
         let opened = cut.members.iter().map(|(node, member)| async move {
             let at = At::Checkpoint(member.checkpoint.clone());
-            let reader = self.systems.describe_any(&self.store, &member.path).read(at).await?;
+            let reader = self.reading(&member.path).read(at).await?;
             Ok::<_, Error>((node.clone(), reader))
         });
         let nodes = try_join_all(opened).await?.into_iter().collect();
@@ -266,7 +266,7 @@ impl Inner {
         let pinned = cut
             .members
             .values()
-            .map(|member| extend_checkpoint(&self.store, &member.path, &member.checkpoint, lifetime));
+            .map(|member| extend_checkpoint(&self.store, &member.path, &member.checkpoint, lifetime, &self.env));
         try_join_all(pinned).await?;
         Ok(())
     }

@@ -218,6 +218,11 @@ impl Inner {
         self.nodes.get(node).filter(|owned| owned.path == path).map(|owned| owned.composite)
     }
 
+    /// Describes a slate of this store of which nothing is known but its path, to be read in this process's time.
+    pub(crate) fn reading(&self, path: &str) -> crate::internal::Builder {
+        self.systems.describe_any(&self.store, path).env(self.env.clone())
+    }
+
     pub(crate) fn alignments(&self) -> &Alignments {
         &self.alignments
     }
@@ -325,7 +330,7 @@ impl ExternalComposite {
     pub async fn reader(&self, name: &str) -> Result<SlateReader> {
         let branch = self.0.branch_state()?;
         let path = branch.nodes.get(name).ok_or_else(|| Error::not_found(format!("no such node, name={name}")))?;
-        self.0.systems.describe_any(&self.0.store, path).read(At::Latest).await
+        self.0.reading(path).read(At::Latest).await
     }
 
     pub(crate) fn is_started(&self) -> bool {

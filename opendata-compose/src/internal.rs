@@ -30,7 +30,10 @@ impl Parts {
     }
 
     async fn read(&self, store: &Store, path: &str, at: At) -> Result<SlateReader> {
-        let builder = SlateReader::builder(store, path);
+        let mut builder = SlateReader::builder(store, path);
+        if let Some(env) = &self.env {
+            builder = builder.env(env.clone());
+        }
         self.read.iter().fold(builder, |builder, add| add(builder)).open(at).await
     }
 }

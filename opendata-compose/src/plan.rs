@@ -328,7 +328,7 @@ impl ExternalComposite {
     async fn behind(&self, branch: &Branch, edge: &EdgeSpec, from_start: bool) -> Result<Option<u64>> {
         let open = async |node: &str| -> Result<_> {
             let Some(path) = branch.nodes.get(node) else { return Ok(None) };
-            match self.0.systems.describe_any(&self.0.store, path).read(At::Latest).await {
+            match self.0.reading(path).read(At::Latest).await {
                 Ok(reader) => Ok(Some(reader)),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),

@@ -1,6 +1,7 @@
 //! Time, randomness and spawning come from one place, so that a simulation can hold them.
 
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -79,6 +80,13 @@ impl Env {
     #[must_use]
     pub fn random_u64(&self) -> u64 {
         self.random.lock().unwrap_or_else(PoisonError::into_inner).next_u64()
+    }
+
+    /// A seed for the engine at a path. Where two worlds of one seed share a store, what they make at different paths has different names.
+    pub(crate) fn random_seed(&self, path: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        path.hash(&mut hasher);
+        self.random_u64() ^ hasher.finish()
     }
 
     /// A random (version 4) UUID.

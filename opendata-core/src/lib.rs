@@ -19,6 +19,7 @@
 //!
 //! The systems themselves are crates of their own: they implement [`DataSystem`] and know nothing of each other.
 
+pub mod announce;
 pub mod codec;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;

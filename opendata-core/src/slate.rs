@@ -5,7 +5,7 @@
 
 mod caches;
 mod checkpoint;
-mod clock;
+pub(crate) mod clock;
 mod committer;
 mod compact;
 mod condense;
@@ -58,6 +58,7 @@ use self::queue::Queue;
 use self::router::Router;
 use self::stats::Counters;
 use self::view::Leases;
+use crate::announce::Audience;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -77,8 +78,8 @@ struct Inner {
     env: Env,
     settings: Arc<Settings>,
     queue: Queue,
-    written: watch::Receiver<View>,
-    durable: watch::Receiver<View>,
+    written: Audience<View>,
+    durable: Audience<View>,
     failure: watch::Receiver<Option<Error>>,
     leases: Arc<Leases>,
     counters: Arc<Counters>,
@@ -138,21 +139,21 @@ impl Slate {
     /// The newest view: everything committed so far, durable or not.
     #[must_use]
     pub fn view(&self) -> View {
-        self.0.written.borrow().clone()
+        self.0.written.now()
     }
 
     /// The newest view of what is durable. Whatever leaves this process should be read from it.
     #[must_use]
     pub fn durable_view(&self) -> View {
-        self.0.durable.borrow().clone()
+        self.0.durable.now()
     }
 
     /// Follows the views: changes after each group of commits.
     #[must_use]
     pub fn watch(&self, ack: Ack) -> watch::Receiver<View> {
         match ack {
-            Ack::Written => self.0.written.clone(),
-            Ack::Durable => self.0.durable.clone(),
+            Ack::Written => self.0.written.watch(),
+            Ack::Durable => self.0.durable.watch(),
         }
     }
 

@@ -27,7 +27,9 @@ use slatedb::db_cache::foyer::{FoyerCache, FoyerCacheOptions};
 use slatedb::db_cache::{DbCache, SplitCache};
 
 use self::bounded::BoundedStore;
+use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::slate::clock::SlateClock;
 
 /// Whether an acknowledged write to local files survives a power cut.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -170,10 +172,11 @@ impl Store {
         Ok(self.root.parts().chain(relative.parts()).collect())
     }
 
-    /// Administration of the slate at a path: manifests, checkpoints, clones, deletion.
-    pub(crate) fn admin(&self, path: &str) -> Result<Admin> {
+    /// Administration of the slate at a path: manifests, checkpoints, clones, deletion. What it makes has its time and its ids from `env`.
+    pub(crate) fn admin(&self, path: &str, env: &Env) -> Result<Admin> {
         let bounded = BoundedStore::new(Arc::clone(&self.object_store), ADMIN_RETRIES);
-        Ok(Admin::builder(self.slate_path(path)?, Arc::new(bounded)).build())
+        let admin = Admin::builder(self.slate_path(path)?, Arc::new(bounded));
+        Ok(admin.with_system_clock(SlateClock::of(env)).with_seed(env.random_seed(path)).build())
     }
 
     pub(crate) fn cache(&self) -> (Arc<dyn DbCache>, u64) {

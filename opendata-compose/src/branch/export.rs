@@ -41,7 +41,7 @@ impl ExternalComposite {
         for node in found.members.keys() {
             let path = format!("{root}/{node}");
             let sum = past.node(node)?.copy_to(to, &path, |so_far| progress(node, so_far)).await?;
-            let copy = self.0.systems.describe_any(to, &path).read(At::Latest).await?;
+            let copy = self.0.systems.describe_any(to, &path).env(self.0.env.clone()).read(At::Latest).await?;
             if copy.checksum().await? != sum {
                 return Err(Error::corrupt(format!("the copy is not what was copied, node={node}, path={path}")));
             }

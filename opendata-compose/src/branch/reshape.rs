@@ -172,7 +172,7 @@ impl ExternalComposite {
                 }
                 parents => self.join_slates(branch, parents, &reshaping.shape, path, fenced).await?,
             }
-            let made = self.0.systems.describe_any(&self.0.store, path).read(At::Latest).await?;
+            let made = self.0.reading(path).read(At::Latest).await?;
             slates.insert(node.clone(), made.slate_id().to_string());
         }
         let mut former = String::new();
@@ -200,7 +200,7 @@ impl ExternalComposite {
             let composite = fenced.get(*parent).ok_or_else(|| no_node(branch, parent))?;
             composite.checkpoint(shape, Some(PIN)).await?;
             let at = At::Checkpoint(shape.to_owned());
-            readers.push(self.0.systems.describe_any(&self.0.store, old).read(at).await?);
+            readers.push(self.0.reading(old).read(at).await?);
         }
         let joined = slate::join(&readers.iter().collect::<Vec<_>>(), path).await;
         drop(readers);

@@ -107,7 +107,7 @@ impl ExternalComposite {
         for holder in std::iter::once(node).chain(elsewhere) {
             let has = branch.spec.nodes.get(holder).is_some_and(|spec| spec.instances.contains_key(instance));
             let Some(path) = branch.nodes.get(holder).filter(|_| has) else { continue };
-            let reader = match self.0.systems.describe_any(&self.0.store, path).read(At::Latest).await {
+            let reader = match self.0.reading(path).read(At::Latest).await {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 opened => opened?,
             };

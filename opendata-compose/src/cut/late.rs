@@ -57,7 +57,7 @@ impl Inner {
         if let Some(composite) = self.owned_at(node, path) {
             return Ok(Some(composite.durable_view()));
         }
-        Ok(Some(self.systems.describe_any(&self.store, path).read(At::Latest).await?.view()))
+        Ok(Some(self.reading(path).read(At::Latest).await?.view()))
     }
 }
 

@@ -133,7 +133,7 @@ impl Inner {
             .flat_map(|branch| branch.nodes.values())
             .collect();
         for path in paths {
-            let found = match checkpoints(&self.store, path).await {
+            let found = match checkpoints(&self.store, path, &self.env).await {
                 Ok(found) => found,
                 // Not made yet, or deleted.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -144,7 +144,7 @@ impl Inner {
                 if state.cuts.get(cut).is_some_and(|cut| !is_over(cut)) || !state.cuts.contains_key(cut) {
                     continue;
                 }
-                let released = release_checkpoint(&self.store, path, &checkpoint.name).await;
+                let released = release_checkpoint(&self.store, path, &checkpoint.name, &self.env).await;
                 match released {
                     Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                     _ => {}

@@ -16,7 +16,7 @@ impl Inner {
     pub(super) async fn verify_cut(&self, cut: &Cut) -> Result<BTreeMap<String, CutEdge>> {
         let opened = cut.members.iter().map(|(node, member)| async move {
             let at = At::Checkpoint(member.checkpoint.clone());
-            let reader = self.systems.describe_any(&self.store, &member.path).read(at).await?;
+            let reader = self.reading(&member.path).read(at).await?;
             let (slate, position) = (reader.slate_id().to_string(), reader.view().position());
             if slate != member.slate || position != member.position {
                 return Err(Error::conflict(format!(

@@ -199,6 +199,7 @@ async fn read(mut follower: Follower, ahead: Arc<Ahead>) {
             return;
         }
         tokio::select! {
+            biased;
             woken = follower.woken() => {
                 if let Err(error) = woken {
                     return ahead.give(Piece::Failed(error)).await;

@@ -291,6 +291,7 @@ fn backoff(context: &mut Context, error: &Error) -> Duration {
 async fn stopped_within(context: &mut Context, pause: Duration) -> bool {
     let stop = context.wanted.wait_for(|wanted| *wanted == Wanted::Stop);
     tokio::select! {
+        biased;
         // An edge whose handle was dropped ends as well.
         _ = stop => true,
         () = tokio::time::sleep(pause) => false,

@@ -158,8 +158,9 @@ impl Session<'_> {
                 let arrived = self.cx.barriers.arrived(&self.cx.spec.id, &id, at);
                 let mut wanted = self.cx.wanted.clone();
                 tokio::select! {
-                    () = arrived => {}
+                    biased;
                     _ = wanted.wait_for(|wanted| *wanted == Wanted::Stop) => {}
+                    () = arrived => {}
                 }
                 Ok(())
             }

@@ -47,7 +47,7 @@ impl Source {
         match at {
             SourceAt::Open(slate) => Ok(Self { log: slate.get(instance)?, end: End::Open(slate.clone()) }),
             SourceAt::Path(store, path) => {
-                let builder = SlateReader::builder(store, path);
+                let builder = SlateReader::builder(store, path).env(env.clone());
                 let builder = builder.register::<Log>().register::<Tsdb>().register::<Vector>();
                 let reader = Arc::new(builder.open(At::Latest).await?);
                 let log = reader.get::<Log>(instance)?;

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use opendata_core::Position;
-use tokio::sync::{Notify, watch};
+use opendata_core::announce::Announcer;
+use tokio::sync::Notify;
 
 use crate::edge::Barriers;
 
@@ -25,7 +26,7 @@ fn cut_of(id: &[u8]) -> Option<&str> {
 /// The edges that stand at barriers, by cut.
 #[derive(Default)]
 pub(crate) struct Alignments {
-    standing: watch::Sender<BTreeMap<String, BTreeMap<String, Position>>>,
+    standing: Announcer<BTreeMap<String, BTreeMap<String, Position>>>,
     arrival: Notify,
 }
 
@@ -37,17 +38,17 @@ impl Alignments {
 
     /// The cuts at whose barriers edges stand.
     pub(crate) fn cuts(&self) -> Vec<String> {
-        self.standing.borrow().keys().cloned().collect()
+        self.standing.now().into_keys().collect()
     }
 
     /// The edges that stand at a cut's barrier.
     pub(crate) fn standing(&self, cut: &str) -> BTreeSet<String> {
-        self.standing.borrow().get(cut).map(|edges| edges.keys().cloned().collect()).unwrap_or_default()
+        self.standing.now().get(cut).map(|edges| edges.keys().cloned().collect()).unwrap_or_default()
     }
 
     /// Lets edges go on; all that stand at the cut's barrier if `keep` says so of none.
     pub(crate) fn release(&self, cut: &str, keep: impl Fn(&str) -> bool) {
-        self.standing.send_if_modified(|standing| {
+        self.standing.modify(|standing| {
             let Some(edges) = standing.get_mut(cut) else { return false };
             let before = edges.len();
             edges.retain(|edge, _| keep(edge));
@@ -65,10 +66,11 @@ impl Barriers for Alignments {
     async fn arrived(&self, edge: &str, barrier: &[u8], at: Position) {
         // A barrier that somebody else put there means nothing here.
         let Some(cut) = cut_of(barrier) else { return };
-        let mut standing = self.standing.subscribe();
-        self.standing.send_modify(|all| {
+        self.standing.modify(|all| {
             all.entry(cut.to_owned()).or_default().insert(edge.to_owned(), at);
+            true
         });
+        let mut standing = self.standing.audience().watch();
         self.arrival.notify_one();
         let stands = |all: &BTreeMap<String, BTreeMap<String, Position>>| {
             all.get(cut).is_some_and(|edges| edges.contains_key(edge))

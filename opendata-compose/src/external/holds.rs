@@ -51,7 +51,7 @@ impl Inner {
         }
         let branch = self.branch_state()?;
         let Some(path) = branch.nodes.get(edge.runs_on()) else { return Ok(None) };
-        match self.systems.describe_any(&self.store, path).read(At::Latest).await {
+        match self.reading(path).read(At::Latest).await {
             Ok(reader) => Cursor::read(&reader.view(), edge.state_instance(), &edge.id).await,
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -53,6 +53,7 @@ pub(super) async fn run(inner: Weak<Inner>, mut stop: watch::Receiver<bool>) {
         }
         let poll = strong.poll;
         tokio::select! {
+            biased;
             _ = stop.changed() => return,
             () = strong.wake.notified() => {}
             () = strong.alignments.arrival() => {}

@@ -54,7 +54,7 @@ impl ExternalComposite {
                         let member = cut.members.get(node);
                         let member =
                             member.ok_or_else(|| Error::not_found(format!("the cut has no such node, node={node}")))?;
-                        let described = self.0.systems.describe_any(&self.0.store, &member.path);
+                        let described = self.0.reading(&member.path);
                         described.read(At::Checkpoint(member.checkpoint.clone())).await
                     }
                     None => self.reader(node).await,

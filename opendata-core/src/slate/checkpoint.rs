@@ -12,7 +12,7 @@ use slatedb::config::{CheckpointOptions, CheckpointScope};
 use super::Slate;
 use super::committer::{Committer, write_failure};
 use super::transaction::{Ack, Commit, Transaction};
-use crate::env::{Clock, SystemClock};
+use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::time::{Position, Timestamp};
@@ -121,7 +121,7 @@ impl Slate {
     /// # Errors
     /// What the store returned.
     pub async fn checkpoints(&self) -> Result<Vec<Checkpoint>> {
-        living(&self.0.store, &self.0.path, self.0.env.now()).await
+        checkpoints(&self.0.store, &self.0.path, &self.0.env).await
     }
 
     /// Lets a checkpoint go. Its files are collected when nothing else needs them.
@@ -130,7 +130,7 @@ impl Slate {
     /// `NotFound` if there is none of this name.
     pub async fn release(&self, name: &str) -> Result<()> {
         let found = named(self.checkpoints().await?, name)?;
-        Ok(self.0.store.admin(&self.0.path)?.delete_checkpoint(found.id).await?)
+        Ok(self.0.store.admin(&self.0.path, &self.0.env)?.delete_checkpoint(found.id).await?)
     }
 }
 
@@ -148,25 +148,21 @@ async fn begin(
     Ok((handle, position))
 }
 
-/// The checkpoints of a slate at a path that have not expired by this machine's clock, oldest first. Needs no writer.
+/// The checkpoints of a slate at a path that have not expired by the clock of `env`, oldest first. Needs no writer.
 ///
 /// # Errors
 /// What the store returned; `NotFound` if there is no slate.
-pub async fn checkpoints(store: &Store, path: &str) -> Result<Vec<Checkpoint>> {
-    living(store, path, SystemClock.now()).await
-}
-
-/// The checkpoints of a slate that have not expired at a time.
-async fn living(store: &Store, path: &str, now: Timestamp) -> Result<Vec<Checkpoint>> {
-    let mut found = all(store, path).await?;
+pub async fn checkpoints(store: &Store, path: &str, env: &Env) -> Result<Vec<Checkpoint>> {
+    let mut found = all(store, path, env).await?;
+    let now = env.now();
     found.retain(|checkpoint| checkpoint.expires.is_none_or(|expires| expires > now));
     found.sort_by_key(|checkpoint| (checkpoint.position, checkpoint.created));
     Ok(found)
 }
 
 /// The checkpoints of a slate, those that have expired and were not collected yet among them.
-async fn all(store: &Store, path: &str) -> Result<Vec<Checkpoint>> {
-    let manifest = store.admin(path)?.read_manifest(None).await?;
+async fn all(store: &Store, path: &str, env: &Env) -> Result<Vec<Checkpoint>> {
+    let manifest = store.admin(path, env)?.read_manifest(None).await?;
     let manifest = manifest.ok_or_else(|| Error::not_found(format!("there is no slate at this path, path={path}")))?;
     Ok(manifest.checkpoints().iter().filter_map(Checkpoint::parse).collect())
 }
@@ -175,22 +171,28 @@ async fn all(store: &Store, path: &str) -> Result<Vec<Checkpoint>> {
 ///
 /// # Errors
 /// `NotFound` if there is none of this name; what the store returned.
-pub async fn release_checkpoint(store: &Store, path: &str, name: &str) -> Result<()> {
-    let checkpoint = find(store, path, name).await?;
-    Ok(store.admin(path)?.delete_checkpoint(checkpoint.id).await?)
+pub async fn release_checkpoint(store: &Store, path: &str, name: &str, env: &Env) -> Result<()> {
+    let checkpoint = find(store, path, name, env).await?;
+    Ok(store.admin(path, env)?.delete_checkpoint(checkpoint.id).await?)
 }
 
-/// Gives a checkpoint of a slate at a path another lifetime from now on; none means that it does not expire. Needs no writer.
+/// Gives a checkpoint of a slate at a path another lifetime from now on, by the clock of `env`; none means that it does not expire. Needs no writer.
 ///
 /// # Errors
 /// `NotFound` if there is none of this name, or it has expired; what the store returned.
-pub async fn extend_checkpoint(store: &Store, path: &str, name: &str, lifetime: Option<Duration>) -> Result<()> {
-    let checkpoint = find(store, path, name).await?;
-    Ok(store.admin(path)?.refresh_checkpoint(checkpoint.id, lifetime).await?)
+pub async fn extend_checkpoint(
+    store: &Store,
+    path: &str,
+    name: &str,
+    lifetime: Option<Duration>,
+    env: &Env,
+) -> Result<()> {
+    let checkpoint = find(store, path, name, env).await?;
+    Ok(store.admin(path, env)?.refresh_checkpoint(checkpoint.id, lifetime).await?)
 }
 
-pub(crate) async fn find(store: &Store, path: &str, name: &str) -> Result<Checkpoint> {
-    named(checkpoints(store, path).await?, name)
+pub(crate) async fn find(store: &Store, path: &str, name: &str, env: &Env) -> Result<Checkpoint> {
+    named(checkpoints(store, path, env).await?, name)
 }
 
 fn named(all: Vec<Checkpoint>, name: &str) -> Result<Checkpoint> {

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -25,6 +26,15 @@ impl SlateClock {
     /// A clock that shows `floor` or later.
     pub(crate) fn new(env: Env, floor: Timestamp) -> Self {
         Self { env, last: AtomicI64::new(floor.0) }
+    }
+
+    /// A clock for what writes no rows behind others.
+    pub(crate) fn of(env: &Env) -> Arc<Self> {
+        Arc::new(Self::new(env.clone(), Timestamp(0)))
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
     }
 
     pub(crate) fn timestamp(&self) -> Timestamp {

@@ -33,6 +33,7 @@ use super::router::Router;
 use super::stats::Counters;
 use super::transaction::{Ack, Commit, Parts};
 use super::view::{AnyState, Leases, Source, View, ViewInner};
+use crate::announce::Announcer;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::{Position, Timestamp};
@@ -84,8 +85,8 @@ pub(crate) struct Committer {
     pub(crate) clock: Arc<SlateClock>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) written: watch::Sender<View>,
-    pub(crate) durable: watch::Sender<View>,
+    pub(crate) written: Announcer<View>,
+    pub(crate) durable: Announcer<View>,
     pub(crate) failure: watch::Sender<Option<Error>>,
     /// The last position given out, which is also the sequence number of the last batch.
     pub(crate) last: Position,
@@ -175,7 +176,7 @@ impl Committer {
     }
 
     pub(crate) async fn commit_group(&mut self, group: Vec<Submitted>) {
-        let view = self.written.borrow().clone();
+        let view = self.written.now();
         let now = self.clock.timestamp();
         let mut batch = Batch::after(self.last);
         let (mut touched, mut direct) = (BTreeSet::new(), BTreeSet::new());
@@ -333,7 +334,7 @@ impl Committer {
             lease: Some(self.leases.take(self.last)),
         }));
         self.progress.waiting.view = Some(view.clone());
-        self.written.send_replace(view);
+        self.written.set(view);
         Ok(())
     }
 
@@ -372,9 +373,9 @@ impl Committer {
         }
         self.counters.flushes.fetch_add(1, Ordering::Relaxed);
         if let Some(view) = waiting.view.take() {
-            self.durable.send_replace(view);
+            self.durable.set(view);
         }
-        let position = self.durable.borrow().position();
+        let position = self.durable.now().position();
         self.progress.released = waiting.commits.len();
         for (reply, commit) in waiting.commits {
             let _ = reply.send(Ok(commit));

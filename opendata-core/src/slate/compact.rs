@@ -75,7 +75,7 @@ pub(super) async fn ask(
     segment: &Bytes,
     sources: &[SourceId],
 ) -> Result<bool> {
-    let admin = inner.store.admin(&inner.path)?;
+    let admin = inner.store.admin(&inner.path, &inner.env)?;
     let compactions = admin.read_compactions(None).await?;
     let active: Vec<_> =
         compactions.iter().flat_map(|all| all.recent_compactions()).filter(|compaction| compaction.active()).collect();

@@ -11,7 +11,6 @@ use super::committer::write_failure;
 use super::fork::{Files, close_raw, open_raw, write_record};
 use super::registry::{Ancestor, Registry, SlateId};
 use super::view::{Access, Order, Rows, View};
-use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::KeyRange;
 use crate::store::Store;
@@ -55,13 +54,14 @@ impl SlateReader {
     /// # Errors
     /// `Conflict` if there is something at the path; what the stores returned.
     pub async fn copy_to(&self, store: &Store, path: &str, mut progress: impl FnMut(Copied)) -> Result<Copied> {
-        if store.admin(path)?.read_manifest(None).await?.is_some() {
+        if store.admin(path, self.env())?.read_manifest(None).await?.is_some() {
             return Err(Error::conflict(format!("there is something at this path already, path={path}")));
         }
         let (_, own_path, router, _) = self.parts();
         let view = self.view();
-        let db = open_raw(store, path, router).await?;
-        let copied = copy_rows(&view, &db, own_path, &mut progress).await;
+        let db = open_raw(store, path, router, self.env()).await?;
+        let slate_id = SlateId(self.env().random_uuid());
+        let copied = copy_rows(&view, &db, (own_path, slate_id), &mut progress).await;
         let closed = close_raw(&db).await;
         let copied = copied?;
         closed?;
@@ -110,7 +110,12 @@ async fn all_rows(view: &View) -> Result<Rows> {
     view.scan(KeyRange::all(), Access::Bulk, Order::Ascending).await
 }
 
-async fn copy_rows(view: &View, db: &Db, own_path: &str, progress: &mut impl FnMut(Copied)) -> Result<Copied> {
+async fn copy_rows(
+    view: &View,
+    db: &Db,
+    (own_path, slate_id): (&str, SlateId),
+    progress: &mut impl FnMut(Copied),
+) -> Result<Copied> {
     let mut rows = all_rows(view).await?;
     let mut sum = Sum::default();
     let mut at = Position::ZERO;
@@ -138,7 +143,7 @@ async fn copy_rows(view: &View, db: &Db, own_path: &str, progress: &mut impl FnM
     let mut registry = (*view.0.registry).clone();
     let parent = Ancestor { slate_id: registry.slate_id, path: own_path.to_owned(), fork_position: view.position() };
     registry.lineage.insert(0, parent);
-    registry.slate_id = SlateId(Env::system().random_uuid());
+    registry.slate_id = slate_id;
     registry.retired = None;
     write_record(db, registry.encode(), view.position().max(at).next(), Files::Sorted).await?;
     let copied = sum.copied();

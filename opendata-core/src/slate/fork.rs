@@ -13,6 +13,7 @@ use slatedb::config::{CloseOptions, FlushOptions, FlushType, Settings as Engine,
 use slatedb::{Db, WriteBatch};
 
 use super::checkpoint::{self, Checkpoint};
+use super::clock::SlateClock;
 use super::committer::write_failure;
 use super::registry::{Ancestor, Registry, SlateId};
 use super::router::{Router, SegmentExtractor};
@@ -68,7 +69,8 @@ impl Slate {
     /// # Errors
     /// `NotFound` if there is no such checkpoint, and those of [`fork`](Self::fork).
     pub async fn fork_at(&self, checkpoint: &str, path: &str) -> Result<Position> {
-        let Checkpoint { id, position, .. } = checkpoint::find(&self.0.store, &self.0.path, checkpoint).await?;
+        let Checkpoint { id, position, .. } =
+            checkpoint::find(&self.0.store, &self.0.path, checkpoint, &self.0.env).await?;
         let source = Source { store: &self.0.store, path: &self.0.path, checkpoint: id, position };
         source.fork(path, None, &self.0.router, &self.0.env).await?;
         Ok(position)
@@ -101,9 +103,9 @@ impl SlateReader {
                 "without its writer a slate is forked at a checkpoint; make one, or use the writer",
             ));
         };
-        let Checkpoint { id, position, .. } = checkpoint::find(store, path, name).await?;
+        let Checkpoint { id, position, .. } = checkpoint::find(store, path, name, self.env()).await?;
         let source = Source { store, path, checkpoint: id, position };
-        source.fork(to, instance.map(|instance| vec![instance]).as_deref(), router, &Env::system()).await?;
+        source.fork(to, instance.map(|instance| vec![instance]).as_deref(), router, self.env()).await?;
         Ok(position)
     }
 }
@@ -114,7 +116,7 @@ impl SlateReader {
 /// `NotFound` if there is no slate; `Conflict` if forks still share its files: they must be deleted, or have
 /// rewritten what they share, first.
 pub async fn delete(store: &Store, path: &str) -> Result<()> {
-    let admin = store.admin(path)?;
+    let admin = store.admin(path, &Env::system())?;
     let manifest = admin.read_manifest(None).await?;
     let manifest = manifest.ok_or_else(|| Error::not_found(format!("there is no slate at this path, path={path}")))?;
     // A fork pins its parent by an unnamed checkpoint that never expires. The compactor's own ones do expire.
@@ -130,7 +132,7 @@ pub async fn delete(store: &Store, path: &str) -> Result<()> {
 /// Deletes the slates that a fork of one instance was cut from, or a joined slate was made of.
 async fn delete_base(store: &Store, path: &str) -> Result<()> {
     let remove = async |base: String| {
-        let admin = store.admin(&base)?;
+        let admin = store.admin(&base, &Env::system())?;
         let found = admin.read_manifest(None).await?.is_some();
         if found {
             admin.delete_db(true).await?;
@@ -163,7 +165,7 @@ pub(super) struct Source<'a> {
 
 impl Source<'_> {
     pub(super) async fn fork(&self, to: &str, instances: Option<&[&str]>, router: &Router, env: &Env) -> Result<()> {
-        let admin = self.store.admin(to)?;
+        let admin = self.store.admin(to, env)?;
         if admin.read_manifest(None).await?.is_some() {
             return Err(Error::conflict(format!("there is a slate at this path already, path={to}")));
         }
@@ -184,7 +186,7 @@ impl Source<'_> {
         let base = base_path(to);
         Box::pin(self.fork(&base, None, router, env)).await?;
         let base_full = self.store.slate_path(&base)?;
-        let db = open_raw(self.store, &base, router).await?;
+        let db = open_raw(self.store, &base, router, env).await?;
         let settled = settle(&db).await;
         let closed = close_raw(&db).await;
         let registry = settled?;
@@ -193,7 +195,7 @@ impl Source<'_> {
             .map(|instance| registry.find(instance).map(|found: &Arc<Instance>| (found.system, found.id)));
         let ids: Vec<(SystemId, InstanceId)> = found.collect::<Result<_>>()?;
         closed?;
-        let admin = self.store.admin(to)?;
+        let admin = self.store.admin(to, env)?;
         let keep = move |prefix: &[u8]| belongs(prefix, &ids);
         let spec = CloneSourceSpec::new(base_full);
         admin.create_clone_builder_from_source(spec).with_segment_filter(keep).build().await.map_err(clone_failure)?;
@@ -202,7 +204,7 @@ impl Source<'_> {
 
     /// Gives the clone its own identity and writes down where it comes from.
     async fn christen(&self, to: &str, only: Option<&[&str]>, router: &Router, env: &Env) -> Result<()> {
-        let db = open_raw(self.store, to, router).await?;
+        let db = open_raw(self.store, to, router, env).await?;
         let written = async {
             let snapshot = db.snapshot()?;
             let stored = snapshot.get(Registry::key()).await?;
@@ -233,7 +235,7 @@ impl Source<'_> {
 }
 
 /// Opens a slate's engine for a moment, without compaction and garbage collection.
-pub(super) async fn open_raw(store: &Store, path: &str, router: &Router) -> Result<Db> {
+pub(super) async fn open_raw(store: &Store, path: &str, router: &Router, env: &Env) -> Result<Db> {
     let (cache, cache_id) = store.cache();
     let settings = Engine {
         flush_interval: None,
@@ -249,6 +251,8 @@ pub(super) async fn open_raw(store: &Store, path: &str, router: &Router) -> Resu
         .with_filter_policies(router.filter_policies())
         .with_sst_block_size(super::open::BLOCK_SIZE)
         .with_db_cache(cache, cache_id)
+        .with_system_clock(SlateClock::of(env))
+        .with_seed(env.random_seed(path))
         .build()
         .await?;
     Ok(db)

@@ -20,7 +20,7 @@ use crate::time::Position;
 
 /// Joins slates, each as it stood at its reader's checkpoint, into a new one at a path of the same store. The
 /// new slate names all of them as its ancestors; its positions go on behind the last of any. Returns that position. The time it takes does not
-/// grow with the data.
+/// grow with the data. Time and chance are those of the first reader.
 ///
 /// # Errors
 /// `Invalid` if there are fewer than two, or one is not a reader of a checkpoint; `Conflict` if two instances have the same name or
@@ -29,7 +29,7 @@ pub async fn join(sources: &[&SlateReader], to: &str) -> Result<Position> {
     let [first, _, ..] = sources else {
         return Err(Error::invalid(format!("at least two slates can be joined, slates={}", sources.len())));
     };
-    let env = Env::system();
+    let env = first.env();
     let (store, _, _, _) = first.parts();
     let mut router = Router::default();
     let mut joined = Registry::new(SlateId(env.random_uuid()), env.now());
@@ -42,21 +42,21 @@ pub async fn join(sources: &[&SlateReader], to: &str) -> Result<Position> {
             joined.adopt(instance)?;
         }
     }
-    if store.admin(to)?.read_manifest(None).await?.is_some() {
+    if store.admin(to, env)?.read_manifest(None).await?.is_some() {
         return Err(Error::conflict(format!("there is a slate at this path already, path={to}")));
     }
     let mut last = Position::ZERO;
     let mut bases = Vec::new();
     for (number, source) in sources.iter().enumerate() {
         let base = joined_base_path(to, number);
-        let record = clone_settled(source, &base, &env).await?;
+        let record = clone_settled(source, &base, env).await?;
         last = last.max(source.view().position());
         // The clone says where it came from, and so does what it becomes a part of.
         joined.lineage.extend(record.lineage);
         bases.push(store.slate_path(&base)?);
     }
-    unite(store, to, bases).await?;
-    let db = open_raw(store, to, &router).await?;
+    unite(store, to, bases, env).await?;
+    let db = open_raw(store, to, &router, env).await?;
     let written = async {
         let at = Position(db.snapshot()?.seq()).max(last).next();
         write_record(&db, joined.encode(), at, Files::Sorted).await?;
@@ -75,9 +75,9 @@ async fn clone_settled(source: &SlateReader, base: &str, env: &Env) -> Result<Re
     let At::Checkpoint(name) = at else {
         return Err(Error::invalid("slates are joined at checkpoints; make them first"));
     };
-    let Checkpoint { id, position, .. } = checkpoint::find(store, path, name).await?;
+    let Checkpoint { id, position, .. } = checkpoint::find(store, path, name, env).await?;
     Source { store, path, checkpoint: id, position }.fork(base, None, router, env).await?;
-    let db = open_raw(store, base, router).await?;
+    let db = open_raw(store, base, router, env).await?;
     let settled = settle(&db).await;
     let closed = close_raw(&db).await;
     let record = settled?;
@@ -85,10 +85,10 @@ async fn clone_settled(source: &SlateReader, base: &str, env: &Env) -> Result<Re
     Ok(record)
 }
 
-async fn unite(store: &Store, to: &str, bases: Vec<object_store::path::Path>) -> Result<()> {
+async fn unite(store: &Store, to: &str, bases: Vec<object_store::path::Path>, env: &Env) -> Result<()> {
     let mut bases = bases.into_iter();
     let first = bases.next().ok_or_else(|| Error::invalid("nothing to join"))?;
-    let admin = store.admin(to)?;
+    let admin = store.admin(to, env)?;
     // Each has a record of itself under the same key: none of them is taken, and a new one is written.
     let keep = |prefix: &[u8]| Prefix::decode(prefix).is_ok_and(|(prefix, _)| prefix.system != SystemId::SLATE);
     let builder = admin.create_clone_builder_from_source(CloneSourceSpec::new(first)).with_segment_filter(keep);

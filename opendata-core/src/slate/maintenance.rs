@@ -59,9 +59,10 @@ pub(crate) async fn run(slate: Weak<Inner>) {
         };
         drop(inner);
         let ended = tokio::select! {
-            () = sleep(interval) => false,
-            () = wake.notified() => false,
+            biased;
             changed = failure.changed() => changed.is_err() || failure.borrow().is_some(),
+            () = wake.notified() => false,
+            () = sleep(interval) => false,
         };
         let Some(inner) = slate.upgrade() else { return };
         if ended || inner.failure.borrow().is_some() {
@@ -99,10 +100,10 @@ async fn round(inner: &Arc<Inner>, expired: &mut BTreeMap<Prefix, Expired>, cond
 
 async fn maintain_once(inner: &Arc<Inner>) -> Result<Round> {
     let mut round = Round::default();
-    let instances: Vec<_> = inner.written.borrow().0.registry.shared().cloned().collect();
+    let instances: Vec<_> = inner.written.now().0.registry.shared().cloned().collect();
     for instance in instances {
         for _ in 0..IN_A_ROW {
-            let view = inner.written.borrow().clone();
+            let view = inner.written.now();
             if !view.0.states.contains_key(&instance.address()) {
                 break;
             }
@@ -141,7 +142,7 @@ pub(crate) struct Expired {
 /// Looks at what is durable: a segment is dropped once its end is on the store, so that no crash can bring
 /// back records that point into it, and once no view in this process is older than that.
 async fn drop_expired(inner: &Arc<Inner>, expired: &mut BTreeMap<Prefix, Expired>) -> Result<usize> {
-    let view = inner.durable.borrow().clone();
+    let view = inner.durable.now();
     let manifest = inner.db.manifest();
     let before = expired.len();
     // What the compactor was asked to drop and is in the manifest no more, is dropped.
@@ -193,7 +194,7 @@ async fn drain(
     if sources.is_empty() || sources == expired.asked {
         return Ok(());
     }
-    let admin = inner.store.admin(&inner.path)?;
+    let admin = inner.store.admin(&inner.path, &inner.env)?;
     match admin.submit_compaction(CompactionSpec::drain_segment(key, sources.clone())).await {
         Ok(_) => expired.asked = sources,
         // It is being compacted right now, or the compactor is busy writing its state: next time.

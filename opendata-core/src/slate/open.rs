@@ -19,6 +19,7 @@ use super::router::{EXTRACTOR_NAME, Router, SegmentExtractor};
 use super::stats::Counters;
 use super::view::{Leases, Source, View, ViewInner};
 use super::{Inner, Settings, Slate, retire, wal, worker};
+use crate::announce::Announcer;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -124,7 +125,7 @@ impl Builder {
     pub async fn open(self) -> Result<Slate> {
         self.settings.validate()?;
         let full_path = self.store.slate_path(&self.path)?;
-        let admin = self.store.admin(&self.path)?;
+        let admin = self.store.admin(&self.path, &self.env)?;
         let manifest = admin.read_manifest(None).await.map_err(Error::from)?;
         let floor = match &manifest {
             None if self.missing == Missing::Refuse => {
@@ -133,7 +134,9 @@ impl Builder {
             None => Timestamp(0),
             Some(manifest) => {
                 check_extractor(manifest, &self.path)?;
-                if let Some(registry) = read_registry(&self.store, &full_path, &self.router).await? {
+                if let Some(registry) =
+                    read_registry(&self.store, (&self.path, &full_path), &self.router, &self.env).await?
+                {
                     self.plan(registry)?;
                 }
                 wal::last_timestamp(&self.store, &full_path, manifest).await?
@@ -172,7 +175,8 @@ impl Builder {
                 .with_merge_operator(self.router.merge_operator())
                 .with_filter_policies(self.router.filter_policies())
                 .with_sst_block_size(BLOCK_SIZE)
-                .with_system_clock(Arc::clone(clock) as _);
+                .with_system_clock(Arc::clone(clock) as _)
+                .with_seed(seed);
             builder = builder.with_compactor_builder(compactor);
         }
         builder.build().await.map_err(|error| Error::from(error).context(format_args!("open slate {}", self.path)))
@@ -301,8 +305,8 @@ impl Builder {
     ) -> Slate {
         let settings = Arc::new(self.settings);
         let counters = Arc::new(Counters::default());
-        let (written, written_receiver) = watch::channel(view.clone());
-        let (durable, durable_receiver) = watch::channel(view.clone());
+        let (written, durable) = (Announcer::new(view.clone()), Announcer::new(view.clone()));
+        let (written_audience, durable_audience) = (written.audience(), durable.audience());
         let (failure, failure_receiver) = watch::channel(None);
         let (queue, requests) = Queue::new(Arc::clone(&settings), failure_receiver.clone());
         let committer = Committer {
@@ -332,8 +336,8 @@ impl Builder {
             env: self.env,
             settings,
             queue,
-            written: written_receiver,
-            durable: durable_receiver,
+            written: written_audience,
+            durable: durable_audience,
             failure: failure_receiver,
             leases,
             counters,
@@ -359,7 +363,12 @@ fn check_extractor(manifest: &VersionedManifest, path: &str) -> Result<()> {
 
 /// Reads the slate's record without touching the slate, so that a slate this program does not know is refused
 /// before its writer is fenced. Records newer than the last sorted file are checked again after opening.
-async fn read_registry(store: &Store, path: &object_store::path::Path, router: &Router) -> Result<Option<Registry>> {
+async fn read_registry(
+    store: &Store,
+    (path, full_path): (&str, &object_store::path::Path),
+    router: &Router,
+    env: &Env,
+) -> Result<Option<Registry>> {
     let options = DbReaderOptions {
         // It is asked once; with any shorter interval the engine would look a second time at once.
         manifest_poll_interval: Duration::MAX,
@@ -368,7 +377,9 @@ async fn read_registry(store: &Store, path: &object_store::path::Path, router: &
         ..DbReaderOptions::default()
     };
     let (cache, cache_id) = store.cache();
-    let reader = DbReader::builder(path.clone(), Arc::clone(store.object_store()))
+    let reader = DbReader::builder(full_path.clone(), Arc::clone(store.object_store()))
+        .with_system_clock(SlateClock::of(env))
+        .with_seed(env.random_seed(path))
         .with_reader_mode(DbReaderMode::FollowLatest)
         .with_segment_extractor(Arc::new(SegmentExtractor))
         .with_merge_operator(router.merge_operator())

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::caches::Caches;
 use super::checkpoint;
+use super::clock::SlateClock;
 use super::erased::SystemOf;
 use super::registry::{Ancestor, Registry, SlateId};
 use super::router::{Router, SegmentExtractor};
@@ -43,6 +44,7 @@ pub struct ReaderBuilder {
     store: Store,
     path: String,
     router: Router,
+    env: Env,
 }
 
 /// Reads a slate from any process.
@@ -50,6 +52,7 @@ pub struct SlateReader {
     store: Store,
     path: String,
     router: Router,
+    env: Env,
     at: At,
     current: Mutex<Opened>,
 }
@@ -99,13 +102,22 @@ impl ReaderBuilder {
         self
     }
 
+    /// Another clock, by which checkpoints expire for this reader, and chance that can be repeated.
+    #[must_use]
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = env;
+        self
+    }
+
     /// Opens the slate for reading. Nothing is written, and a writer is not disturbed.
     ///
     /// # Errors
     /// `NotFound` if there is no slate or no such checkpoint; `Unsupported` if it was made by a newer version.
     pub async fn open(self, at: At) -> Result<SlateReader> {
-        let opened = open(&self.store, &self.path, &self.router, &at, Arc::default()).await?;
-        Ok(SlateReader { store: self.store, path: self.path, router: self.router, at, current: Mutex::new(opened) })
+        let Self { store, path, router, env } = self;
+        let opened =
+            open(&Place { store: &store, path: &path, router: &router, env: &env }, &at, Arc::default()).await?;
+        Ok(SlateReader { store, path, router, env, at, current: Mutex::new(opened) })
     }
 }
 
@@ -113,7 +125,7 @@ impl SlateReader {
     /// Begins to describe a reader of the slate at a path.
     #[must_use]
     pub fn builder(store: &Store, path: &str) -> ReaderBuilder {
-        ReaderBuilder { store: store.clone(), path: path.to_owned(), router: Router::default() }
+        ReaderBuilder { store: store.clone(), path: path.to_owned(), router: Router::default(), env: Env::system() }
     }
 
     /// The instant it stands at.
@@ -153,7 +165,7 @@ impl SlateReader {
     pub async fn refresh(&self) -> Result<View> {
         let old = self.opened();
         if self.at == At::Latest && wal::last_file(&self.store, &self.path, old.log_end + 1).await?.is_some() {
-            let opened = open(&self.store, &self.path, &self.router, &self.at, Arc::clone(&old.view.0.caches)).await?;
+            let opened = open(&self.place(), &self.at, Arc::clone(&old.view.0.caches)).await?;
             let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             // Two callers may refresh at once; the later instant stays.
             if opened.view.position() >= current.view.position() {
@@ -170,9 +182,10 @@ impl SlateReader {
         let (shown, receiver) = watch::channel(self.view());
         let reader = Arc::clone(self);
         // It ends by itself within one interval after the last receiver is gone.
-        Env::system().spawn(async move {
+        self.env.clone().spawn(async move {
             loop {
                 tokio::select! {
+                    biased;
                     () = shown.closed() => return,
                     () = tokio::time::sleep(interval) => {}
                 }
@@ -219,21 +232,38 @@ impl SlateReader {
         (&self.store, &self.path, &self.router, &self.at)
     }
 
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { store: &self.store, path: &self.path, router: &self.router, env: &self.env }
+    }
+
     fn opened(&self) -> Opened {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-async fn open(store: &Store, path: &str, router: &Router, at: &At, caches: Arc<Caches>) -> Result<Opened> {
+/// What is opened, and in which world.
+struct Place<'a> {
+    store: &'a Store,
+    path: &'a str,
+    router: &'a Router,
+    env: &'a Env,
+}
+
+async fn open(place: &Place<'_>, at: &At, caches: Arc<Caches>) -> Result<Opened> {
+    let Place { store, path, env, .. } = *place;
     // The end of the log is looked up before the reader is opened, so that the view holds at least that much.
     let (mode, position, log_end) = match at {
         At::Latest => (DbReaderMode::FollowLatest, None, wal::last_file(store, path, 0).await?.unwrap_or(0)),
         At::Checkpoint(name) => {
-            let found = checkpoint::find(store, path, name).await?;
+            let found = checkpoint::find(store, path, name, env).await?;
             (DbReaderMode::Checkpoint(found.id), Some(found.position), 0)
         }
     };
-    let reader = Arc::new(EngineReader(Some(open_engine(store, path, router, mode).await?)));
+    let reader = Arc::new(EngineReader(Some(open_engine(place, mode).await?)));
     let engine = reader.get()?;
     let position = position.unwrap_or_else(|| Position(engine.status().durable_seq));
     warm::warm(engine).await;
@@ -254,7 +284,8 @@ async fn open(store: &Store, path: &str, router: &Router, at: &At, caches: Arc<C
 }
 
 /// Opens the engine at an instant. It follows nothing: the next look at the store is a new one.
-async fn open_engine(store: &Store, path: &str, router: &Router, mode: DbReaderMode) -> Result<DbReader> {
+async fn open_engine(place: &Place<'_>, mode: DbReaderMode) -> Result<DbReader> {
+    let Place { store, path, router, env } = *place;
     let options = DbReaderOptions {
         // The engine's poller counts from the earliest time its clock knows, so with any shorter interval it looks at
         // the store at once, and a view that is already in use would move.
@@ -269,13 +300,15 @@ async fn open_engine(store: &Store, path: &str, router: &Router, mode: DbReaderM
         .with_merge_operator(router.merge_operator())
         .with_filter_policies(router.filter_policies())
         .with_db_cache(cache, cache_id)
+        .with_system_clock(SlateClock::of(env))
+        .with_seed(env.random_seed(path))
         .with_options(options)
         .build()
         .await;
     match opened {
         Ok(reader) => Ok(reader),
         // To the engine, a slate that is not there is one whose manifest was lost.
-        Err(_) if matches!(store.admin(path)?.read_manifest(None).await, Ok(None)) => {
+        Err(_) if matches!(store.admin(path, env)?.read_manifest(None).await, Ok(None)) => {
             Err(Error::not_found(format!("there is no slate at this path, path={path}")))
         }
         Err(error) => Err(Error::from(error).context(format_args!("open slate {path} for reading"))),

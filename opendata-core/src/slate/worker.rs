@@ -89,6 +89,8 @@ impl Worker {
             let worker = match self.first.take() {
                 Some(worker) => worker,
                 None => tokio::select! {
+                    biased;
+                    () = &mut ended => return,
                     made = self.make() => match made {
                         Ok(worker) => worker,
                         Err(error) => {
@@ -97,17 +99,17 @@ impl Worker {
                             continue;
                         }
                     },
-                    () = &mut ended => return,
                 },
             };
             let is_over = tokio::select! {
+                biased;
+                () = &mut ended => true,
                 outcome = worker.run() => {
                     if let Err(error) = outcome {
                         tracing::warn!(%error, "compaction has ended; the slate is read as it is");
                     }
                     return;
                 }
-                () = &mut ended => true,
                 () = self.outlived() => false,
             };
             if let Err(error) = worker.stop().await {
@@ -128,7 +130,7 @@ impl Worker {
     }
 
     async fn is_at_work(&self) -> Result<bool> {
-        let compactions = self.store.admin(&self.slate)?.read_compactions(None).await?;
+        let compactions = self.store.admin(&self.slate, self.clock.env())?.read_compactions(None).await?;
         let mut all = compactions.iter().flat_map(|all| all.recent_compactions());
         Ok(all.any(|compaction| compaction.active() && compaction.worker().is_some()))
     }

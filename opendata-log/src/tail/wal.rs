@@ -143,8 +143,9 @@ impl WalFeed {
 
 async fn run(remote: Arc<Remote>, mut tail: WalTail, prefix: Bytes, mut stopped: watch::Receiver<bool>) {
     let reason = tokio::select! {
-        reason = feed(&remote, &mut tail, &prefix) => reason,
+        biased;
         _ = stopped.wait_for(|stopped| *stopped) => Error::closed("the feed of the log was stopped"),
+        reason = feed(&remote, &mut tail, &prefix) => reason,
     };
     remote.ring.close(reason);
 }

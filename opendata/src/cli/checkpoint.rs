@@ -1,6 +1,7 @@
 //! `opendata checkpoint create | list | release`.
 
 use clap::Subcommand;
+use opendata_core::env::Env;
 use opendata_core::slate;
 
 use super::context::Context;
@@ -69,7 +70,7 @@ async fn list(cx: &mut Context) -> Result<(), Failure> {
         Some(server) => server.get("/v1/checkpoints").await?,
         None => {
             let node = cx.node()?;
-            let found = slate::checkpoints(&node.store, &node.path().await?).await?;
+            let found = slate::checkpoints(&node.store, &node.path().await?, &Env::system()).await?;
             CheckpointsOut { checkpoints: found.into_iter().map(Into::into).collect() }
         }
     };
@@ -97,7 +98,7 @@ async fn release(cx: &mut Context, name: String) -> Result<(), Failure> {
         Some(server) => server.delete(&["v1", "checkpoints", &name]).await?,
         None => {
             let node = cx.node()?;
-            slate::release_checkpoint(&node.store, &node.path().await?, &name).await?;
+            slate::release_checkpoint(&node.store, &node.path().await?, &name, &Env::system()).await?;
             ReleasedOut { released: name }
         }
     };

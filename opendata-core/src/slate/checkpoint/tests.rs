@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::ErrorKind;
 use crate::env::{Env, ManualClock};
-use crate::slate::{At, Settings, Slate, SlateReader};
+use crate::slate::{At, Settings, Slate, SlateReader, checkpoints, extend_checkpoint, release_checkpoint};
 use crate::store::Store;
 use crate::testing::{Ledger, LedgerConfig};
 use crate::time::Timestamp;
@@ -60,4 +60,38 @@ async fn a_slate_that_stands_in_another_time_judges_by_it_what_has_expired() {
     slate.checkpoint("short", None).await.unwrap();
     slate.release("short").await.unwrap();
     slate.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_has_no_writer_judges_by_its_own_clock_what_has_expired() {
+    let store = Store::from_url("memory:").unwrap();
+    let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
+    let env = Env::seeded(Arc::clone(&clock) as _, 7);
+    let slate = Slate::builder(&store, "s").system::<Ledger>("ledger", LedgerConfig::default()).env(env.clone());
+    let slate = slate.open().await.unwrap();
+    for name in ["short", "extended"] {
+        slate.checkpoint(name, Some(Duration::from_secs(60))).await.unwrap();
+    }
+    slate.close().await.unwrap();
+    let read = async |env: &Env, name: &str| {
+        let builder = SlateReader::builder(&store, "s").register::<Ledger>().env(env.clone());
+        builder.open(At::Checkpoint(name.to_owned())).await.map(|_| ()).map_err(|error| error.kind())
+    };
+    assert_eq!(read(&env, "short").await, Ok(()), "its minute has not passed, though it lies decades back");
+    assert_eq!(read(&Env::system(), "short").await, Err(ErrorKind::NotFound), "to the machine's clock it has");
+    assert_eq!(checkpoints(&store, "s", &env).await.unwrap().len(), 2);
+    assert!(checkpoints(&store, "s", &Env::system()).await.unwrap().is_empty());
+    let day = Some(Duration::from_secs(86_400));
+    extend_checkpoint(&store, "s", "extended", day, &env).await.unwrap();
+    clock.set(Timestamp(1_000_062_000));
+    assert_eq!(read(&env, "short").await, Err(ErrorKind::NotFound), "it has expired by the reader's clock");
+    assert_eq!(release_checkpoint(&store, "s", "short", &env).await.unwrap_err().kind(), ErrorKind::NotFound);
+    let builder = SlateReader::builder(&store, "s").register::<Ledger>().env(env.clone());
+    let reader = builder.open(At::Checkpoint("extended".into())).await.unwrap();
+    reader.fork("fork").await.unwrap();
+    clock.set(Timestamp(1_000_000_000 + 86_400_000 - 1_000));
+    assert_eq!(read(&env, "extended").await, Ok(()), "its day counts from when it was extended, by the same clock");
+    clock.set(Timestamp(1_000_000_000 + 86_400_000 + 2_000));
+    assert_eq!(read(&env, "extended").await, Err(ErrorKind::NotFound));
+    assert_eq!(reader.fork("late").await.unwrap_err().kind(), ErrorKind::NotFound, "the reader was open before");
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::env::Env;
 use crate::slate::{Settings, Slate};
 use crate::testing::{Ledger, LedgerConfig};
 use crate::{ErrorKind, Result};
@@ -72,5 +73,5 @@ async fn slates_whose_keys_or_names_collide_are_not_joined() {
     let names = join(&[&a, &c], "to").await.unwrap_err();
     assert!(names.kind() == ErrorKind::Conflict && names.to_string().contains("same name"), "{names}");
     assert_eq!(join(&[&a], "to").await.unwrap_err().kind(), ErrorKind::Invalid);
-    assert!(store.admin("to").unwrap().read_manifest(None).await.unwrap().is_none());
+    assert!(store.admin("to", &Env::system()).unwrap().read_manifest(None).await.unwrap().is_none());
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use opendata_core::Timestamp;
 use opendata_core::env::{Clock, Env};
 use opendata_core::store::Store;
-use opendata_core::testing::{Fault, FaultStore, Method};
+use opendata_core::testing::{ClockStore, Fault, FaultStore, Method};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::time::Instant;
@@ -29,27 +29,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The runtime's time. It begins at the machine's, because what needs no writer of a slate judges the age of checkpoints by that; each run in a process begins at
-/// the same moment, because names of files have the time in them.
+/// The runtime's time. Every run begins at the same moment, because names of files have the time in them.
 struct Virtual {
-    start: Timestamp,
     begun: Instant,
 }
 
+/// Long ago, so that whatever goes by the machine's clock takes every checkpoint for expired.
+const START: Timestamp = Timestamp(1_700_000_000_000);
+
 impl Clock for Virtual {
     fn now(&self) -> Timestamp {
-        self.start.plus_ms(i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX))
+        START.plus_ms(i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
-}
-
-/// The moment that runs of a process begin at. Where many are run it follows the machine's clock, by which checkpoints expire for whoever has no writer.
-fn start() -> Timestamp {
-    const LATE_MS: i64 = 60_000;
-    static START: Mutex<Option<Timestamp>> = Mutex::new(None);
-    let (mut start, now) = (lock(&START), opendata_core::env::SystemClock.now());
-    let kept = start.filter(|start| now.0.saturating_sub(start.0) < LATE_MS).unwrap_or(now);
-    *start = Some(kept);
-    kept
 }
 
 /// The machine that all processes share.
@@ -81,9 +72,10 @@ pub(super) struct Access {
 
 impl Machine {
     pub(super) fn new(seed: u64, trace: Trace) -> Self {
-        let start = start();
-        let clock = Arc::new(Virtual { start, begun: Instant::now() });
-        Self { seed, store: Store::from_url("memory:").unwrap(), clock, trace, processes: 0 }
+        let clock = Arc::new(Virtual { begun: Instant::now() });
+        let store = Store::from_url("memory:").unwrap();
+        let store = store.map(|inner| Arc::new(ClockStore::new(inner, Arc::clone(&clock) as _)));
+        Self { seed, store, clock, trace, processes: 0 }
     }
 
     /// The store without faults, for whoever checks.
