@@ -15,6 +15,7 @@ mod token;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -172,6 +173,7 @@ impl Builder {
             edges: Edges::default(),
             alignments: Arc::new(Alignments::default()),
             claimed: Mutex::new(BTreeSet::new()),
+            has_begun: AtomicBool::new(false),
             reconciling: tokio::sync::Mutex::new(()),
             wake: Notify::new(),
             stop,
@@ -201,6 +203,8 @@ pub(crate) struct Inner {
     alignments: Arc<Alignments>,
     /// The nodes of which this process has said that it takes them over.
     claimed: Mutex<BTreeSet<String>>,
+    /// Whether it has seen the branch before: what it sees later with an owner was made by him.
+    has_begun: AtomicBool,
     reconciling: tokio::sync::Mutex<()>,
     wake: Notify,
     stop: watch::Sender<bool>,

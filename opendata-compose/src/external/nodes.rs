@@ -6,12 +6,13 @@
 //! before it is fenced, and whoever opened after it finds it said.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use opendata_core::{Error, ErrorKind, Result};
 
-use super::Inner;
-use crate::control::{BranchPhase, MAIN, Said, State};
+use super::{Inner, Own};
+use crate::control::{Branch, BranchPhase, MAIN, Said, State};
 use crate::edge::schema::{Registration, register_declared};
 use crate::internal::InternalComposite;
 use crate::spec::NodeSpec;
@@ -110,7 +111,11 @@ impl Inner {
             return Ok(());
         }
         let unclaimed = |node: &&String| self.wants(node) && !self.has_claimed(node);
-        let nodes: Vec<String> = branch.nodes.keys().filter(unclaimed).cloned().collect();
+        let (theirs, nodes): (Vec<String>, Vec<String>) =
+            branch.nodes.keys().filter(unclaimed).cloned().partition(|node| self.was_born_to_another(branch, node));
+        // As if it had been this process's once and was taken over.
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner).extend(theirs);
+        self.has_begun.store(true, Ordering::Relaxed);
         if nodes.is_empty() {
             return Ok(());
         }
@@ -118,6 +123,13 @@ impl Inner {
         self.control.append(said).await?;
         self.claimed.lock().unwrap_or_else(PoisonError::into_inner).extend(nodes);
         Ok(())
+    }
+
+    /// Whether a node that this process did not find at its beginning has an owner already: what a split or a join makes belongs to whoever owned
+    /// what it was made of. A process that takes whatever nobody else has leaves it to him; one that was asked for the node by name takes it.
+    fn was_born_to_another(&self, branch: &Branch, node: &str) -> bool {
+        let is_anothers = || branch.owners.get(node).is_some_and(|owner| *owner != self.owner);
+        self.own == Own::All && self.has_begun.load(Ordering::Relaxed) && is_anothers()
     }
 
     fn has_claimed(&self, node: &str) -> bool {

@@ -296,3 +296,26 @@ async fn a_process_can_be_started_while_nodes_are_being_split() {
     assert_eq!(state_of(&again).await.2, 6.0);
     again.close().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_taken_over_does_not_take_what_the_other_makes_of_it() {
+    let store = Store::from_url("memory:").unwrap();
+    let first = describe(&store, "first").open_as(&shop(&[("all", &["l", "copied", "sums"])])).await.unwrap();
+    let second = describe(&store, "second").open().await.unwrap();
+    let shape = parts(&[("events", &["l", "copied"]), ("metrics", &["sums"])]);
+    second.split("all", &shape).await.unwrap();
+    let events = second.node("events").unwrap();
+    append(&events, "1").await.unwrap();
+    // Several looks of the first at the control log.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    append(&events, "2").await.expect("nobody has taken the node");
+    let owners = second.state().branch(MAIN).unwrap().owners.clone();
+    assert!(owners.iter().filter(|(node, _)| *node != "all").all(|(_, owner)| owner == "second"), "{owners:?}");
+    assert_eq!(first.node("events").unwrap_err().kind(), ErrorKind::Conflict);
+    second.close().await.unwrap();
+    // Started again it takes what it finds.
+    first.close().await.unwrap();
+    let first = describe(&store, "first").open().await.unwrap();
+    append(&first.node("events").unwrap(), "3").await.unwrap();
+    first.close().await.unwrap();
+}
