@@ -38,6 +38,12 @@ mod bugs {
         DirectUnseen,
         /// Edges to the outside run in forks as well.
         ForkTells,
+        /// A split or a join is made of nodes whose writer goes on, where that is the process that makes it.
+        CopiesUnfenced,
+        /// A split or a join lets the edges of the branch begin anew, and leaves what they made.
+        ForgetsCursors,
+        /// A node that was retired by a split or a join that came to nothing is not opened again.
+        StaysRetired,
     }
 
     thread_local! {

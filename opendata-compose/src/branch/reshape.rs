@@ -152,7 +152,10 @@ impl ExternalComposite {
         let branch = state.branch(&reshaping.branch)?;
         for node in &reshaping.from {
             let path = branch.nodes.get(node).ok_or_else(|| no_node(branch, node))?;
-            let (composite, _) = self.fence(branch, node, path, "it is being split or joined").await?;
+            let composite = match self.0.owned_at(node, path).filter(|_| planted!(CopiesUnfenced)) {
+                Some(writing) => writing,
+                None => self.fence(branch, node, path, "it is being split or joined").await?.0,
+            };
             fenced.insert(node.clone(), composite);
         }
         let mut slates = BTreeMap::new();

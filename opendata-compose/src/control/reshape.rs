@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use opendata_core::{Error, Result};
 
-use super::entry::Said;
+use super::entry::{ResetTo, Said};
 use super::rules::restrict;
 use super::state::{Branch, BranchPhase, Reshaping, Shape, ShapePhase, State};
 use crate::spec::{Composition, check_name};
@@ -105,6 +105,12 @@ impl State {
         branch.slates.extend(slates.clone());
         branch.owners.extend(owners);
         branch.spec = reshaping.spec;
+        if planted!(ForgetsCursors) {
+            branch
+                .edges
+                .values_mut()
+                .for_each(|edge| (edge.generation, edge.start) = (edge.generation + 1, Some(ResetTo::Start)));
+        }
         self.branches.insert(former.to_owned(), old);
         self.reshaping = None;
         self.set_phase(shape, ShapePhase::Done);

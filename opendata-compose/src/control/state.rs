@@ -207,7 +207,7 @@ impl State {
     #[must_use]
     pub fn is_reshaped(&self, branch: &str, node: &str) -> bool {
         let reshaping = self.reshaping.as_ref().filter(|reshaping| reshaping.branch == branch);
-        reshaping.is_some_and(|reshaping| reshaping.from.contains(node))
+        reshaping.is_some_and(|reshaping| reshaping.from.contains(node)) && !planted!(CopiesUnfenced)
     }
 
     /// A branch.

@@ -145,8 +145,8 @@ impl Inner {
         let known = branch.slates.get(node);
         let builder = if known.is_some() || branch.base.is_some() { builder.must_exist() } else { builder };
         let composite = match builder.clone().open().await {
-            // It was retired by a promotion that came to nothing.
-            Err(error) if error.kind() == ErrorKind::Conflict => {
+            // It was retired by a promotion, a split or a join that came to nothing.
+            Err(error) if error.kind() == ErrorKind::Conflict && !planted!(StaysRetired) => {
                 let now = self.control.refresh().await?;
                 may_write(&now, &self.branch)?;
                 if now.branch(&self.branch)?.nodes.get(node).is_none_or(|found| found != path) {

@@ -42,6 +42,8 @@ pub(super) enum End {
     OnlyCuts,
     /// Where it stands, and nothing but forks is done: for bugs of promotions.
     OnlyForks,
+    /// Where it stands, and nothing but splits and joins is done: for bugs of these.
+    OnlyShapes,
 }
 
 /// Runs a seed on a runtime of its own.
@@ -57,12 +59,13 @@ pub(super) fn run(seed: u64, steps: usize, end: End) -> Run {
                     match end {
                         End::OnlyCuts => world.cut().await?,
                         End::OnlyForks => world.only_fork().await?,
+                        End::OnlyShapes => world.only_split_or_join().await?,
                         End::AtRest | End::Open => world.step().await?,
                     }
                 }
                 match end {
                     End::AtRest => world.end().await,
-                    End::Open | End::OnlyCuts | End::OnlyForks => Ok(()),
+                    End::Open | End::OnlyCuts | End::OnlyForks | End::OnlyShapes => Ok(()),
                 }
             };
             let limit = std::time::Duration::from_secs(48 * 3600);

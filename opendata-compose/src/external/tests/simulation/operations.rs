@@ -11,6 +11,7 @@ use rand::seq::IteratorRandom;
 
 use super::check::{Kept, Node, When, nodes_of};
 use super::graph::NODES;
+use super::reshape::Shaper;
 use super::world::{Check, Process, World, describe};
 use crate::control::{CutMode, MAIN, PromotePolicy};
 use crate::cut::CutOptions;
@@ -49,7 +50,15 @@ impl World {
             82..85 => self.restore_to_a_time().await?,
             85..90 => self.pause_and_resume().await?,
             90..94 => self.trim().await?,
-            94..98 => self.split_or_join().await?,
+            94..98 => {
+                let after = Duration::from_millis(self.rng.random_range(5..800));
+                let shaper = match self.rng.random_range(0..8) {
+                    0..2 => Shaper::Dies(after),
+                    2 => Shaper::IsGivenUp(after),
+                    _ => Shaper::Lives,
+                };
+                self.split_or_join(shaper).await?;
+            }
             _ => tokio::time::sleep(Duration::from_secs(12)).await,
         }
         self.look().await
@@ -67,7 +76,7 @@ impl World {
         // Sinks before sources, as in a cut.
         for node in self.spec.sinks_first().0 {
             let Some(path) = main.nodes.get(&node) else { continue };
-            let read = self.observer.0.systems.describe_any(self.machine.quiet(), path).read(At::Latest).await;
+            let read = self.observer.0.reading(path).read(At::Latest).await;
             match read {
                 Ok(reader) => drop(nodes.insert(node, Node { path: path.clone(), view: reader.view() })),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -351,8 +360,7 @@ impl World {
         let mut before = composite.durable_view().position();
         for edge in self.spec.edges_out_of(&node) {
             let Some(path) = paths.get(edge.runs_on()) else { return Ok(()) };
-            let Ok(reader) = self.observer.0.systems.describe_any(self.machine.quiet(), path).read(At::Latest).await
-            else {
+            let Ok(reader) = self.observer.0.reading(path).read(At::Latest).await else {
                 return Ok(());
             };
             let cursor = Cursor::read(&reader.view(), edge.state_instance(), &edge.id).await.map_err(words)?;

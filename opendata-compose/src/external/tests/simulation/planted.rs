@@ -15,6 +15,7 @@ fn found(bug: Bug, (first, end): (u64, End), words: &[&str]) {
                 println!("{bug:?}: seed {seed}: {wrong}");
                 return;
             }
+            println!("{bug:?}: seed {seed} has found something else: {wrong}");
             others.push(format!("seed {seed}: {wrong}"));
         }
     }
@@ -63,4 +64,19 @@ fn a_promotion_that_does_not_see_what_applications_wrote_beside_edges_is_found()
 #[test]
 fn a_fork_that_speaks_to_the_outside_is_found() {
     found(Bug::ForkTells, (0, End::OnlyForks), &["what was written in a fork is outside"]);
+}
+
+#[test]
+fn a_split_or_join_of_nodes_that_are_still_written_is_found() {
+    found(Bug::CopiesUnfenced, (0, End::OnlyShapes), &["what was acknowledged is not there", "a record was lost"]);
+}
+
+#[test]
+fn a_split_or_join_that_forgets_where_edges_stand_is_found() {
+    found(Bug::ForgetsCursors, (0, End::OnlyShapes), &["is not the fold", "shall be the fold"]);
+}
+
+#[test]
+fn a_node_that_stays_retired_after_a_split_or_join_came_to_nothing_is_found() {
+    found(Bug::StaysRetired, (0, End::OnlyShapes), &["is not opened again"]);
 }

@@ -9,18 +9,40 @@ use rand::Rng;
 use super::graph::{NODES, part};
 use super::operations::PATIENCE;
 use super::world::{Check, World};
-use crate::control::MAIN;
+use crate::control::{MAIN, Said, State};
 use crate::external::ExternalComposite;
 
+/// What becomes of whoever splits or joins.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shaper {
+    /// Goes on to the end.
+    Lives,
+    /// Dies on the way.
+    Dies(Duration),
+    /// Another process gives the split or join up, as one whose clock runs ahead takes it for overdue.
+    IsGivenUp(Duration),
+}
+
 impl World {
-    /// A node gives its metrics store away, or gets it back. Sometimes whoever does it dies in the middle of it.
-    pub(super) async fn split_or_join(&mut self) -> Check {
+    /// A node gives its metrics store away, or gets it back.
+    pub(super) async fn split_or_join(&mut self, shaper: Shaper) -> Check {
         self.look().await?;
         let (at, open) = (self.any_process(), self.open_nodes());
         let node = NODES[self.rng.random_range(0..NODES.len())];
-        let dies = self.rng.random_bool(0.25);
-        let patience = if dies { Duration::from_millis(self.rng.random_range(5..800)) } else { PATIENCE };
-        let burst = self.burst(open, 6);
+        let bursts = [self.burst(open, 6), self.burst_on(node, 10)];
+        // Sweeps come at any time.
+        let (sweeper, after) = (self.any_process(), Duration::from_millis(self.rng.random_range(0..2_000)));
+        let sweeper = self.processes[sweeper].main.clone();
+        let sweep = tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            tokio::time::timeout(PATIENCE, sweeper.0.sweep()).await
+        });
+        let (patience, given_up_after) = match shaper {
+            Shaper::Lives => (PATIENCE, None),
+            Shaper::Dies(after) => (after, None),
+            Shaper::IsGivenUp(after) => (PATIENCE, Some(after)),
+        };
+        let given_up = tokio::spawn(give_up(self.observer.clone(), given_up_after));
         let before = self.paths().await?;
         let (main, is_split) = (self.processes[at].main.clone(), self.spec.nodes.contains_key(&part(node)));
         let done = async {
@@ -33,10 +55,15 @@ impl World {
         };
         let done = tokio::time::timeout(patience, done).await;
         self.machine.say(&format!("{} {node}: {done:?}", if is_split { "join" } else { "split" }));
-        if dies {
+        given_up.await.map_err(|error| error.to_string())?;
+        if let Shaper::Dies(_) = shaper {
             self.restart(at).await?;
         }
-        self.appended(burst).await?;
+        for burst in bursts {
+            self.appended(burst).await?;
+        }
+        let swept = sweep.await.map_err(|error| error.to_string())?;
+        self.machine.say(&format!("swept: {swept:?}"));
         let decided = self.observer.wait_until(Duration::from_secs(300), |state| state.reshaping.is_none()).await;
         decided.map_err(|error| format!("the split or join of {node} is never decided: {error}"))?;
         let state = self.state().await?;
@@ -45,7 +72,7 @@ impl World {
             && old != new
         {
             // What was retired is all that the new one begins with: it was looked at when nobody could write it any more.
-            let retired = self.observer.0.systems.describe_any(self.machine.quiet(), old);
+            let retired = self.observer.0.reading(old);
             let retired = retired.read(opendata_core::slate::At::Latest).await;
             let view = retired.map_err(|error| format!("what was {node} cannot be read: {error}"))?.view();
             self.ledger.collect(&super::check::Node { path: old.clone(), view }).await?;
@@ -58,6 +85,18 @@ impl World {
         Ok(())
     }
 
+    /// A split or a join that nobody dies of, so that no deadline has to pass. All nodes are open after it.
+    pub(super) async fn only_split_or_join(&mut self) -> Check {
+        let after = Duration::from_millis(self.rng.random_range(5..1_500));
+        let shaper = if self.rng.random_bool(0.4) { Shaper::IsGivenUp(after) } else { Shaper::Lives };
+        self.split_or_join(shaper).await?;
+        let open = self.open_nodes();
+        if let Some(node) = NODES.iter().find(|node| !open.iter().any(|(open, _)| open == *node)) {
+            return Err(format!("node {node} is not opened again"));
+        }
+        self.look().await
+    }
+
     /// In the end, the outside knows everything.
     pub(super) async fn all_is_told(&self, main: &ExternalComposite) -> Check {
         for edge in self.spec.edges.iter().filter(|edge| edge.to.is_external()) {
@@ -68,4 +107,16 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Gives up after some time whatever split or join is under way then.
+async fn give_up(observer: ExternalComposite, after: Option<Duration>) {
+    let Some(after) = after else { return };
+    tokio::time::sleep(after).await;
+    let abort = |state: &State| {
+        let shape = state.reshaping.as_ref().map(|reshaping| reshaping.shape.clone());
+        Ok(shape.map(|shape| Said::ReshapeAbort { shape, reason: "it took too long".to_owned() }))
+    };
+    // Where it is not said, another entry came first.
+    let _: opendata_core::Result<_> = observer.control().append_with(abort).await;
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use opendata_core::Timestamp;
 use opendata_core::slate::{Ack, Compression, Settings};
 use opendata_core::store::Store;
-use opendata_core::{Result, Timestamp};
 use opendata_log::Log;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -20,7 +20,7 @@ use crate::internal::InternalComposite;
 use crate::spec::Composition;
 
 /// What was found wrong.
-pub(super) type Check<T = ()> = std::result::Result<T, String>;
+pub(super) type Check<T = ()> = Result<T, String>;
 
 /// How often a process that cannot open its nodes is started again.
 const STARTS: usize = 40;
@@ -32,6 +32,14 @@ pub(super) struct Process {
     pub(super) access: Access,
     pub(super) nodes: BTreeSet<String>,
     pub(super) main: ExternalComposite,
+}
+
+/// A record that shall be appended.
+struct Record {
+    number: u64,
+    payload: String,
+    ack: Ack,
+    pause: Duration,
 }
 
 /// A record that was appended, and whether it is known to be durable.
@@ -140,26 +148,44 @@ impl World {
         let mut plan = Vec::new();
         for _ in 0..self.rng.random_range(1..=most) {
             let Some((node, composite)) = nodes.choose(&mut self.rng).cloned() else { break };
-            let number = self.number();
-            let k = self.rng.random_range(0..5_u32);
-            let payload = match self.rng.random_bool(0.1) {
-                true => format!("{number} no json"),
-                false => format!(r#"{{"n": {number}, "k": {k}}}"#),
-            };
-            let ack = if self.rng.random_bool(0.3) { Ack::Written } else { Ack::Durable };
-            let pause = Duration::from_millis(self.rng.random_range(0..150));
-            plan.push((node, composite, number, payload, ack, pause));
+            plan.push((node, composite, self.record()));
         }
         tokio::spawn(async move {
             let mut appended = Vec::new();
-            for (node, composite, number, payload, ack, pause) in plan {
-                let outcome = tokio::time::timeout(PATIENCE, append(&composite, payload, ack)).await;
-                let durable = ack == Ack::Durable && matches!(outcome, Ok(Ok(())));
-                appended.push(Appended { node, number, durable });
-                tokio::time::sleep(pause).await;
+            for (node, composite, record) in plan {
+                appended.push(append(node, &composite, record).await);
             }
             appended
         })
+    }
+
+    /// Begins to append records to a node of main, each to whatever is open for it by then.
+    pub(super) fn burst_on(&mut self, node: &str, records: usize) -> tokio::task::JoinHandle<Vec<Appended>> {
+        let records: Vec<_> = (0..records).map(|_| self.record()).collect();
+        let mains: Vec<_> = self.processes.iter().map(|process| process.main.clone()).collect();
+        let node = node.to_owned();
+        tokio::spawn(async move {
+            let mut appended = Vec::new();
+            for record in records {
+                match mains.iter().find_map(|main| main.node(&node).ok()) {
+                    Some(open) => appended.push(append(node.clone(), &open, record).await),
+                    None => tokio::time::sleep(record.pause).await,
+                }
+            }
+            appended
+        })
+    }
+
+    fn record(&mut self) -> Record {
+        let number = self.number();
+        let k = self.rng.random_range(0..5_u32);
+        let payload = match self.rng.random_bool(0.1) {
+            true => format!("{number} no json"),
+            false => format!(r#"{{"n": {number}, "k": {k}}}"#),
+        };
+        let ack = if self.rng.random_bool(0.3) { Ack::Written } else { Ack::Durable };
+        let pause = Duration::from_millis(self.rng.random_range(0..150));
+        Record { number, payload, ack, pause }
     }
 
     /// Appends to main while nothing else happens.
@@ -216,10 +242,17 @@ impl World {
     }
 }
 
-async fn append(node: &InternalComposite, payload: String, ack: Ack) -> Result<()> {
-    let log = node.get::<Log>("l")?;
-    let mut tx = node.begin();
-    tx.on(&log).append("own", payload);
-    tx.commit_with(ack).await?;
-    Ok(())
+/// Appends a record, and pauses.
+async fn append(node: String, composite: &InternalComposite, record: Record) -> Appended {
+    let Record { number, payload, ack, pause } = record;
+    let committed = async {
+        let log = composite.get::<Log>("l")?;
+        let mut tx = composite.begin();
+        tx.on(&log).append("own", payload);
+        tx.commit_with(ack).await?;
+        Ok::<_, opendata_core::Error>(())
+    };
+    let outcome = tokio::time::timeout(PATIENCE, committed).await;
+    tokio::time::sleep(pause).await;
+    Appended { node, number, durable: ack == Ack::Durable && matches!(outcome, Ok(Ok(()))) }
 }
