@@ -19,6 +19,7 @@ mod fork;
 mod join;
 mod maintenance;
 mod open;
+mod opening;
 mod queue;
 mod reader;
 mod registry;

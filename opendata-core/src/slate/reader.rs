@@ -16,6 +16,7 @@ use super::caches::Caches;
 use super::checkpoint;
 use super::clock::SlateClock;
 use super::erased::SystemOf;
+use super::opening::OpeningStore;
 use super::registry::{Ancestor, Registry, SlateId};
 use super::router::{Router, SegmentExtractor};
 use super::transaction::Handle;
@@ -254,20 +255,25 @@ struct Place<'a> {
 }
 
 async fn open(place: &Place<'_>, at: &At, caches: Arc<Caches>) -> Result<Opened> {
-    let Place { store, path, env, .. } = *place;
-    // The end of the log is looked up before the reader is opened, so that the view holds at least that much.
+    let Place { path, env, .. } = *place;
+    let (ahead, log_end) = OpeningStore::look(place.store, path).await?;
+    let store = &place.store.map(|_| Arc::new(ahead.clone()));
     let (mode, position, log_end) = match at {
-        At::Latest => (DbReaderMode::FollowLatest, None, wal::last_file(store, path, 0).await?.unwrap_or(0)),
+        At::Latest => (DbReaderMode::FollowLatest, None, log_end),
         At::Checkpoint(name) => {
             let found = checkpoint::find(store, path, name, env).await?;
             (DbReaderMode::Checkpoint(found.id), Some(found.position), 0)
         }
     };
-    let reader = Arc::new(EngineReader(Some(open_engine(place, mode).await?)));
+    if let Err(error) = ahead.read_files(store, path, env, mode).await {
+        tracing::debug!(%error, "a slate could not be read ahead");
+    }
+    let reader = Arc::new(EngineReader(Some(open_engine(&Place { store, ..*place }, mode).await?)));
     let engine = reader.get()?;
     let position = position.unwrap_or_else(|| Position(engine.status().durable_seq));
     warm::warm(engine).await;
     let value = engine.get(Registry::key()).await?;
+    ahead.finish();
     let value = value.ok_or_else(|| {
         Error::not_found(format!("there is no slate at this path, or nothing durable in it yet, path={path}"))
     })?;

@@ -1,0 +1,81 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::slate::{At, Settings, Slate, SlateReader};
+use crate::store::Store;
+use crate::testing::{Fault, FaultStore, Ledger, LedgerConfig, Method, StoreCounts};
+
+/// How long a request takes, on a clock that stands still between them: the time that went by counts requests that waited
+/// for each other.
+const LATENCY: Duration = Duration::from_secs(1);
+
+/// A slate with sorted files, a checkpoint, and a log behind both. Its ledger counts ten. An orderly close would make sorted
+/// files of the log, so it stays open.
+async fn written() -> (Store, Slate) {
+    let store = Store::from_url("memory:").unwrap();
+    let settings = Settings { maintenance_interval_ms: 0, poll_interval_ms: 50, ..Settings::default() };
+    let builder = Slate::builder(&store, "s").settings(settings).system::<Ledger>("ledger", LedgerConfig::default());
+    let slate = builder.open().await.unwrap();
+    let ledger = slate.get::<Ledger>("ledger").unwrap();
+    for n in 0..10 {
+        let mut transaction = slate.begin();
+        transaction.on(&ledger).add("a", 1);
+        transaction.commit().await.unwrap();
+        if n == 2 || n == 4 {
+            slate.flush_files().await.unwrap();
+        }
+        if n == 6 {
+            slate.checkpoint("then", None).await.unwrap();
+        }
+    }
+    (store, slate)
+}
+
+async fn open(store: &Store, at: At) -> (SlateReader, i64) {
+    let reader = SlateReader::builder(store, "s").register::<Ledger>().open(at).await.unwrap();
+    let balances = reader.view().get_reader::<Ledger>("ledger").unwrap().scan_balances().await.unwrap();
+    (reader, balances.get("a").copied().unwrap_or(0))
+}
+
+/// Opens a written slate from nothing and returns what was asked of the store, and in how many rounds.
+async fn opened(store: &Store, at: At, expected: i64) -> (StoreCounts, u64) {
+    let slow = FaultStore::new(Arc::clone(store.object_store()));
+    slow.set_rule(|_, _| Some(Fault::Slow(LATENCY)));
+    let counted = slow.clone();
+    let started = Instant::now();
+    let (_, balance) = open(&store.map(|_| Arc::new(slow)).with_cold_cache(), at).await;
+    assert_eq!(balance, expected);
+    (counted.counts(), started.elapsed().as_secs())
+}
+
+#[tokio::test]
+async fn opening_takes_three_rounds_of_requests() {
+    let (store, _slate) = written().await;
+    tokio::time::pause();
+    let (latest, rounds) = opened(&store, At::Latest, 10).await;
+    assert!(latest.lists == 2 && latest.gets <= 24, "{latest:?}");
+    assert_eq!(rounds, 3, "{latest:?}");
+    let (then, rounds) = opened(&store, At::Checkpoint("then".into()), 7).await;
+    assert!(then.lists == 2 && then.gets <= 24, "{then:?}");
+    assert_eq!(rounds, 4, "the checkpoint's manifest is one more: {then:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_ahead_is_read_when_it_is_needed() {
+    let (store, _slate) = written().await;
+    tokio::time::pause();
+    for part in ["manifest/", "/gc/", "/wal/", "/compacted/"] {
+        let faults = FaultStore::new(Arc::clone(store.object_store()));
+        let mut met = std::collections::BTreeSet::new();
+        faults.set_rule(move |method, path| {
+            let is_first = method == Method::Get && path.as_ref().contains(part) && met.insert(path.clone());
+            is_first.then_some(Fault::Error)
+        });
+        let counted = faults.clone();
+        let (_, balance) = open(&store.map(|_| Arc::new(faults)).with_cold_cache(), At::Latest).await;
+        assert_eq!(balance, 10, "{part}");
+        assert!(counted.counts().faults > 0, "{part}");
+    }
+}
