@@ -83,6 +83,20 @@ impl Chunk<'_> {
         self.flags & NEVER_DECREASES != 0
     }
 
+    /// The lowest or highest value, if that is wanted and the head tells it to the bit.
+    fn extreme(&self, wanted: Wanted) -> Option<f64> {
+        if self.has_histograms() || self.flags & HAS_NAN != 0 {
+            return None;
+        }
+        let found = match wanted {
+            Wanted::Lowest => self.statistics?.min,
+            Wanted::Highest => self.statistics?.max,
+            Wanted::All | Wanted::Times | Wanted::Newest => return None,
+        };
+        // Of 0 and -0 the first one holds, and which that is the head does not tell.
+        (found != 0.0).then_some(found)
+    }
+
     /// What its columns take, in bytes, each with how it is written.
     ///
     /// # Errors
@@ -110,7 +124,7 @@ impl Chunk<'_> {
         if out.times.last() != Some(&self.last_ms) {
             return Err(Error::corrupt("chunk ends at another time than its head says"));
         }
-        if scratch.wanted != Wanted::All && self.flags & HAS_NAN == 0 {
+        if !scratch.wanted.looks_at_values() && self.flags & HAS_NAN == 0 {
             // None of them is a stale marker.
             out.values.resize(out.times.len(), 0.0);
             return Ok(());
@@ -260,7 +274,7 @@ pub(crate) fn decode_row(row: &[u8], scratch: &mut Scratch, out: &mut Columns) -
 }
 
 /// Appends the samples of a row whose time is in `start_ms ..= end_ms` to `out`, as far as they are wanted; chunks outside are not decoded,
-/// and where only the newest sample is wanted, a chunk's head mostly says enough.
+/// and where only the newest, lowest or highest sample is wanted, a chunk's head mostly says enough.
 ///
 /// # Errors
 /// `Corrupt` if the row cannot be read.
@@ -281,6 +295,11 @@ pub(crate) fn decode_range(
         }
         let from = out.len();
         let inside = chunk.first_ms >= start_ms && chunk.last_ms <= end_ms;
+        let stands_for_all = inside && chunk.last_ms < scratch.alone_before_ms;
+        if let Some(value) = chunk.extreme(scratch.wanted).filter(|_| stands_for_all) {
+            out.push(chunk.last_ms, value);
+            continue;
+        }
         chunk.decode_into(scratch, out)?;
         if !inside {
             out.clip(from, start_ms, end_ms);

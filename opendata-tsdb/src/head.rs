@@ -234,6 +234,12 @@ impl Head {
         }
     }
 
+    /// The time of the first sample of a series; the end of time if there is none.
+    pub(crate) fn first_ms(&self, id: u32) -> i64 {
+        let firsts = self.blocks.iter().filter_map(|block| block.get(id)?.times.first().copied());
+        firsts.min().unwrap_or(i64::MAX)
+    }
+
     /// The ids of the series it has samples of, ascending.
     pub(crate) fn ids(&self) -> Vec<u32> {
         let mut ids: Vec<u32> = self.blocks.iter().flat_map(|block| block.ids.iter().copied()).collect();

@@ -51,12 +51,26 @@ pub(crate) enum Wanted {
     Times,
     /// That of the newest one; the others may be missing.
     Newest,
+    /// The lowest value of all that are read; the others may be missing, and it may stand at another time.
+    Lowest,
+    /// The highest value likewise.
+    Highest,
+}
+
+impl Wanted {
+    /// Whether values matter.
+    pub(crate) fn looks_at_values(self) -> bool {
+        !matches!(self, Self::Times | Self::Newest)
+    }
 }
 
 /// Scratch space for decoding many columns, and what they are decoded for.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pub(crate) wanted: Wanted,
+    /// What ends before this time is not replaced by other samples, so that the lowest or highest of a chunk can be taken
+    /// for all of it.
+    pub(crate) alone_before_ms: i64,
     pub(crate) words: Vec<u64>,
     pub(crate) ints: Vec<i64>,
 }

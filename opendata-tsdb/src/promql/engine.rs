@@ -49,7 +49,8 @@ pub struct EngineConfig {
     /// still see it: the reference's feature `promql-delayed-name-removal`. Off.
     pub delayed_name_removal: bool,
     /// Whether a query may be answered in a quicker way than its text says, with the same answer: equal parts computed once, values not
-    /// decoded where only times count. On; off is there to compare.
+    /// decoded where only times count, nor chunks of which a minimum or maximum is enough, which then count as one sample.
+    /// On; off is there to compare.
     pub shortcuts: bool,
     /// Whether [`Statistics`] says of each step how many samples it took. Off.
     pub count_steps: bool,

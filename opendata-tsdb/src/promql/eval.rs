@@ -16,6 +16,7 @@ use super::ast::{At, BinaryOp, Bounds, Comparison, Expr, Kind, Selector, Shift, 
 use super::budget::Budget;
 use super::column::{Cell, Column, Grid, Row};
 use super::duration::seconds;
+use super::function::Over;
 use super::kernel::{Extended, Looks, Notes, Samples, at, leading, points};
 use super::lex::Span;
 use super::storage::{Found, SampleValue, Series};
@@ -87,6 +88,22 @@ pub(crate) fn subquery_grid(subquery: &Subquery, looks: &Looks, config: &EngineC
     Grid::new(start_ms, last_ms, step_ms)
 }
 
+/// What a function over windows needs of the samples of its range.
+pub(crate) fn wanted_by(over: Over, range: &Expr, grid: &Grid, config: &EngineConfig) -> Wanted {
+    let Kind::Range(selector, _) = &range.kind else { return Wanted::All };
+    if selector.bounds != Bounds::Samples || !config.shortcuts {
+        return Wanted::All;
+    }
+    // Then what is read is what the window holds.
+    let is_one_window = grid.count == 1 || selector.shift.at.is_some();
+    match over {
+        _ if !over.looks_at_values() => Wanted::Times,
+        Over::Min if is_one_window => Wanted::Lowest,
+        Over::Max if is_one_window => Wanted::Highest,
+        _ => Wanted::All,
+    }
+}
+
 impl Eval<'_> {
     /// Pushes the rows of an instant vector. Rows without any value are left out.
     pub(crate) fn rows(&self, expr: &Expr, grid: &Grid, sink: &mut Sink<'_>) -> Result<()> {
@@ -124,6 +141,11 @@ impl Eval<'_> {
         }
     }
 
+    /// The same evaluation, of which only so much is wanted of samples.
+    pub(crate) fn wanting(&self, wanted: Wanted) -> Self {
+        Self { wanted, only: self.only.clone(), ..*self }
+    }
+
     /// The same evaluation for an expression that looks at the times of samples only, where `expr` is a plain selector.
     pub(crate) fn for_times(&self, expr: &Expr, grid: &Grid) -> Self {
         let is_plain = |selector: &Selector| selector.bounds == Bounds::Samples && self.config.shortcuts;
@@ -132,7 +154,7 @@ impl Eval<'_> {
             Kind::Instant(selector) | Kind::Range(selector, _) if is_plain(selector) => Wanted::Times,
             _ => self.wanted,
         };
-        Self { wanted, only: self.only.clone(), ..*self }
+        self.wanting(wanted)
     }
 
     /// The rows of an instant vector, gathered.

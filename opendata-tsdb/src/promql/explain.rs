@@ -9,12 +9,13 @@ use super::ast::{Bounds, Call, Expr, Group, Kind, LabelSet, Selector, Shift, Sub
 use super::column::Grid;
 use super::duration::Ms;
 use super::engine::Engine;
-use super::eval::{Shared, looks, subquery_grid};
+use super::eval::{Shared, looks, subquery_grid, wanted_by};
 use super::function::Function;
 use super::parse::{QueryTime, parse};
 use super::plan::{Plan, plan};
 use super::storage::Storage;
 use super::value::Answer;
+use crate::chunk::Wanted;
 use crate::matcher::Matcher;
 use crate::rollup::Resolution;
 
@@ -237,11 +238,21 @@ impl Tell<'_> {
                 let inputs = inputs.map(|arg| self.node(arg, grid)).collect();
                 let gathers = if gathers(call.name) { ": all rows are gathered first" } else { "" };
                 let times = call.args.first().map_or("", |arg| times_only(looks_at_values(call), arg, self.engine));
+                let times = if times.is_empty() { self.extremes_only(call, grid) } else { times };
                 (format!("{}{gathers}{times}", call.name), None, inputs)
             }
         };
         let once = if self.shared.place(expr).is_some() { ", computed once for all its places" } else { "" };
         PlanNode { what: format!("{what}{once}"), text, steps: grid.count, read, inputs }
+    }
+
+    /// What is to be said of a function for which heads of chunks do.
+    fn extremes_only(&self, call: &Call, grid: &Grid) -> &'static str {
+        let Function::Over(over) = call.function else { return "" };
+        match call.args.first().map(|arg| wanted_by(over, arg, grid, self.engine.config())) {
+            Some(Wanted::Lowest | Wanted::Highest) => "; chunks inside of the range say theirs without being decoded",
+            _ => "",
+        }
     }
 
     fn subquery(&self, subquery: &Subquery, text: String, grid: &Grid) -> PlanNode {

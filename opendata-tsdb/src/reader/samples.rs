@@ -43,9 +43,12 @@ impl Part {
     pub(super) fn read(&self, place: usize, scratch: &mut Scratch, out: &mut Columns) -> Result<()> {
         let Some((id, entry)) = self.selection.series.get(place) else { return Ok(()) };
         let wanted = scratch.wanted;
-        if wanted == Wanted::Newest && self.deletions.iter().any(|deletion| deletion.ids.contains(*id)) {
-            // The newest that is stored may be deleted.
-            scratch.wanted = Wanted::Times;
+        if self.deletions.iter().any(|deletion| deletion.ids.contains(*id)) {
+            // The one that is wanted of those that are stored may be deleted.
+            scratch.wanted = if wanted.looks_at_values() { Wanted::All } else { Wanted::Times };
+        }
+        if matches!(scratch.wanted, Wanted::Lowest | Wanted::Highest) {
+            scratch.alone_before_ms = self.head.first_ms(*id);
         }
         if let Ok(metric) = self.windows.binary_search_by_key(&entry.metric, |(metric, _)| *metric)
             && let Some((_, windows)) = self.windows.get(metric)

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use opendata_core::{Error, Result};
 
 use super::labels::natural;
-use super::{Eval, Instant, Merged, Named, Sink};
+use super::{Eval, Instant, Merged, Named, Sink, wanted_by};
 use crate::histogram::Short;
 use crate::labels::{Labels, METRIC_TYPE, Quoted};
 use crate::matcher::MatchOp;
@@ -115,8 +115,8 @@ impl Eval<'_> {
         self.check_over(over, args, scalars.first().map(|(_, span)| *span), grid)?;
         let merge = !over.keeps_name() && !self.config.delayed_name_removal && !matrix.is_distinct_without_name();
         let mut merged = merge.then(|| Merged::new(self.budget));
-        let by_time = if over.looks_at_values() { None } else { Some(self.for_times(matrix, grid)) };
-        by_time.as_ref().unwrap_or(self).windows(matrix, grid, |origin, samples, looks, range_ms| {
+        let wanted = wanted_by(over, matrix, grid, self.config);
+        self.wanting(wanted).windows(matrix, grid, |origin, samples, looks, range_ms| {
             let mut notes = Notes::new();
             let column = match self.extended(matrix) {
                 Some(bounds) => extended(over, bounds, samples, looks, range_ms, &mut notes)?,

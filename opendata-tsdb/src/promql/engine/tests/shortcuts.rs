@@ -4,6 +4,10 @@ use super::native::small;
 use super::stored::{MIDNIGHT, lines, store, written};
 use super::*;
 use crate::matcher::MatchOp;
+use crate::{Config, Tsdb};
+use opendata_core::env::{Env, ManualClock};
+use opendata_core::slate::{Ack, Handle, Settings, Slate};
+use opendata_core::store::Store;
 
 fn engine(shortcuts: bool) -> Engine {
     Engine::new(EngineConfig { lookback_ms: 20_000, shortcuts, ..EngineConfig::default() })
@@ -107,7 +111,7 @@ proptest! {
                 let mut tx = slate.begin();
                 let of = Matcher::new("s", MatchOp::Regex, "0|1").unwrap();
                 tx.on(&usage).delete(vec![of], Timestamp(from), Timestamp(to));
-                tx.commit_with(opendata_core::slate::Ack::Written).await.unwrap();
+                tx.commit_with(Ack::Written).await.unwrap();
             }
             let reader = slate.view().on(&usage).unwrap();
             let mut wrong = None;
@@ -125,6 +129,114 @@ proptest! {
                         let engine = Engine::new(EngineConfig { shortcuts, ..EngineConfig::default() });
                         let to = Timestamp(from + steps * step * 60_000);
                         answers.push(lines(engine.range(&reader, &query, Timestamp(from), to, step * 60_000).await));
+                    }
+                    if answers[0] != answers[1] {
+                        wrong.get_or_insert((query.clone(), answers));
+                    }
+                }
+            }
+            slate.close().await.unwrap();
+            wrong
+        });
+        prop_assert!(wrong.is_none(), "{:?}", wrong);
+    }
+}
+
+/// A slate with nothing in it, which seals all it has when it is maintained.
+async fn empty() -> (Slate, Handle<Tsdb>) {
+    let store = Store::from_url("memory:").unwrap();
+    let clock = Arc::new(ManualClock::at(Timestamp(MIDNIGHT + 3_600_000)));
+    let settings = Settings { maintenance_interval_ms: 0, flush_interval_ms: 5, ..Settings::default() };
+    let config = Config { future_limit_ms: None, seal_samples: 1, ..Config::default() };
+    let builder = Slate::builder(&store, "slate").settings(settings).env(Env::seeded(clock, 1));
+    let slate = builder.system::<Tsdb>("usage", config).open().await.unwrap();
+    let usage = slate.get("usage").unwrap();
+    (slate, usage)
+}
+
+async fn write(slate: &Slate, usage: &Handle<Tsdb>, samples: &[(Timestamp, f64)]) {
+    let mut tx = slate.begin();
+    tx.on(usage).samples(labels! { "__name__" => "m" }, samples);
+    tx.commit_with(Ack::Written).await.unwrap();
+}
+
+/// Times by their place, around the end of a bucket.
+fn placed(place: i64) -> Timestamp {
+    Timestamp(MIDNIGHT + (place - 300) * 20_000)
+}
+
+#[tokio::test]
+async fn chunks_inside_of_the_range_say_their_extremes() {
+    let (slate, usage) = empty().await;
+    let samples: Vec<(Timestamp, f64)> = (0..600).map(|at| (placed(at), ((at * 37) % 101 - 50) as f64)).collect();
+    write(&slate, &usage, &samples).await;
+    slate.maintain().await.unwrap();
+    let reader = slate.view().on(&usage).unwrap();
+    for (query, few) in [
+        ("max_over_time(m[4h])", true),
+        ("min_over_time(m[4h])", true),
+        ("max_over_time(m[4h] @ end())", true),
+        ("sum_over_time(m[4h])", false),
+        ("max_over_time(m[5m])", false),
+    ] {
+        let [with, without] = [true, false].map(|shortcuts| {
+            let engine = Engine::new(EngineConfig { shortcuts, ..EngineConfig::default() });
+            let reader = &reader;
+            async move { engine.explain(reader, query, placed(599)).await.unwrap() }
+        });
+        let (with, without) = (with.await, without.await);
+        assert_eq!(format!("{:?}", with.answer.value), format!("{:?}", without.answer.value), "{query}");
+        let [with_decoded, decoded] = [&with, &without].map(|told| told.answer.statistics.samples_decoded);
+        assert_eq!(10 * with_decoded < decoded, few, "{query}: {with_decoded} of {decoded}");
+        let says = |told: &crate::promql::Explained| format!("{:?}", told.plan).contains("say theirs");
+        assert_eq!((says(&with), says(&without)), (few || query.contains("max"), false), "{query}");
+    }
+    slate.close().await.unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Over several chunks, what replaces and deletes their samples, and zeros of both signs.
+    #[test]
+    fn extremes_of_chunks_change_nothing(
+        values in prop::collection::vec(prop_oneof![8 => (-9_i32..9).prop_map(f64::from), 2 => Just(-0.0)], 600),
+        odd in prop::collection::vec((0_usize..600, prop::sample::select(vec![f64::NAN, STALE_NAN, f64::INFINITY])), 0..2),
+        above in 0_u8..3,
+        later in prop::collection::vec((0_i64..700, -20_i32..20), 0..4),
+        deleted in prop::option::of((0_i64..600, 0_i64..200)),
+        (end, range) in (100_i64..700, 1_i64..700),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let wrong = runtime.block_on(async {
+            let mut values = values;
+            // All on one side of zero, or none below it.
+            match above {
+                0 => values.iter_mut().for_each(|value| *value = value.abs()),
+                1 => values.iter_mut().for_each(|value| *value = -value.abs()),
+                _ => {}
+            }
+            odd.iter().for_each(|(at, value)| values[*at] = *value);
+            let (slate, usage) = empty().await;
+            let samples: Vec<(Timestamp, f64)> = (0..).map(placed).zip(values).collect();
+            write(&slate, &usage, &samples).await;
+            slate.maintain().await.unwrap();
+            let later: Vec<_> = later.into_iter().map(|(at, value)| (placed(at), f64::from(value))).collect();
+            write(&slate, &usage, &later).await;
+            if let Some((from, length)) = deleted {
+                let mut tx = slate.begin();
+                tx.on(&usage).delete(vec![Matcher::metric("m")], placed(from), placed(from + length));
+                tx.commit_with(Ack::Written).await.unwrap();
+            }
+            let reader = slate.view().on(&usage).unwrap();
+            let mut wrong = None;
+            for query in ["min_over_time(m[RANGE])", "max_over_time(m[RANGE])", "max_over_time(m[RANGE] @ end())"] {
+                let query = query.replace("RANGE", &format!("{}s", range * 20));
+                for steps in [0, 3] {
+                    let mut answers = Vec::new();
+                    for shortcuts in [true, false] {
+                        let engine = Engine::new(EngineConfig { shortcuts, ..EngineConfig::default() });
+                        answers.push(lines(engine.range(&reader, &query, placed(end), placed(end + steps), 20_000).await));
                     }
                     if answers[0] != answers[1] {
                         wrong.get_or_insert((query.clone(), answers));
