@@ -25,6 +25,7 @@ mod histograms;
 mod index;
 mod limits;
 mod model;
+mod opening;
 mod reads;
 mod rollups;
 mod sealing;

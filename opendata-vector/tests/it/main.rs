@@ -8,6 +8,7 @@ mod faults;
 mod fuzz;
 mod index;
 mod legs;
+mod opening;
 mod refusals;
 mod search;
 mod upkeep;
