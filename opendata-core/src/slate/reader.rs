@@ -117,7 +117,7 @@ impl ReaderBuilder {
     pub async fn open(self, at: At) -> Result<SlateReader> {
         let Self { store, path, router, env } = self;
         let opened =
-            open(&Place { store: &store, path: &path, router: &router, env: &env }, &at, Arc::default()).await?;
+            open(&Place { store: &store, path: &path, router: &router, env: &env }, &at, Arc::default(), None).await?;
         Ok(SlateReader { store, path, router, env, at, current: Mutex::new(opened) })
     }
 }
@@ -165,8 +165,10 @@ impl SlateReader {
     /// What the store returned; the reader then stands where it stood.
     pub async fn refresh(&self) -> Result<View> {
         let old = self.opened();
-        if self.at == At::Latest && wal::last_file(&self.store, &self.path, old.log_end + 1).await?.is_some() {
-            let opened = open(&self.place(), &self.at, Arc::clone(&old.view.0.caches)).await?;
+        if self.at == At::Latest
+            && let Some(end) = wal::last_file(&self.store, &self.path, old.log_end + 1).await?
+        {
+            let opened = open(&self.place(), &self.at, Arc::clone(&old.view.0.caches), Some(end)).await?;
             let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
             // Two callers may refresh at once; the later instant stays.
             if opened.view.position() >= current.view.position() {
@@ -254,10 +256,15 @@ struct Place<'a> {
     env: &'a Env,
 }
 
-async fn open(place: &Place<'_>, at: &At, caches: Arc<Caches>) -> Result<Opened> {
+/// Opens the engine. Whoever has read the slate before says where its log ends; what he read is in the cache, and nothing is read ahead.
+async fn open(place: &Place<'_>, at: &At, caches: Arc<Caches>, log_end: Option<u64>) -> Result<Opened> {
     let Place { path, env, .. } = *place;
-    let (ahead, log_end) = OpeningStore::look(place.store, path).await?;
-    let store = &place.store.map(|_| Arc::new(ahead.clone()));
+    let (ahead, log_end) = match log_end {
+        Some(end) => (None, end),
+        None => OpeningStore::look(place.store, path).await.map(|(ahead, end)| (Some(ahead), end))?,
+    };
+    let mapped = ahead.as_ref().map(|ahead| place.store.map(|_| Arc::new(ahead.clone())));
+    let store = mapped.as_ref().unwrap_or(place.store);
     let (mode, position, log_end) = match at {
         At::Latest => (DbReaderMode::FollowLatest, None, log_end),
         At::Checkpoint(name) => {
@@ -265,7 +272,9 @@ async fn open(place: &Place<'_>, at: &At, caches: Arc<Caches>) -> Result<Opened>
             (DbReaderMode::Checkpoint(found.id), Some(found.position), 0)
         }
     };
-    if let Err(error) = ahead.read_files(store, path, env, mode).await {
+    if let Some(ahead) = &ahead
+        && let Err(error) = ahead.read_files(store, path, env, mode).await
+    {
         tracing::debug!(%error, "a slate could not be read ahead");
     }
     let reader = Arc::new(EngineReader(Some(open_engine(&Place { store, ..*place }, mode).await?)));
@@ -273,7 +282,9 @@ async fn open(place: &Place<'_>, at: &At, caches: Arc<Caches>) -> Result<Opened>
     let position = position.unwrap_or_else(|| Position(engine.status().durable_seq));
     warm::warm(engine).await;
     let value = engine.get(Registry::key()).await?;
-    ahead.finish();
+    if let Some(ahead) = &ahead {
+        ahead.finish();
+    }
     let value = value.ok_or_else(|| {
         Error::not_found(format!("there is no slate at this path, or nothing durable in it yet, path={path}"))
     })?;
