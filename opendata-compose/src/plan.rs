@@ -235,13 +235,13 @@ impl ExternalComposite {
         // A declaration that is taken back leaves the schema in place.
         let Some(newer) = spec.read_schema()? else { return Ok(None) };
         let Some(path) = branch.nodes.get(node).filter(|_| branch.slates.contains_key(node)) else { return Ok(None) };
-        let reader = self.0.systems.describe_any(&self.0.store, path).read(At::Latest).await?;
+        let reader = self.0.reading(path).read(At::Latest).await?;
         let stored = schema::latest(&reader.view(), instance).await?;
         Ok(stored.and_then(|stored| stored.accepts(&newer).err()).map(|error| error.message().to_owned()))
     }
 
     async fn plan_nodes(&self, branch: &Branch, plan: &mut Plan) -> Result<()> {
-        for (name, node) in &plan.spec.nodes.clone() {
+        for (name, node) in &plan.spec.nodes {
             let Some(old) = branch.spec.nodes.get(name) else {
                 let path = node.path.clone().unwrap_or_else(|| format!("{}/{name}", self.0.root));
                 plan.nodes.insert(name.clone(), path.clone());
@@ -263,7 +263,7 @@ impl ExternalComposite {
                             old.system
                         )));
                     }
-                    Some(old) if (&old.config, &old.schema) != (&spec.config, &spec.schema) => {
+                    Some(old) => {
                         if old.config != spec.config {
                             plan.changes
                                 .push(Change::ConfigureInstance { node: node.clone(), instance: instance.clone() });
@@ -273,7 +273,6 @@ impl ExternalComposite {
                             plan.changes.push(Change::ChangeSchema { node, instance, breaks });
                         }
                     }
-                    Some(_) => {}
                 }
             }
             for instance in old.instances.keys().filter(|instance| !node.instances.contains_key(*instance)) {

@@ -86,7 +86,8 @@ impl OpeningStore {
         }
     }
 
-    /// The third round, for a reader that will be opened in this mode. Nothing depends on it but how long opening takes.
+    /// The third round, for a reader that will be opened in this mode. `store` is the one that asks this one. Nothing depends on it but
+    /// how long opening takes.
     pub(crate) async fn read_files(
         &self,
         store: &Store,
@@ -94,7 +95,7 @@ impl OpeningStore {
         env: &Env,
         mode: DbReaderMode,
     ) -> crate::Result<()> {
-        let admin = store.map(|_| Arc::new(self.clone())).admin(path, env)?;
+        let admin = store.admin(path, env)?;
         let Some(mut manifest) = admin.read_manifest(None).await? else { return Ok(()) };
         let mut log_end = u64::MAX;
         if let DbReaderMode::Checkpoint(id) = mode {

@@ -9,11 +9,11 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use opendata_compose::{Position, Token};
+use opendata_compose::{Ack, Token};
 use opendata_core::{Error, Result};
 
-use super::Server;
 use super::answer::Failed;
+use super::{Server, prometheus};
 use crate::times;
 
 /// What a write answers with.
@@ -24,7 +24,6 @@ const AFTER: &str = "opendata-after";
 const TIMEOUT: &str = "opendata-after-timeout";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(300);
-const LOOK: Duration = Duration::from_millis(5);
 
 /// Waits for what the request names before it is answered, and tells a token after what was written.
 pub(super) async fn layer(State(server): State<Server>, request: Request, next: Next) -> Response {
@@ -32,11 +31,14 @@ pub(super) async fn layer(State(server): State<Server>, request: Request, next: 
         return Failed::from(error).into_response();
     }
     let writes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if !writes {
+        return next.run(request).await;
+    }
     let before = server.composite().view().position();
     let mut response = next.run(request).await;
     let after = server.composite().view().position();
     // Queries may come by POST as well; they write nothing and are told nothing, unless somebody else wrote meanwhile.
-    if writes && after > before && response.status().is_success() {
+    if after > before && response.status().is_success() {
         let token = Token { node: server.prometheus().node.clone(), position: after };
         if let Ok(value) = HeaderValue::from_str(&token.to_string()) {
             response.headers_mut().insert(TOKEN, value);
@@ -68,32 +70,18 @@ async fn wait(server: &Server, headers: &HeaderMap) -> Result<()> {
 }
 
 async fn reach(server: &Server, token: &Token, timeout: Duration) -> Result<()> {
-    let settings = server.prometheus();
-    let needed = match (token.node == settings.node, &settings.joined) {
-        (true, _) => token.position,
-        (false, Some(joined)) => {
-            let begun = tokio::time::Instant::now();
-            let reached = joined.wait_for(token, &settings.node, timeout).await?;
-            return durable(server, token, reached, timeout.saturating_sub(begun.elapsed())).await;
-        }
-        (false, None) => {
-            return Err(Error::invalid(format!("no edges lead from {} to {}", token.node, settings.node)));
-        }
-    };
-    durable(server, token, needed, timeout).await
-}
-
-/// Waits until what is read here, which is what is durable, has come to a position.
-async fn durable(server: &Server, token: &Token, needed: Position, timeout: Duration) -> Result<()> {
+    let prometheus::Settings { node, joined, .. } = server.prometheus();
     let begun = tokio::time::Instant::now();
-    while server.view().position() < needed {
-        if begun.elapsed() >= timeout {
-            return Err(Error::unavailable(format!(
-                "the commit has not arrived in time, token={token}, node={}",
-                server.prometheus().node
-            )));
-        }
-        tokio::time::sleep(LOOK).await;
+    let needed = match joined {
+        _ if token.node == *node => token.position,
+        Some(joined) => joined.wait_for(token, node, timeout).await?,
+        None => return Err(Error::invalid(format!("no edges lead from {} to {node}", token.node))),
+    };
+    // What is read here is what is durable.
+    let mut views = server.composite().slate().watch(Ack::Durable);
+    let reached = views.wait_for(|view| view.position() >= needed);
+    match tokio::time::timeout(timeout.saturating_sub(begun.elapsed()), reached).await {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(Error::unavailable(format!("the commit has not arrived in time, token={token}, node={node}"))),
     }
-    Ok(())
 }
