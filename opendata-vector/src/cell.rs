@@ -60,9 +60,9 @@ impl PartialEq for Made {
 }
 
 impl Frame {
-    /// The signs of its vectors, where they are worth a look.
-    pub(crate) fn sketch(&self) -> Option<&Sketch> {
-        Sketch::is_worth_it(self).then(|| self.made.sketch.get_or_init(|| Sketch::new(self)))
+    /// Its vectors in few bits, where they are worth a look. The centroid is that of its cell.
+    pub(crate) fn sketch(&self, centroid: &[f32]) -> Option<&Sketch> {
+        Sketch::is_worth_it(self).then(|| self.made.sketch.get_or_init(|| Sketch::new(self, centroid)))
     }
 
     /// The codes side by side, where that is how they are scored.

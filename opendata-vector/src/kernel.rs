@@ -12,9 +12,11 @@ use crate::schema::Metric;
 use codes::{Factors, Line, Reaching};
 pub(crate) use codes::{reaching, strip};
 use columns::Dots;
+use lookup::{Nibbles, Tables};
 
 pub(crate) mod codes;
 pub(crate) mod columns;
+pub(crate) mod lookup;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "x86_64")]
@@ -27,7 +29,7 @@ struct Kernels {
     l2: fn(&[f32], &[f32]) -> f32,
     codes8: fn(&[u8], usize, &Plane, &mut Vec<f32>),
     codes4: fn(&[u8], usize, &[Plane; 2], &mut Vec<f32>),
-    signs: fn(&[u64], usize, &Plane, &mut Vec<f32>),
+    lookup: fn(&[Nibbles], &Tables, &mut Vec<f32>),
     strip: fn(&[Quad], usize, &Plane, &mut Vec<f32>),
     reaching: fn(&[f32], Factors<'_>, Line, &mut Vec<Reaching>),
     columns: fn(&[Dots], &[f32]) -> Dots,
@@ -40,7 +42,7 @@ static PLAIN: Kernels = Kernels {
     l2: plain::l2,
     codes8: plain::codes8,
     codes4: plain::codes4,
-    signs: plain::signs,
+    lookup: lookup::plain,
     strip: codes::plain_strip,
     reaching: codes::plain_reaching,
     columns: columns::plain,
@@ -109,11 +111,6 @@ impl Plane {
         plane
     }
 
-    /// The sum of the upper halves, as `signs` looks at them.
-    pub(crate) fn high_sum(&self) -> f32 {
-        (128 * self.high.iter().map(|high| i32::from(*high)).sum::<i32>()) as f32
-    }
-
     /// The sum of the integers.
     pub(crate) fn sum(&self) -> f32 {
         self.wide.iter().map(|wide| i64::from(*wide)).sum::<i64>() as f32
@@ -134,12 +131,6 @@ pub(crate) fn codes8(codes: &[u8], size: usize, query: &Plane, to: &mut Vec<f32>
 /// halves of the bytes, the second for the high ones. `size` is a multiple of 16.
 pub(crate) fn codes4(codes: &[u8], size: usize, query: &[Plane; 2], to: &mut Vec<f32>) {
     (kernels().codes4)(codes, size, query, to);
-}
-
-/// Appends, for each vector of `size` words of signs, the sum of the query's components where the bit is one, of which only the
-/// upper half is looked at.
-pub(crate) fn signs(words: &[u64], size: usize, query: &Plane, to: &mut Vec<f32>) {
-    (kernels().signs)(words, size, query, to);
 }
 
 /// How good a vector is for a query: higher is better. Under cosine both have length one.
@@ -195,15 +186,6 @@ pub(crate) mod plain {
 
     pub(super) fn bytes(code: &[u8], query: &[i16]) -> i64 {
         code.iter().zip(query).map(|(byte, q)| i64::from(*byte) * i64::from(*q)).sum()
-    }
-
-    pub(super) fn signs(words: &[u64], size: usize, query: &Plane, to: &mut Vec<f32>) {
-        for vector in words.chunks_exact(size.max(1)) {
-            let of = |(word, query): (&u64, &[i8])| -> i32 {
-                query.iter().enumerate().map(|(at, q)| if word >> at & 1 == 1 { i32::from(*q) } else { 0 }).sum()
-            };
-            to.push((128 * vector.iter().zip(query.high.chunks(64)).map(of).sum::<i32>()) as f32);
-        }
     }
 
     pub(super) fn codes8(codes: &[u8], size: usize, query: &Plane, to: &mut Vec<f32>) {

@@ -13,8 +13,10 @@
 //! standard deviation of the estimate.
 
 use super::Frame;
+use super::sketch::Bits;
 use crate::config::CodeBits;
 use crate::kernel::codes::{Factors, Line, Reaching};
+use crate::kernel::lookup::{self, Tables};
 use crate::kernel::{self, Plane};
 use crate::schema::Metric;
 
@@ -22,10 +24,8 @@ use crate::schema::Metric;
 /// of the paper).
 pub(crate) const DEVIATIONS: f32 = 1.9;
 
-/// The same for what signs alone say. Whoever is ruled out by them is not looked at again, so more is allowed for.
-const SIGN_DEVIATIONS: f32 = 2.6;
-/// Signs are looked at while the query is at most so many times as long as it is far from the centroid.
-const FAR: f32 = 3.0;
+/// The same for what a sketch says. Whoever is ruled out by it is not looked at again, so more is allowed for.
+const SKETCH_DEVIATIONS: f32 = 2.6;
 
 /// The code of a vector.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -128,6 +128,16 @@ impl Scratch {
     }
 }
 
+/// What all vectors of a cell have in common for a query.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Around<'a> {
+    /// The constant of their scores.
+    pub(crate) constant: f32,
+    /// How far the query is from the centroid.
+    pub(crate) distance: f32,
+    pub(crate) centroid: &'a [f32],
+}
+
 /// A rotated query, ready for codes.
 #[derive(Debug)]
 pub(crate) struct CodeQuery {
@@ -136,6 +146,7 @@ pub(crate) struct CodeQuery {
     /// The query in integers, and as codes of four bits want it: what meets low halves of bytes, what meets high ones.
     whole: Plane,
     halves: [Plane; 2],
+    tables: Tables,
     /// What an integer of the query stands for.
     scale: f32,
     sum: f32,
@@ -152,7 +163,8 @@ impl CodeQuery {
         };
         let (whole, halves) = (Plane::new(&rotated, scale), [half(0), half(16)]);
         let (sum, squared) = (whole.sum() * scale, kernel::dot(&rotated, &rotated));
-        Self { metric, rotated, whole, halves, scale, sum, squared }
+        let tables = Tables::new(&rotated, Bits::of(rotated.len()).count);
+        Self { metric, rotated, whole, halves, tables, scale, sum, squared }
     }
 
     /// What all vectors of a cell have in common: the constant of their scores, and the distance to the centroid, whose
@@ -175,32 +187,36 @@ impl CodeQuery {
         }
     }
 
-    /// The vectors of a frame whose scores may reach the floor by what their signs say, given the constant of their cell; false
-    /// if signs say too little of vectors at this distance from the query.
-    pub(crate) fn reaching_by_signs(
+    /// The vectors of a frame whose scores may reach the floor by what their sketch says; false if it is not worth a look.
+    pub(crate) fn reaching_by_sketch(
         &self,
         frame: &Frame,
-        (constant, distance): (f32, f32),
+        around: Around<'_>,
         floor: f32,
         scratch: &mut Scratch,
     ) -> bool {
-        let length = self.squared.sqrt();
-        let Some(sketch) = frame.sketch().filter(|_| length <= distance * FAR) else { return false };
+        let Some(sketch) = frame.sketch(around.centroid) else { return false };
         scratch.clear();
-        kernel::signs(&sketch.words, sketch.size, &self.whole, &mut scratch.products);
-        let middle = self.scale * self.whole.high_sum();
-        let line = Line { scale: 2.0 * self.scale, middle, constant, doubt: SIGN_DEVIATIONS * length, floor };
-        let factors = Factors { base: &frame.base, slope: &sketch.slope, spread: &sketch.spread };
+        lookup::lookup(&sketch.packed, &self.tables, &mut scratch.products);
+        scratch.products.truncate(frame.ids.len());
+        let (scale, constant) = (self.tables.scale, around.constant);
+        // Rounding the query to integers has a variance of 1 / 12 a dimension; a spread stands for what the sketch missed.
+        let dims = self.rotated.len();
+        let rounded = scale * scale * dims as f32 / (12.0 * Bits::of(dims).missed);
+        let doubt = SKETCH_DEVIATIONS * (around.distance * around.distance + rounded).sqrt();
+        let line = Line { scale, middle: 0.0, constant, doubt, floor };
+        let factors = Factors { base: &sketch.base, slope: &sketch.slope, spread: &sketch.spread };
         kernel::reaching(&scratch.products, factors, line, &mut scratch.reaching);
         true
     }
 
-    /// The vectors of a frame whose scores may reach the floor by what their codes say, given the constant of their cell.
-    pub(crate) fn reaching(&self, frame: &Frame, (constant, distance): (f32, f32), floor: f32, scratch: &mut Scratch) {
+    /// The vectors of a frame whose scores may reach the floor by what their codes say.
+    pub(crate) fn reaching(&self, frame: &Frame, around: Around<'_>, floor: f32, scratch: &mut Scratch) {
         scratch.clear();
         self.all_products(frame, &mut scratch.products);
         let middle = self.middle(frame.bits);
-        let line = Line { scale: self.scale, middle, constant, doubt: DEVIATIONS * distance, floor };
+        let (scale, constant, doubt) = (self.scale, around.constant, DEVIATIONS * around.distance);
+        let line = Line { scale, middle, constant, doubt, floor };
         let factors = Factors { base: &frame.base, slope: &frame.slope, spread: &frame.spread };
         kernel::reaching(&scratch.products, factors, line, &mut scratch.reaching);
     }

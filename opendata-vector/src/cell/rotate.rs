@@ -7,7 +7,8 @@
 /// A rotation of vectors of some number of dimensions.
 #[derive(Debug)]
 pub(crate) struct Rotation {
-    signs: Vec<[bool; 4]>,
+    /// One or minus one for each dimension, by round.
+    signs: [Vec<f32>; 4],
     /// The largest power of two that fits.
     width: usize,
 }
@@ -26,21 +27,18 @@ impl Rotation {
             z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             z ^ (z >> 31)
         };
-        let signs = (0..dims).map(|_| {
-            let bits = next();
-            [bits & 1 == 1, bits & 2 == 2, bits & 4 == 4, bits & 8 == 8]
+        let bits: Vec<u64> = (0..dims).map(|_| next()).collect();
+        let signs = [0, 1, 2, 3].map(|round| {
+            let sign = |bits: &u64| if bits >> round & 1 == 1 { -1.0 } else { 1.0 };
+            bits.iter().map(sign).collect()
         });
-        Self { signs: signs.collect(), width: 1 << dims.ilog2() }
+        Self { signs, width: 1 << dims.ilog2() }
     }
 
     pub(crate) fn apply(&self, vector: &mut [f32]) {
         let scale = 1.0 / (self.width as f32).sqrt();
-        for round in 0..4 {
-            for (v, signs) in vector.iter_mut().zip(&self.signs) {
-                if signs.get(round).copied().unwrap_or(false) {
-                    *v = -*v;
-                }
-            }
+        for (round, signs) in self.signs.iter().enumerate() {
+            vector.iter_mut().zip(signs).for_each(|(v, sign)| *v *= sign);
             let first = if round % 2 == 0 { 0 } else { vector.len().saturating_sub(self.width) };
             if let Some(part) = vector.get_mut(first..first + self.width) {
                 transform(part);
@@ -52,7 +50,9 @@ impl Rotation {
 
 /// The fast Walsh-Hadamard transform, without its scale. The length is a power of two.
 fn transform(values: &mut [f32]) {
-    let mut half = 1;
+    let (eights, rest) = values.as_chunks_mut::<8>();
+    eights.iter_mut().for_each(eight);
+    let mut half = if rest.is_empty() { 8 } else { 1 };
     while half < values.len() {
         for block in values.chunks_exact_mut(half * 2) {
             let (low, high) = block.split_at_mut(half);
@@ -62,4 +62,12 @@ fn transform(values: &mut [f32]) {
         }
         half *= 2;
     }
+}
+
+/// Of eight values: in registers, since short loops take longer than what they compute.
+fn eight(values: &mut [f32; 8]) {
+    let [a, b, c, d, e, f, g, h] = *values;
+    let [a, b, c, d, e, f, g, h] = [a + b, a - b, c + d, c - d, e + f, e - f, g + h, g - h];
+    let [a, b, c, d, e, f, g, h] = [a + c, b + d, a - c, b - d, e + g, f + h, e - g, f - h];
+    *values = [a + e, b + f, c + g, d + h, a - e, b - f, c - g, d - h];
 }

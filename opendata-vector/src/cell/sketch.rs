@@ -1,58 +1,89 @@
-//! One bit a dimension, made from codes of eight: what is looked at first where codes are long.
+//! One bit a dimension, or four where there are few, made from codes of eight: what is looked at first.
 //!
-//! It is never stored. The signs of a residual are RaBitQ's code of one bit: <grid, q> is estimated by
-//! <signs, q> * |grid|^2 / <grid, signs>, here against the query itself and not its distance from the centroid, so that nothing
-//! more than the code is needed. Whatever its bound does not rule out is looked at again by the code.
+//! It is never stored. A grid point y of few bits that lies near the direction of a residual r is a RaBitQ code of its own. With the
+//! centroid c at hand, <r, c> is known from the code, so only <r, q - c> is estimated, by <y, q - c> * |grid|^2 / <grid, y>: the
+//! nearer the centroid is to the query, the less is left open. Whatever the bound does not rule out is looked at again by the code.
 
 use super::Frame;
+use crate::kernel::lookup::{self, Nibbles};
+use crate::kernel::plain;
 
 /// Codes of fewer bytes are as quick to look at whole.
-pub(super) const LEAST_BYTES: usize = 128;
+pub(super) const LEAST_BYTES: usize = 32;
+/// With fewer dimensions a sketch has four bits for each.
+const LEAST_FOR_ONE: usize = 128;
 
-/// The signs of a frame's vectors.
+/// Few bits of the vectors of a frame.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sketch {
-    /// Words a vector.
-    pub(crate) size: usize,
-    pub(crate) words: Vec<u64>,
-    /// What the inner product of signs and query is multiplied by.
+    pub(crate) packed: Vec<Nibbles>,
+    /// What takes the place of the code's `base`.
+    pub(crate) base: Vec<f32>,
+    /// What the inner product with the query is multiplied by.
     pub(crate) slope: Vec<f32>,
-    /// One standard deviation of the estimate for a query of length one.
+    /// One standard deviation of the estimate for a query at distance one from the centroid.
     pub(crate) spread: Vec<f32>,
+}
+
+/// Bits a dimension of a sketch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bits {
+    pub(crate) count: usize,
+    /// The step of a grid that fits a normal distribution of variance one best (Max, "Quantizing for minimum distortion", 1960).
+    step: f32,
+    /// How much of a residual's squared length the grid misses.
+    pub(crate) missed: f32,
+}
+
+impl Bits {
+    /// One bit says little where there are few dimensions, and four are then few bytes.
+    pub(crate) fn of(dims: usize) -> Self {
+        if dims < LEAST_FOR_ONE {
+            Self { count: 4, step: 0.3352, missed: 0.01154 }
+        } else {
+            Self { count: 1, step: 1.596, missed: 0.3634 }
+        }
+    }
 }
 
 impl Sketch {
     /// Bytes that it takes for each vector, if any.
     pub(crate) fn bytes_a_vector(frame: &Frame) -> usize {
-        if Self::is_worth_it(frame) { frame.code_size / 8 + 8 } else { 0 }
+        if Self::is_worth_it(frame) { frame.code_size * Bits::of(frame.code_size).count / 8 + 12 } else { 0 }
     }
 
     pub(crate) fn is_worth_it(frame: &Frame) -> bool {
         frame.bits == 8 && frame.code_size >= LEAST_BYTES
     }
 
-    pub(crate) fn new(frame: &Frame) -> Self {
-        let size = frame.code_size.div_ceil(64);
-        let mut sketch = Self { size, ..Self::default() };
-        let dims = frame.code_size as f32;
-        for (code, slope) in frame.codes.chunks_exact(frame.code_size.max(1)).zip(&frame.slope) {
-            for bytes in code.chunks(64) {
-                let word = bytes.iter().enumerate().fold(0, |word, (at, byte)| word | u64::from(byte >> 7) << at);
-                sketch.words.push(word);
-            }
-            // In units of half a step, so that all of it is in integers.
-            let (mut along, mut squared) = (0u64, 0u64);
-            for byte in code {
-                let twice = (2 * i32::from(*byte) - 255).unsigned_abs();
-                along += u64::from(twice);
-                squared += u64::from(twice * twice);
-            }
-            let (along, squared) = (along as f32 / 2.0, squared as f32 / 4.0);
-            let cosine_squared = (along * along / (squared * dims)).min(1.0);
-            let missed = (1.0 - cosine_squared) / cosine_squared / (dims - 1.0);
-            sketch.slope.push(slope * squared / along);
+    /// The centroid is the one that the frame's codes were made for.
+    pub(crate) fn new(frame: &Frame, centroid: &[f32]) -> Self {
+        let dims = frame.code_size;
+        let bits = Bits::of(dims);
+        let half = (1 << bits.count) as f32 / 2.0;
+        let mut sketch = Self::default();
+        let mut all = Vec::with_capacity(frame.codes.len());
+        let codes = frame.codes.chunks_exact(dims.max(1));
+        for ((code, base), slope) in codes.zip(&frame.base).zip(&frame.slope) {
+            // Grids are of halves: multiplied and added without error.
+            let grid: Vec<f32> = code.iter().map(|byte| f32::from(*byte) - 127.5).collect();
+            let squared = plain::dot(&grid, &grid);
+            let step = bits.step * (squared / dims as f32).sqrt();
+            let few = grid.iter().map(|x| ((x / step).floor() + half).clamp(0.0, 2.0 * half - 1.0) as u8);
+            let start = all.len();
+            all.extend(few);
+            let own = all.get(start..).unwrap_or_default();
+            let odd: Vec<f32> = own.iter().map(|u| 2.0 * f32::from(*u) + 1.0 - 2.0 * half).collect();
+            let along = plain::dot(&grid, &odd);
+            let cosine_squared = (along * along / (squared * plain::dot(&odd, &odd))).min(1.0);
+            let missed = (1.0 - cosine_squared) / cosine_squared / (dims as f32 - 1.0);
+            let own_slope = slope * squared / along;
+            sketch.base.push(base + slope * plain::dot(&grid, centroid) - own_slope * plain::dot(&odd, centroid));
+            sketch.slope.push(own_slope);
             sketch.spread.push((slope.abs() * squared.sqrt()) * missed.sqrt());
         }
+        let code = |row: usize, dim: usize| all.get(row * dims + dim).copied().unwrap_or(0);
+        sketch.packed = lookup::pack(frame.ids.len(), dims, bits.count, code);
         sketch
     }
 }

@@ -1,7 +1,7 @@
 //! Codes as they are scored: sixteen vectors side by side, four dimensions of each at a time, a byte each.
 //!
-//! It is never stored. Codes of four bits are spread out to bytes. Long codes of eight bits are looked at by their signs first
-//! (see [`sketch`](super::sketch)) and stay as they are.
+//! It is never stored. Codes of four bits are spread out to bytes. Codes of eight bits that are not short are looked at by
+//! fewer bits first (see [`sketch`](super::sketch)) and stay as they are.
 
 use super::Frame;
 

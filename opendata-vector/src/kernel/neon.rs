@@ -5,13 +5,14 @@
 #![expect(unsafe_code, reason = "vector loads need it; see the head of this file")]
 
 use std::arch::aarch64::{
-    float32x4_t, int16x8_t, int32x4_t, uint8x16_t, vaddq_f32, vaddq_s32, vaddvq_f32, vaddvq_s32, vandq_s8, vandq_u8,
-    vdupq_n_f32, vdupq_n_s32, vdupq_n_u8, vfmaq_f32, vget_high_s16, vget_high_u8, vget_low_s16, vget_low_u8, vld1q_f32,
-    vld1q_s8, vld1q_s16, vld1q_u8, vmlal_s16, vmovl_u8, vmull_s16, vpadalq_s8, vpadalq_s16, vpaddlq_s8, vpaddq_s32,
-    vreinterpretq_s8_u8, vreinterpretq_s16_u16, vshrq_n_u8, vst1q_f32, vst1q_s32, vsubq_f32, vtstq_u8,
+    float32x4_t, int16x8_t, int32x4_t, uint8x16_t, vaddq_f32, vaddq_s32, vaddvq_f32, vaddvq_s32, vaddw_u8, vandq_u8,
+    vdupq_n_f32, vdupq_n_s32, vdupq_n_u8, vdupq_n_u16, vfmaq_f32, vget_high_s16, vget_high_u8, vget_low_s16,
+    vget_low_u8, vld1q_f32, vld1q_s16, vld1q_u8, vmlal_s16, vmovl_u8, vmull_s16, vpaddq_s32, vqtbl1q_u8,
+    vreinterpretq_s16_u16, vshrq_n_u8, vst1q_f32, vst1q_s32, vst1q_u16, vsubq_f32,
 };
 
 use super::columns::{COLUMN_ROWS, Dots};
+use super::lookup::{self, Nibbles, Tables};
 use super::{Kernels, PIECE, Plane, codes, plain};
 use crate::cell::strip::{LANES, Quad};
 
@@ -33,9 +34,9 @@ static KERNELS: Kernels = Kernels {
         // SAFETY: only reached through `detect`.
         unsafe { codes4(codes, size, query, to) }
     },
-    signs: |words, size, query, to| {
+    lookup: |packed, query, to| {
         // SAFETY: only reached through `detect`.
-        unsafe { signs(words, size, query, to) }
+        unsafe { lookup(packed, query, to) }
     },
     strip: |codes, quads, query, to| {
         // SAFETY: only reached through `detect`.
@@ -170,24 +171,30 @@ fn codes4(codes: &[u8], size: usize, [first, second]: &[Plane; 2], to: &mut Vec<
 }
 
 #[target_feature(enable = "neon")]
-fn signs(words: &[u64], size: usize, query: &Plane, to: &mut Vec<f32>) {
-    let bits = bytes(&[1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128]);
-    for vector in words.chunks_exact(size.max(1)) {
-        let mut sums = vdupq_n_s32(0);
-        for (word, query) in vector.iter().zip(query.high.as_chunks::<64>().0) {
-            // At most 2 * 4 * 128 in each lane.
-            let mut lanes = vpaddlq_s8(vreinterpretq_s8_u8(vdupq_n_u8(0)));
-            for (pair, query) in word.to_le_bytes().as_chunks::<2>().0.iter().zip(query.as_chunks::<16>().0) {
-                let [low, high] = *pair;
-                let repeated = [low, low, low, low, low, low, low, low, high, high, high, high, high, high, high, high];
-                let mask = vreinterpretq_s8_u8(vtstq_u8(bytes(&repeated), bits));
-                // SAFETY: the array has the sixteen integers that are loaded.
-                let query = unsafe { vld1q_s8(query.as_ptr()) };
-                lanes = vpadalq_s8(lanes, vandq_s8(query, mask));
+fn lookup(packed: &[Nibbles], query: &Tables, to: &mut Vec<f32>) {
+    let mask = vdupq_n_u8(15);
+    for block in packed.chunks_exact(query.tables.len().max(1)) {
+        let mut totals = [-query.raised(); lookup::ABREAST];
+        for (codes, tables) in block.chunks(lookup::PIECE).zip(query.tables.chunks(lookup::PIECE)) {
+            let mut sums = [vdupq_n_u16(0); 4];
+            let [a, b, c, d] = &mut sums;
+            for (codes, table) in codes.iter().zip(tables) {
+                let (codes, table) = (bytes(codes), bytes(table));
+                let low = vqtbl1q_u8(table, vandq_u8(codes, mask));
+                let high = vqtbl1q_u8(table, vshrq_n_u8::<4>(codes));
+                *a = vaddw_u8(*a, vget_low_u8(low));
+                *b = vaddw_u8(*b, vget_high_u8(low));
+                *c = vaddw_u8(*c, vget_low_u8(high));
+                *d = vaddw_u8(*d, vget_high_u8(high));
             }
-            sums = vpadalq_s16(sums, lanes);
+            for (totals, sums) in totals.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
+                let mut eight = [0u16; 8];
+                // SAFETY: the array has the eight integers that are stored.
+                unsafe { vst1q_u16(eight.as_mut_ptr(), sums) };
+                totals.iter_mut().zip(eight).for_each(|(total, sum)| *total += i32::from(sum));
+            }
         }
-        to.push((128 * vaddvq_s32(sums)) as f32);
+        to.extend(totals.iter().map(|total| *total as f32));
     }
 }
 

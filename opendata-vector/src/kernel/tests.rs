@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::cell::Frame;
 use crate::cell::quantize::Code;
+use crate::cell::strip::Strip;
 
 /// All sets of loops that this machine can run.
 fn fast() -> Vec<&'static Kernels> {
@@ -79,7 +80,7 @@ proptest! {
         for (id, code) in bytes.chunks_exact(dims).enumerate() {
             frame.push(id as u64, &Code { bits: 8, bytes: code.to_vec(), ..Code::default() });
         }
-        let strip = frame.strip().cloned().unwrap_or_default();
+        let strip = Strip::new(&frame);
         let whole = Plane::new(&query[..dims], Plane::scale(&query));
         let mut expected = Vec::new();
         plain::codes8(&frame.codes, dims, &whole, &mut expected);
@@ -130,20 +131,62 @@ proptest! {
         };
         let halves = [pad(&halves[0]), pad(&halves[1])];
         plain::codes4(codes4, blocks, &halves, &mut four);
-        let (words, _) = codes.as_chunks::<8>();
-        let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        let each = size.div_ceil(64);
-        let mut signs = Vec::new();
-        plain::signs(&words, each, &whole, &mut signs);
         for kernels in fast() {
-            let mut fast_signs = Vec::new();
-            (kernels.signs)(&words[..words.len() / each * each], each, &whole, &mut fast_signs);
-            prop_assert_eq!(&fast_signs, &signs, "{}", kernels.name);
             let (mut fast8, mut fast4) = (Vec::new(), Vec::new());
             (kernels.codes8)(&codes, size, &whole, &mut fast8);
             (kernels.codes4)(codes4, blocks, &halves, &mut fast4);
             prop_assert_eq!(&fast8, &eight, "{}", kernels.name);
             prop_assert_eq!(&fast4, &four, "{}", kernels.name);
+        }
+    }
+}
+
+proptest! {
+    /// To the bit, and what multiplying and adding up one by one gives.
+    #[test]
+    fn codes_of_few_bits_are_looked_up_alike(
+        bits in prop::sample::select(vec![1usize, 2, 4]),
+        dims in 1usize..300,
+        rows in 0usize..100,
+        seed in any::<u64>(),
+        query in floats(300),
+    ) {
+        let levels = 1 << bits;
+        let random = seeded(seed, dims * rows);
+        let code = |row: usize, dim: usize| ((random[row * dims + dim] + 10.0) * 1e3) as u8 % levels;
+        let packed = lookup::pack(rows, dims, bits, code);
+        let query = &query[..dims];
+        let prepared = Tables::new(query, bits);
+        let mut plain = Vec::new();
+        lookup::plain(&packed, &prepared, &mut plain);
+        prop_assert_eq!(plain.len(), rows.next_multiple_of(lookup::ABREAST));
+        for (row, found) in plain.iter().take(rows).enumerate() {
+            let odd = |dim: usize| f32::from(2 * code(row, dim)) + 1.0 - f32::from(levels);
+            let expected: f32 = query.iter().enumerate().map(|(dim, q)| odd(dim) * q).sum();
+            let error = (found * prepared.scale - expected).abs();
+            prop_assert!(error <= prepared.scale * 0.51 * f32::from(levels) * dims as f32, "{error}");
+        }
+        for kernels in fast() {
+            let mut own = Vec::new();
+            (kernels.lookup)(&packed, &prepared, &mut own);
+            prop_assert_eq!(&own, &plain, "{}", kernels.name);
+        }
+    }
+}
+
+#[test]
+fn what_is_looked_up_does_not_overflow() {
+    for (bits, largest) in [(1, 31.0), (2, 3.0 * 20.0), (4, 15.0 * 8.0)] {
+        for dims in [1, 511, 512, 513, 1024, 1025, 4096] {
+            let query = Tables::new(&vec![1.0; dims], bits);
+            for (sign, code) in [(-1.0, 0), (1.0, (1 << bits) - 1)] {
+                let packed = lookup::pack(33, dims, bits, |_, _| code);
+                for kernels in fast() {
+                    let mut sums = Vec::new();
+                    (kernels.lookup)(&packed, &query, &mut sums);
+                    assert_eq!(sums[..33], [sign * largest * dims as f32; 33], "{} {bits} {dims}", kernels.name);
+                }
+            }
         }
     }
 }

@@ -13,14 +13,26 @@ use crate::cell::strip::Quad;
 mod avx2;
 mod avx512;
 
-static AVX512: Kernels = Kernels { name: "avx512", dot, l2, codes8, codes4, signs, strip, reaching, columns, columns4 };
+static AVX512: Kernels = Kernels {
+    name: "avx512",
+    dot,
+    l2,
+    codes8,
+    codes4,
+    // A processor that has the wide instructions has these as well.
+    lookup: avx2::KERNELS.lookup,
+    strip,
+    reaching,
+    columns,
+    columns4,
+};
 
 /// The fast loops, if this processor has what they need.
 pub(super) fn detect() -> Option<&'static Kernels> {
     let has_wide = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vnni");
-    if has_wide { Some(&AVX512) } else { detect_avx2() }
+    detect_avx2().map(|narrow| if has_wide { &AVX512 } else { narrow })
 }
 
 /// The loops for AVX2, if this processor has it.
@@ -46,11 +58,6 @@ fn codes8(codes: &[u8], size: usize, query: &Plane, to: &mut Vec<f32>) {
 fn codes4(codes: &[u8], size: usize, query: &[Plane; 2], to: &mut Vec<f32>) {
     // SAFETY: only reached through `detect`.
     unsafe { avx512::codes4(codes, size, query, to) }
-}
-
-fn signs(words: &[u64], size: usize, query: &Plane, to: &mut Vec<f32>) {
-    // SAFETY: only reached through `detect`.
-    unsafe { avx512::signs(words, size, query, to) }
 }
 
 fn columns(columns: &[Dots], vector: &[f32]) -> Dots {

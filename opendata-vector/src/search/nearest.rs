@@ -13,7 +13,8 @@ use opendata_core::slate::Access;
 use opendata_core::{Error, Result};
 
 use super::{Allowed, Effort, LegExplain, Scored, Top};
-use crate::cell::quantize::CodeQuery;
+use crate::cell::cluster;
+use crate::cell::quantize::{Around, CodeQuery};
 use crate::kernel;
 use crate::schema::{Metric, VectorField};
 use crate::state::{Routes, Snapshot, push_scored};
@@ -164,7 +165,9 @@ impl Search<'_> {
             let cells: Vec<(u32, u64)> = visit.iter().map(|(next, info)| (next.cell, info.changed)).collect();
             let contents = self.snapshot.cells(self.name, &cells).await?;
             for ((next, _), cell) in visit.iter().zip(contents) {
-                candidates.estimate(&query, query.cell(next.dot, next.squared), &cell);
+                let (constant, distance) = query.cell(next.dot, next.squared);
+                let centroid = cluster::row(&routes.centroids, self.query.len(), next.place);
+                candidates.estimate(&query, Around { constant, distance, centroid }, &cell);
             }
         }
         explain.estimated += candidates.seen;

@@ -60,6 +60,39 @@ fn estimates_are_unbiased_and_within_their_bounds() {
     }
 }
 
+/// What a sketch rules out is not looked at again: nearly all true scores must be within its bounds, wherever the query is.
+#[test]
+fn bounds_by_sketches_hold() {
+    let mut random = StdRng::seed_from_u64(5);
+    let metrics = [Metric::L2, Metric::Cosine, Metric::InnerProduct].into_iter().cycle();
+    for (metric, dims) in metrics.zip([33, 50, 100, 128, 250, 1100]) {
+        let centroid = vector(&mut random, dims);
+        let scattered = |random: &mut StdRng, by: f32| -> Vec<f32> {
+            centroid.iter().zip(vector(random, dims)).map(|(c, noise)| c + noise * by).collect()
+        };
+        let near: Vec<Vec<f32>> = (0..500).map(|_| scattered(&mut random, 0.5)).collect();
+        let mut frame = Frame::default();
+        for (id, near) in near.iter().enumerate() {
+            frame.push(id as u64, &encode(CodeBits::Eight, metric, near, &centroid));
+        }
+        for by in [0.0, 0.1, 0.5, 3.0] {
+            let query = CodeQuery::new(metric, scattered(&mut random, by));
+            let dot = kernel::dot(&query.rotated, &centroid);
+            let (constant, distance) = query.cell(dot, kernel::dot(&centroid, &centroid));
+            let around = Around { constant, distance, centroid: &centroid };
+            let mut scratch = Scratch::default();
+            assert!(query.reaching_by_sketch(&frame, around, f32::NEG_INFINITY, &mut scratch));
+            assert_eq!(scratch.reaching.len(), near.len());
+            let is_within = |reaching: &&Reaching| {
+                let score = kernel::score(metric, &query.rotated, &near[reaching.row as usize]);
+                (score - reaching.estimate).abs() <= reaching.upper - reaching.estimate + 1e-3
+            };
+            let within = scratch.reaching.iter().filter(is_within).count();
+            assert!(within >= 480, "{metric:?} {dims} {by}: {within} of 500 within their bounds");
+        }
+    }
+}
+
 #[test]
 fn a_vector_on_its_centroid_is_exact() {
     let centroid = [0.5, -0.25, 1.0];

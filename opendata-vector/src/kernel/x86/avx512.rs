@@ -4,9 +4,9 @@ use std::arch::x86_64::{
     __m128i, __m512, __m512i, _CMP_GE_OQ, _mm_add_epi32, _mm_storeu_si128, _mm256_add_epi32, _mm256_castsi256_si128,
     _mm256_extracti128_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_and_si512, _mm512_castsi512_si256,
     _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_extracti64x4_epi64, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_maskz_set1_epi8,
-    _mm512_mul_ps, _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi16, _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_epi32,
+    _mm512_loadu_ps, _mm512_loadu_si512, _mm512_maskz_loadu_epi8, _mm512_maskz_loadu_ps, _mm512_mul_ps,
+    _mm512_reduce_add_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_slli_epi32, _mm512_srli_epi16, _mm512_storeu_ps, _mm512_sub_ps, _mm512_unpackhi_epi32,
     _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
@@ -178,21 +178,6 @@ pub(super) fn codes4(all: &[u8], size: usize, [first, second]: &[Plane; 2], to: 
         let planes = [&first.high, &first.low, &second.high, &second.low];
         piece4(code, planes.map(|plane| from(plane, block)))
     });
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-pub(super) fn signs(words: &[u64], size: usize, query: &Plane, to: &mut Vec<f32>) {
-    let size = size.max(1);
-    let high = query.high.as_chunks::<64>().0;
-    for four in words.chunks(size * 4) {
-        let mut lanes = [_mm512_setzero_si512(); 4];
-        for (lanes, vector) in lanes.iter_mut().zip(four.chunks_exact(size)) {
-            for (word, high) in vector.iter().zip(high) {
-                *lanes = _mm512_dpbusd_epi32(*lanes, _mm512_maskz_set1_epi8(*word, 1), load_signed(high));
-            }
-        }
-        to.extend(sums(lanes).iter().take(four.len() / size).map(|sum| (128 * sum) as f32));
-    }
 }
 
 /// Sixteen codes side by side, four dimensions at a time: every lane sums one vector.

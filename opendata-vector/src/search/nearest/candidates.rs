@@ -1,6 +1,6 @@
 //! Vectors by what their codes say of them: which may still be among the best, given the bounds of all the others.
 
-use crate::cell::quantize::{CodeQuery, DEVIATIONS, Scratch};
+use crate::cell::quantize::{Around, CodeQuery, DEVIATIONS, Scratch};
 use crate::cell::{Cell, Frame};
 use crate::idset::Probe;
 use crate::search::{Allowed, Scored, Top};
@@ -44,40 +44,40 @@ impl<'a> Candidates<'a> {
         }
     }
 
-    /// Looks at all vectors of a cell, given what they have in common: see [`CodeQuery::cell`].
-    pub(super) fn estimate(&mut self, query: &CodeQuery, common: (f32, f32), cell: &Cell) {
+    /// Looks at all vectors of a cell.
+    pub(super) fn estimate(&mut self, query: &CodeQuery, around: Around<'_>, cell: &Cell) {
         for frame in &cell.frames {
             match self.filter.take() {
                 Some(filter) => {
                     let count = frame.ids.iter().filter(|id| filter.contains(**id)).count();
                     self.seen += count as u64;
                     if count * ALONE > frame.ids.len() {
-                        self.all(query, common, frame, |id| filter.contains(id));
+                        self.all(query, around, frame, |id| filter.contains(id));
                     } else if count > 0 {
-                        self.some(query, common, frame, &filter);
+                        self.some(query, around, frame, &filter);
                     }
                     self.filter = Some(filter);
                 }
                 None => {
                     self.seen += frame.ids.len() as u64;
                     let allowed = self.allowed;
-                    self.all(query, common, frame, |id| allowed.contains(id));
+                    self.all(query, around, frame, |id| allowed.contains(id));
                 }
             }
         }
     }
 
-    fn all(&mut self, query: &CodeQuery, common: (f32, f32), frame: &Frame, is_allowed: impl Fn(u64) -> bool) {
+    fn all(&mut self, query: &CodeQuery, around: Around<'_>, frame: &Frame, is_allowed: impl Fn(u64) -> bool) {
         let mut scratch = std::mem::take(&mut self.scratch);
-        let doubt = DEVIATIONS * common.1;
+        let doubt = DEVIATIONS * around.distance;
         // While there is no floor, everything passes.
-        if self.floor > f32::NEG_INFINITY && query.reaching_by_signs(frame, common, self.floor, &mut scratch) {
+        if self.floor > f32::NEG_INFINITY && query.reaching_by_sketch(frame, around, self.floor, &mut scratch) {
             let mut one = std::mem::take(&mut self.one);
             for reaching in &scratch.reaching {
                 let row = reaching.row as usize;
                 let (Some(id), Some(spread)) = (frame.ids.get(row), frame.spread.get(row)) else { continue };
                 if reaching.upper >= self.floor && is_allowed(*id) {
-                    let estimate = common.0 + query.estimate_one(frame, row, &mut one);
+                    let estimate = around.constant + query.estimate_one(frame, row, &mut one);
                     if estimate + doubt * spread >= self.floor {
                         self.keep(estimate, doubt * spread, *id);
                     }
@@ -85,7 +85,7 @@ impl<'a> Candidates<'a> {
             }
             self.one = one;
         } else {
-            query.reaching(frame, common, self.floor, &mut scratch);
+            query.reaching(frame, around, self.floor, &mut scratch);
             for reaching in &scratch.reaching {
                 let Some(id) = frame.ids.get(reaching.row as usize) else { continue };
                 if reaching.upper >= self.floor && is_allowed(*id) {
@@ -97,12 +97,12 @@ impl<'a> Candidates<'a> {
     }
 
     /// Of few that are allowed each is looked at alone.
-    fn some(&mut self, query: &CodeQuery, common: (f32, f32), frame: &Frame, filter: &Probe<'_>) {
+    fn some(&mut self, query: &CodeQuery, around: Around<'_>, frame: &Frame, filter: &Probe<'_>) {
         let mut one = std::mem::take(&mut self.one);
         for (row, (spread, id)) in frame.spread.iter().zip(&frame.ids).enumerate() {
             if filter.contains(*id) {
-                let estimate = common.0 + query.estimate_one(frame, row, &mut one);
-                let doubt = DEVIATIONS * common.1 * spread;
+                let estimate = around.constant + query.estimate_one(frame, row, &mut one);
+                let doubt = DEVIATIONS * around.distance * spread;
                 if estimate + doubt >= self.floor {
                     self.keep(estimate, doubt, *id);
                 }

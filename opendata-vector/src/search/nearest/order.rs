@@ -9,6 +9,8 @@ use crate::state::Routes;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Next {
     pub(crate) cell: u32,
+    /// Its place among the centroids.
+    pub(crate) place: usize,
     /// The inner product of the query and the centroid.
     pub(crate) dot: f32,
     /// The centroid's squared length.
@@ -30,9 +32,10 @@ impl CellOrder {
         let blocks = routes.cells.chunks(COLUMN_ROWS).zip(routes.squares.chunks(COLUMN_ROWS));
         for (block, (cells, squares)) in blocks.enumerate() {
             let dots = routes.columns.dots(block, &query.rotated);
-            for ((cell, squared), dot) in cells.iter().zip(squares).zip(dots) {
+            for (at, ((cell, squared), dot)) in cells.iter().zip(squares).zip(dots).enumerate() {
+                let place = block * COLUMN_ROWS + at;
                 let nearness = if query.metric == Metric::InnerProduct { dot } else { 2.0 * dot - squared };
-                all.push(Next { cell: *cell, dot, squared: *squared, nearness });
+                all.push(Next { cell: *cell, place, dot, squared: *squared, nearness });
             }
         }
         Self { all, sorted: 0, taken: 0, step: expected.max(16) }
