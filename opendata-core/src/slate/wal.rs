@@ -1,13 +1,15 @@
 //! Following a slate's write-ahead log from another process.
 //!
-//! A tail costs the store one request for each file it has not read, and reads each file once, however many
+//! A tail costs the store one request for each look at a file that is not there yet, and reads each file once, however many
 //! followers its process has. It begins behind a view, so that view and tail together show every row exactly once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use slatedb::manifest::VersionedManifest;
 use slatedb::{ErrorKind as EngineErrorKind, ValueDeletable, WalFile, WalReader};
+use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -35,18 +37,24 @@ pub struct WalRow {
     pub position: Position,
 }
 
+/// Listing the files of a log, and the size of each, costs far more than asking for the one that comes next. A file is collected a good while after
+/// the one before it was written, so only a tail that found nothing for so long asks whether it missed some.
+const LIST_EVERY: Duration = Duration::from_secs(1);
+
 /// Follows the write-ahead log of a slate.
 pub struct WalTail {
     reader: WalReader,
     next: WalFile,
     position: Position,
+    /// When it was last known that nothing was missed; none if that was never asked.
+    sure: Option<Instant>,
 }
 
 impl WalTail {
     pub(crate) fn new(store: &Store, path: &str, replayed: u64, position: Position) -> Result<Self> {
         let reader = WalReader::new(store.slate_path(path)?, Arc::clone(store.object_store()));
         let next = reader.get(replayed + 1);
-        Ok(Self { reader, next, position })
+        Ok(Self { reader, next, position, sure: None })
     }
 
     /// The position up to which rows were returned.
@@ -60,7 +68,7 @@ impl WalTail {
     ///
     /// # Errors
     /// `NotFound` if files that this tail had not read were already collected as garbage, because it was
-    /// too far behind: open a new reader and begin there.
+    /// too far behind: open a new reader and begin there. That is found out within a second of looks that show nothing.
     pub async fn next(&mut self) -> Result<Vec<WalRow>> {
         loop {
             let mut rows = match self.next.iterator().await {
@@ -85,6 +93,7 @@ impl WalTail {
             }
             self.next = self.next.next_file();
             self.position = last;
+            self.sure = Some(Instant::now());
             if !batch.is_empty() {
                 // A file may hold its rows by key; a stable sort brings commits in order and keeps the order within one.
                 batch.sort_by_key(|row| row.position);
@@ -95,9 +104,14 @@ impl WalTail {
 
     /// A file that is not there yet and one that was collected look the same, except that files behind the
     /// second exist.
-    async fn check_not_collected(&self) -> Result<()> {
+    async fn check_not_collected(&mut self) -> Result<()> {
+        if self.sure.is_some_and(|sure| sure.elapsed() < LIST_EVERY) {
+            return Ok(());
+        }
+        let asked = Instant::now();
         let later = self.reader.list(self.next.next_id()..).await?;
         if later.is_empty() {
+            self.sure = Some(asked);
             return Ok(());
         }
         // The file may have appeared between the two looks.
