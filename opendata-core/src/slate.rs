@@ -20,6 +20,7 @@ mod join;
 mod maintenance;
 mod open;
 mod opening;
+mod own;
 mod queue;
 mod reader;
 mod registry;

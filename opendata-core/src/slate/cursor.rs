@@ -15,7 +15,7 @@ use super::view::{Access, View};
 use crate::error::{Error, Result};
 use crate::key::{KeyReader, Prefix, SegmentId, Tag};
 
-const CURSOR: Tag = Tag(0x02);
+pub(super) const CURSOR: Tag = Tag(0x02);
 const MAX_NAME: usize = 256;
 
 pub(crate) struct CursorUpdate {

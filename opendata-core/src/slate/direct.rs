@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::key::{SegmentId, Tag};
 use crate::time::Position;
 
-const DIRECT: Tag = Tag(0x04);
+pub(super) const DIRECT: Tag = Tag(0x04);
 
 fn key(instance: &Instance) -> Bytes {
     instance.prefix(SegmentId::CONTROL).key(DIRECT).build()
@@ -29,6 +29,11 @@ fn key(instance: &Instance) -> Bytes {
 
 fn encode(position: Position) -> Bytes {
     Bytes::copy_from_slice(&position.0.to_be_bytes())
+}
+
+pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Position> {
+    let bytes = value.try_into().map_err(|_| Error::corrupt_at(key, "position of a direct write"))?;
+    Ok(Position(u64::from_be_bytes(bytes)))
 }
 
 impl Builder {
@@ -70,11 +75,7 @@ impl View {
         let key = key(instance);
         match self.get(&key).await? {
             None => Ok(Position::ZERO),
-            Some(value) => {
-                let bytes =
-                    value.as_ref().try_into().map_err(|_| Error::corrupt_at(&key, "position of a direct write"))?;
-                Ok(Position(u64::from_be_bytes(bytes)))
-            }
+            Some(value) => decode(&key, &value),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::checkpoint;
 use super::clock::SlateClock;
 use super::erased::SystemOf;
 use super::opening::OpeningStore;
+use super::own;
 use super::registry::{Ancestor, Registry, SlateId};
 use super::router::{Router, SegmentExtractor};
 use super::transaction::Handle;
@@ -224,7 +225,10 @@ impl SlateReader {
             let Some(row) = rows.next().await? else { break };
             let text = match row.key == Registry::key() {
                 true => Registry::decode(&row.value).map(|registry| format!("slate record: {registry:?}")),
-                false => self.router.describe(&row.key, &row.value),
+                false => match own::describe(&row.key, &row.value).transpose() {
+                    Some(own) => own,
+                    None => self.router.describe(&row.key, &row.value),
+                },
             };
             inspected.push(Inspected { row, text: text.unwrap_or_else(|error| error.to_string()) });
         }

@@ -16,7 +16,7 @@ use super::view::{Access, Order, View};
 use crate::error::{Error, Result};
 use crate::key::{Prefix, SegmentId, Tag};
 
-pub(crate) const STATE: Tag = Tag(0x03);
+pub(super) const STATE: Tag = Tag(0x03);
 const MAX_NAME: usize = 256;
 
 pub(crate) struct StateUpdate {

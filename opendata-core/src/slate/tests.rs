@@ -1,6 +1,11 @@
 use super::*;
 use crate::ErrorKind;
-use crate::testing::{Ledger, LedgerConfig};
+use crate::key::KeyRange;
+use crate::testing::{FaultStore, Ledger, LedgerConfig};
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
+use std::future::ready;
 
 fn settings() -> Settings {
     Settings { maintenance_interval_ms: 0, flush_interval_ms: 10, poll_interval_ms: 50, ..Settings::default() }
@@ -116,7 +121,7 @@ async fn a_cursor_moves_only_from_where_it_is_expected() {
     let moved = |expected: Option<&'static [u8]>, next: &'static [u8]| {
         let mut transaction = slate.begin();
         transaction.on(&ledger).add("a", 1);
-        transaction.move_cursor(&ledger, "edge", expected.map(bytes::Bytes::from_static), next.into());
+        transaction.move_cursor(&ledger, "edge", expected.map(Bytes::from_static), next.into());
         transaction.commit()
     };
     moved(None, b"1").await.unwrap();
@@ -238,6 +243,77 @@ async fn a_reader_stands_still_until_it_is_refreshed() {
     let position = add(&slate, 1).await.unwrap().position();
     followed.wait_for(|view| view.position() >= position).await.unwrap();
     slate.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_slates_own_rows_are_described_as_such() {
+    let store = Store::from_url("memory:").unwrap();
+    let slate = open(&store).await;
+    let ledger = slate.get::<Ledger>("ledger").unwrap();
+    let mut transaction = slate.begin();
+    transaction.move_cursor(&ledger, "edge", None, Bytes::from_static(b"\x01here"));
+    transaction.put_state(&ledger, "notes", Bytes::from_static(b"k"), Bytes::from(vec![b'v'; 300]));
+    transaction.commit().await.unwrap();
+    let reader = SlateReader::builder(&store, "s").register::<Ledger>().open(At::Latest).await.unwrap();
+    let rows = reader.inspect(KeyRange::prefix(&[]), 100).await.unwrap();
+    let said: Vec<_> = rows.iter().map(|row| row.text.as_str()).collect();
+    assert!(said.contains(&r"cursor edge at \x01here"), "{said:?}");
+    let state = format!("state notes, key k: {}.. (300 bytes)", "v".repeat(200));
+    assert!(said.contains(&state.as_str()), "{said:?}");
+    assert!(said.iter().all(|said| !said.contains("corrupt")), "{said:?}");
+    slate.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tail_that_waits_asks_for_the_next_file_and_says_when_files_were_collected() {
+    let faults = FaultStore::new(Arc::new(object_store::memory::InMemory::new()));
+    let store = Store::new(Arc::new(faults.clone()), crate::store::StoreKind::Memory);
+    let slate = open(&store).await;
+    add(&slate, 1).await.unwrap();
+    let reader = SlateReader::builder(&store, "s").register::<Ledger>().open(At::Latest).await.unwrap();
+    let mut tail = reader.tail().unwrap();
+    let position = add(&slate, 1).await.unwrap().position();
+    while tail.position() < position {
+        tail.next().await.unwrap();
+    }
+    // Only the tail looks at the store from here on.
+    slate.close().await.unwrap();
+    while !tail.next().await.unwrap().is_empty() {}
+    let before = faults.counts();
+    for _ in 0..20 {
+        assert!(tail.next().await.unwrap().is_empty());
+    }
+    let after = faults.counts();
+    assert_eq!((after.gets - before.gets, after.lists - before.lists), (20, 0));
+
+    // Two files more, and the first of them is gone.
+    let known = wal_files(&store).await;
+    let slate = open(&store).await;
+    add(&slate, 1).await.unwrap();
+    add(&slate, 1).await.unwrap();
+    slate.close().await.unwrap();
+    let new: Vec<_> = wal_files(&store).await.into_iter().filter(|file| !known.contains(file)).collect();
+    assert!(new.len() > 1, "{new:?}");
+    store.object_store().delete(&new[0]).await.unwrap();
+    let missed = async {
+        loop {
+            match tail.next().await {
+                Ok(rows) => assert!(rows.is_empty(), "{rows:?}"),
+                Err(error) => break error,
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let missed = tokio::time::timeout(std::time::Duration::from_secs(20), missed).await.unwrap();
+    assert_eq!(missed.kind(), ErrorKind::NotFound, "{missed}");
+}
+
+async fn wal_files(store: &Store) -> Vec<object_store::path::Path> {
+    let files = store.object_store().list(None).map_ok(|file| file.location);
+    let mut files: Vec<_> =
+        files.try_filter(|file| ready(file.as_ref().contains("/wal/"))).try_collect().await.unwrap();
+    files.sort();
+    files
 }
 
 #[tokio::test]
