@@ -32,6 +32,7 @@ use opendata_core::{DataSystem, Error, Result, Timestamp};
 use crate::control::{Cut, CutMode, CutPhase, Said, State};
 use crate::external::{ExternalComposite, Inner};
 
+use self::part::Absent;
 #[cfg(test)]
 pub(crate) use self::part::instant_turn;
 pub use self::retention::{CutSchedule, Keep};
@@ -72,8 +73,8 @@ pub(crate) fn checkpoint_name(cut: &str) -> String {
 const LOOK: Duration = Duration::from_millis(20);
 
 impl ExternalComposite {
-    /// Takes a cut of the branch. Nodes of other processes take part through the control log; a node whose owner does not
-    /// answer in half of the time is taken over for a moment.
+    /// Takes a cut of the branch. Nodes of other processes take part through the control log; a node that nobody owns any more, or whose owner does not
+    /// answer in half of the time, is taken over for a moment.
     ///
     /// An instant cut waits for nothing but the nodes. An aligned one waits until every edge that is not paused has applied what its
     /// source held when the barrier was put there: as long as the slowest edge needs for its backlog. A cut that is being taken already, such as
@@ -150,8 +151,11 @@ impl ExternalComposite {
                     return Err(self.late(name, &cut).await);
                 }
                 CutPhase::Held => {
+                    if self.0.is_left_by_its_owner(&cut) {
+                        self.0.stand_in(name, Absent::Left).await?;
+                    }
                     if begun.elapsed() >= patience {
-                        self.0.stand_in(name).await?;
+                        self.0.stand_in(name, Absent::Silent).await?;
                         // Others may have waited for what was just done.
                         patience = begun.elapsed() + timeout / 16;
                     }

@@ -13,6 +13,15 @@ use crate::external::Inner;
 /// How much longer than the cut's deadline an unfinished checkpoint lives: clocks need not agree.
 const SLACK: Duration = Duration::from_secs(300);
 
+/// Who is stood in for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absent {
+    /// Nodes that nobody owns: their owner said that it left.
+    Left,
+    /// Those, and nodes whose owner did not answer.
+    Silent,
+}
+
 impl Inner {
     /// Makes the checkpoints that are this process's to make now, and ends cuts whose deadline has passed.
     pub(crate) async fn take_part_in_cuts(&self) -> Result<()> {
@@ -111,14 +120,23 @@ impl Inner {
         Ok(())
     }
 
-    /// Makes the checkpoints of nodes whose owner does not answer: takes them over for a moment. An owner that is only slow is fenced
+    /// Whether a node that has no checkpoint yet has no owner who could make it.
+    pub(super) fn is_left_by_its_owner(&self, cut: &Cut) -> bool {
+        let state = self.control.state();
+        cut.missing().any(|node| !self.owns_now(node) && is_left(&state, cut, node))
+    }
+
+    /// Makes the checkpoints of nodes whose owner is absent: takes them over for a moment. An owner that is only slow is fenced
     /// and opens the node again.
-    pub(super) async fn stand_in(&self, name: &str) -> Result<()> {
+    pub(super) async fn stand_in(&self, name: &str, whose: Absent) -> Result<()> {
         loop {
             let state = self.control.refresh().await?;
             let Some(cut) = state.cuts.get(name).filter(|cut| cut.is_open()) else { return Ok(()) };
             let (order, feedback) = cut.spec.sinks_first();
-            let dead = |node: &&String| !cut.members.contains_key(*node) && !self.owns_now(node);
+            let dead = |node: &&String| {
+                let absent = whose == Absent::Silent || is_left(&state, cut, node);
+                absent && !cut.members.contains_key(*node) && !self.owns_now(node)
+            };
             // An edge of a node that was taken over does not run.
             let still = |edge: &&crate::edge::EdgeSpec| dead(&&edge.runs_on().to_owned());
             for edge in feedback.iter().filter(|edge| !cut.held.contains(*edge)) {
@@ -134,7 +152,16 @@ impl Inner {
                 return Ok(());
             };
             let path = cut.nodes.get(node).ok_or_else(|| Error::not_found(format!("no such node, node={node}")))?;
-            tracing::warn!(node, cut = name, "the owner of a node does not answer; taking it over for this cut");
+            match whose {
+                Absent::Left => tracing::debug!(node, cut = name, "nobody owns a node; opening it for this cut"),
+                Absent::Silent => {
+                    tracing::warn!(
+                        node,
+                        cut = name,
+                        "the owner of a node does not answer; taking it over for this cut"
+                    );
+                }
+            }
             let spec = cut.spec.nodes.get(node).cloned().unwrap_or_default();
             let builder = self.systems.describe(&self.store, path, &spec, &self.settings)?.env(self.env.clone());
             let composite = builder.must_exist().open().await?;
@@ -163,6 +190,12 @@ impl Inner {
             })
         });
     }
+}
+
+/// Whether a node was opened once and nobody owns it now.
+fn is_left(state: &State, cut: &Cut, node: &str) -> bool {
+    let branch = state.branches.get(&cut.branch);
+    branch.is_some_and(|branch| branch.slates.contains_key(node) && !branch.owners.contains_key(node))
 }
 
 /// Whether it is a node's turn in an instant cut: edges that close cycles stand still, and every sink of the node has made its

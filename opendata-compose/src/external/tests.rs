@@ -6,7 +6,7 @@ use opendata_core::store::Store;
 use opendata_core::{ErrorKind, Position, Result};
 use opendata_log::Log;
 
-use crate::control::{BranchPhase, MAIN, PromotePolicy};
+use crate::control::{BranchPhase, CutMode, MAIN, PromotePolicy};
 use crate::cut::CutOptions;
 use crate::external::{Builder, ExternalComposite, Own};
 use crate::internal::InternalComposite;
@@ -139,6 +139,28 @@ async fn a_cut_stands_in_for_an_owner_that_does_not_answer() {
     let past = one.at("without").await.unwrap();
     assert_eq!(past.on::<Log>("b", "l").unwrap().count_all().await.unwrap(), 1);
     one.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cut_does_not_wait_for_owners_that_have_left() {
+    let store = Store::from_url("memory:").unwrap();
+    let spec = composition(&["a", "b"]);
+    let one = describe(&store, "one").own(only(&["a"])).open_as(&spec).await.unwrap();
+    let two = describe(&store, "two").own(only(&["b"])).open().await.unwrap();
+    append(&two.node("b").unwrap(), "last words").await.unwrap();
+    two.close().await.unwrap();
+    // Half of this is how long it waits for an owner.
+    let options = CutOptions { timeout: Duration::from_secs(3600), ..CutOptions::default() };
+    let soon = Duration::from_secs(60);
+    tokio::time::timeout(soon, one.cut("one-left", &options)).await.unwrap().unwrap();
+    one.close().await.unwrap();
+    let onlooker = describe(&store, "onlooker").attach().await.unwrap();
+    for (name, mode) in [("all-left", CutMode::Instant), ("all-left-aligned", CutMode::Aligned)] {
+        let options = CutOptions { mode, ..options.clone() };
+        tokio::time::timeout(soon, onlooker.cut(name, &options)).await.unwrap().unwrap();
+        let past = onlooker.at(name).await.unwrap();
+        assert_eq!(past.on::<Log>("b", "l").unwrap().count_all().await.unwrap(), 1);
+    }
 }
 
 #[tokio::test]
