@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use opendata_compose::control::{ControlLog, MAIN};
+use opendata_compose::edge::schema::{Registration, register};
 use opendata_compose::{InternalComposite, Log, Tsdb, Vector};
 use opendata_core::env::Env;
 use opendata_core::slate::{At, SlateReader};
@@ -98,7 +99,26 @@ impl OpenNode {
         if self.elsewhere || creation == Creation::MustExist {
             builder = builder.must_exist();
         }
-        builder.open().await
+        let composite = builder.open().await?;
+        if let Err(error) = self.register_schemas(&composite).await {
+            let _ = composite.close().await;
+            return Err(error);
+        }
+        Ok(composite)
+    }
+
+    /// Registers the schemas that its logs are declared with. In a joined composition the owner of a node does that once a plan was applied.
+    async fn register_schemas(&self, composite: &InternalComposite) -> Result<()> {
+        if self.elsewhere || self.root.is_some() {
+            return Ok(());
+        }
+        for (name, instance) in &self.node.instances {
+            let Some(schema) = &instance.schema else { continue };
+            let log = composite.get::<Log>(name)?;
+            let registered = register(composite.slate(), &log, schema.clone(), Registration::Compatible).await;
+            registered.map_err(|error| error.context(format_args!("schema of instance {name}")))?;
+        }
+        Ok(())
     }
 
     /// Opens the node for reading. A writer is not disturbed.

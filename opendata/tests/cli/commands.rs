@@ -37,6 +37,32 @@ fn records_are_appended_and_scanned() {
     );
 }
 
+#[test]
+fn the_schema_of_a_log_is_registered_by_its_writer_and_a_breaking_one_is_refused() {
+    let place = Place::empty();
+    let declare = |schema: &str| {
+        let file = format!(
+            "version: 1\nstore: file:./data\nnodes:\n  shop:\n    instances:\n      orders: {{system: log, schema: {{{schema}}}}}\n"
+        );
+        std::fs::write(place.path().join("opendata.yaml"), file).unwrap();
+    };
+    let versions = || {
+        let rows = place.json(&["inspect", "orders", "--limit", "1000"]);
+        rows.iter().filter(|row| row["text"].as_str().unwrap_or_default().starts_with("state schema")).count()
+    };
+    declare("id: string, amount: float64");
+    assert_eq!(place.serve().terminate(), 0);
+    place.ok(&["log", "append", "one", r#"{"id": "a", "amount": 1}"#]);
+    assert_eq!(versions(), 1);
+    declare("id: string, amount: float64, note: string?");
+    place.ok(&["log", "append", "one", r#"{"id": "b", "amount": 2}"#]);
+    assert_eq!(versions(), 2);
+    declare("id: string, amount: string, note: string?");
+    let refused = place.fails(5, &["log", "append", "one", r#"{"id": "c", "amount": "3"}"#]);
+    assert!(refused.contains("schema of instance orders") && refused.contains("amount"), "{refused}");
+    assert_eq!(place.payloads(&["one"]).len(), 2);
+}
+
 fn lines(count: usize) -> Vec<u8> {
     (0..count).flat_map(|n| format!("{n}\n").into_bytes()).collect()
 }
