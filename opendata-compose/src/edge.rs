@@ -26,6 +26,7 @@ pub mod spec;
 mod status;
 mod sum;
 pub mod transform;
+mod trouble;
 pub mod verify;
 mod window;
 
@@ -38,3 +39,4 @@ pub use source::SourceAt;
 pub(crate) use source::streams_of;
 pub use spec::{Again, EdgeSpec, Guarantee};
 pub use status::{EdgeState, EdgeStatus};
+pub use trouble::{Trouble, TroubleKind};

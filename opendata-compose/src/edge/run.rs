@@ -18,6 +18,7 @@ use super::source::{SourceAt, streams_of};
 use super::spec::{Digest, EdgeSpec};
 use super::status::{EdgeState, EdgeStatus};
 use super::transform::{Pipeline, SharedTransform, digest_of};
+use super::trouble::Trouble;
 
 /// Whoever takes cuts, as an edge knows him.
 #[async_trait]
@@ -96,6 +97,8 @@ pub(crate) struct Context {
     pub(crate) careful: Option<Careful>,
     /// Failures in a row.
     pub(crate) failures: u32,
+    /// What is written down in the sink as keeping the edge from going on.
+    pub(crate) trouble: Option<Trouble>,
 }
 
 /// Starts edges.
@@ -145,6 +148,7 @@ impl Edge {
             claimed: false,
             careful: None,
             failures: 0,
+            trouble: None,
         };
         let task = env.spawn(supervise(context));
         Ok(RunningEdge { id, want, shown, task })
@@ -256,12 +260,13 @@ async fn supervise(mut context: Context) {
             Ended::Again => {}
             Ended::Failed(fault) => {
                 tracing::error!(edge, %fault, "an edge stands still");
+                context.note_fault(&fault).await;
                 return show(&context, EdgeState::Failed(fault));
             }
             Ended::Retry(error) => {
                 context.failures += 1;
                 context.status.send_modify(|status| status.totals.retries += 1);
-                let pause = backoff(&mut context, &error);
+                let pause = backoff(&mut context, &error).await;
                 tracing::warn!(edge, %error, failures = context.failures, ?pause, "an edge will try again");
                 if stopped_within(&mut context, pause).await {
                     return show(&context, EdgeState::Stopped);
@@ -272,12 +277,13 @@ async fn supervise(mut context: Context) {
 }
 
 /// How long to wait before the next attempt.
-fn backoff(context: &mut Context, error: &Error) -> Duration {
-    let retry = &context.spec.retry;
+async fn backoff(context: &mut Context, error: &Error) -> Duration {
+    let retry = context.spec.retry.clone();
     if context.failures >= retry.attempts {
         let pause = Duration::from_millis(retry.rest_ms);
         context.failures = 0;
         show(context, EdgeState::Resting(error.clone()));
+        context.note_rest(error).await;
         return pause;
     }
     let doubled = retry.first_ms.saturating_mul(1 << context.failures.saturating_sub(1).min(20));

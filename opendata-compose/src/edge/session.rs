@@ -328,6 +328,7 @@ impl Session<'_> {
             status.cursor = Some(cursor);
         });
         self.announce();
+        self.cx.forget_trouble().await;
         if self.cx.careful.as_ref().is_some_and(|careful| next > careful.until) && self.flights.is_empty() {
             self.cx.careful = None;
             return Err(Ended::Again);
@@ -397,7 +398,8 @@ impl Session<'_> {
         let next = self.progress.cursor.next;
         // A look at the lag is worth no failure; reading says what is wrong with the source.
         let Ok(view) = self.source.newest_view().await else { return Ok(()) };
-        let lag = self.source.lag(&view, &self.streams, next).await.unwrap_or_default();
+        let found = self.source.lag(&view, &self.streams, next).await.ok();
+        let lag = found.unwrap_or_default();
         let now = self.cx.env.now();
         self.cx.status.send_modify(|status| {
             let ingested = status.cursor.as_ref().map_or(i64::MIN, |cursor| cursor.ingested.0);
@@ -405,6 +407,9 @@ impl Session<'_> {
             status.lag_records = lag;
             status.lag_ms = if known { now.0.saturating_sub(ingested).max(0).unsigned_abs() } else { 0 };
         });
+        if found == Some(0) && self.flights.is_empty() {
+            self.cx.forget_trouble().await;
+        }
         // Records of others were passed: the cursor follows, so that it does not hold them in the source.
         if self.flights.is_empty() && self.idle > next {
             let reader = self.source.reader(&view).map_err(Context::fault)?;

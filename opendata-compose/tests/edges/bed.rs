@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use opendata_compose::edge::{Edge, EdgeParts, EdgeSpec, EdgeStatus, RunningEdge, SourceAt};
+use opendata_compose::edge::{Edge, EdgeParts, EdgeSpec, EdgeStatus, RunningEdge, SourceAt, Trouble};
 use opendata_compose::tsdb::promql::Storage;
 use opendata_compose::{Handle, Log, Settings, Store, Tsdb, log, tsdb};
 use opendata_core::slate::{Ack, At, Slate, SlateReader};
@@ -92,6 +92,16 @@ pub(crate) async fn failed(edge: &RunningEdge) -> String {
     let ended = tokio::time::timeout(PATIENCE, watch.wait_for(|status| status.state.is_over())).await;
     let state = ended.unwrap_or_else(|_| panic!("the edge goes on: {:?}", edge.status())).unwrap().state.clone();
     state.problem().unwrap_or_else(|| state.name().to_owned())
+}
+
+/// Waits until nothing is written down any more as keeping an edge from going on.
+pub(crate) async fn untroubled(sink: &Slate, instance: &str, edge: &str) {
+    let gone = async {
+        while Trouble::read(&sink.view(), instance, edge).await.unwrap().is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap_or_else(|_| panic!("trouble stays written down, edge={edge}"));
 }
 
 /// The payloads of a log, in order of position, as another process reads them.

@@ -1,15 +1,17 @@
 //! Sinks outside the composition: delivered at least once, under ids that do not change.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use opendata_compose::edge::spec::{HttpSink, SinkSpec};
-use opendata_compose::edge::{EdgeSpec, Letter};
+use opendata_compose::edge::{EdgeSpec, Letter, Trouble, TroubleKind};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::bed::{adding, append, caught_up, edge, memory, open, start};
+use super::bed::{PATIENCE, adding, append, caught_up, edge, memory, open, start, untroubled};
 
 /// A request as the endpoint saw it: head and body.
 type Seen = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
@@ -82,6 +84,33 @@ async fn a_webhook_gets_each_record_under_one_id_however_often_it_fails() {
         20,
         "its cursor lies with the source, beside the log"
     );
+}
+
+#[tokio::test]
+async fn an_edge_that_rests_says_so_beside_its_cursor_until_it_goes_on() {
+    let store = memory();
+    let source = open(&store, "source").await.unwrap();
+    let up = Arc::new(AtomicBool::new(false));
+    let answers = Arc::clone(&up);
+    let (url, _) = endpoint(move |_, _| if answers.load(Ordering::SeqCst) { 200 } else { 503 }).await;
+    let mut spec = webhook(&url);
+    (spec.retry.attempts, spec.retry.first_ms, spec.retry.max_ms, spec.retry.rest_ms) = (2, 1, 1, 20);
+    let position = append(&source, "s", 0..5).await;
+    let running = start(&spec, &source, &source);
+    let noted = async {
+        loop {
+            match Trouble::read(&source.view(), "log", "hook").await.unwrap() {
+                Some(trouble) => break trouble,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let trouble = tokio::time::timeout(PATIENCE, noted).await.unwrap();
+    assert_eq!(trouble.kind, TroubleKind::Resting);
+    assert!(trouble.reason.contains("503"), "{}", trouble.reason);
+    up.store(true, Ordering::SeqCst);
+    caught_up(&running, position).await;
+    untroubled(&source, "log", "hook").await;
 }
 
 #[tokio::test]

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use opendata_compose::Position;
 use opendata_compose::edge::spec::StartFrom;
-use opendata_compose::edge::{Barriers, Cursor, Edge, EdgeParts, EdgeState, SourceAt, reset};
+use opendata_compose::edge::{Barriers, Cursor, Edge, EdgeParts, EdgeState, SourceAt, Trouble, TroubleKind, reset};
 use opendata_core::env::Env;
 use opendata_core::slate::Slate;
 
-use super::bed::{PATIENCE, adding, append, caught_up, counter, edge, events, failed, memory, open, payloads, start};
+use super::bed::{
+    PATIENCE, adding, append, caught_up, counter, edge, events, failed, memory, open, payloads, start, untroubled,
+};
 
 #[tokio::test]
 async fn below_the_trim_point_an_edge_stands_still_until_it_is_reset() {
@@ -26,6 +28,8 @@ async fn below_the_trim_point_an_edge_stands_still_until_it_is_reset() {
     append(&source, "s", 20..25).await;
     let why = failed(&start(&edge("copy", "log"), &source, &sink)).await;
     assert!(why.contains("no longer has what comes next"), "{why}");
+    let trouble = Trouble::read(&sink.view(), "log", "copy").await.unwrap().unwrap();
+    assert_eq!((trouble.kind, trouble.generation, trouble.reason), (TroubleKind::Failed, 1, why));
     let at = SourceAt::Open(source.clone());
     let cursor = reset(&sink, &edge("copy", "log"), None, &at, StartFrom::Oldest, &Env::system()).await.unwrap();
     assert_eq!(cursor.generation, 2);
@@ -37,6 +41,7 @@ async fn below_the_trim_point_an_edge_stands_still_until_it_is_reset() {
     let position = append(&source, "s", 25..26).await;
     caught_up(&running, position).await;
     assert_eq!(payloads(&store, "sink").await.len(), 16);
+    untroubled(&sink, "log", "copy").await;
 }
 
 #[tokio::test]

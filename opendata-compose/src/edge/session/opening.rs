@@ -21,6 +21,7 @@ const STEP: usize = 8_192;
 
 impl<'a> Session<'a> {
     pub(super) async fn open(cx: &'a mut Context) -> Result<Self, Ended> {
+        cx.recall_trouble().await.map_err(Ended::Retry)?;
         let source = match Source::open(&cx.source, &cx.spec.from.instance, &cx.env).await {
             Ok(source) => source,
             // A source that is not there yet may come.

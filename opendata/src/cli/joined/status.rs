@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use opendata_compose::edge::Cursor;
+use opendata_compose::control::EdgeState as EdgeSaid;
+use opendata_compose::edge::{Cursor, Trouble, TroubleKind};
 use opendata_compose::{ExternalComposite, Log};
-use opendata_core::{ErrorKind, Result};
+use opendata_core::{ErrorKind, Result, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
@@ -53,6 +54,10 @@ pub(super) struct Row {
     applied: u64,
     filtered: u64,
     letters: u64,
+    /// Why it rests or has failed.
+    problem: Option<String>,
+    /// Since when.
+    problem_since: Option<i64>,
 }
 
 /// Reads where the edges of a branch stand.
@@ -62,9 +67,14 @@ pub(super) async fn rows(composite: &ExternalComposite) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for edge in &branch.spec.edges {
         let said = branch.edges.get(&edge.id).cloned().unwrap_or_default();
-        let cursor = match composite.reader(edge.runs_on()).await {
-            Ok(reader) => Cursor::read(&reader.view(), edge.state_instance(), &edge.id).await?,
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
+        let (cursor, trouble) = match composite.reader(edge.runs_on()).await {
+            Ok(reader) => {
+                let (view, instance) = (reader.view(), edge.state_instance());
+                let trouble = Trouble::read(&view, instance, &edge.id).await?;
+                let trouble = trouble.filter(|trouble| trouble.generation == said.generation);
+                (Cursor::read(&view, instance, &edge.id).await?, trouble)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => (None, None),
             Err(error) => return Err(error),
         };
         let (lag_records, lag_ms) = match composite.reader(&edge.from.node).await {
@@ -80,11 +90,7 @@ pub(super) async fn rows(composite: &ExternalComposite) -> Result<Vec<Row>> {
             edge: edge.id.clone(),
             from: format!("{}/{}", edge.from.node, edge.from.instance),
             to,
-            state: match (said.paused, said.suspended) {
-                (true, _) => "paused",
-                (_, true) => "suspended",
-                _ => "running",
-            },
+            state: state_of(&said, trouble.as_ref(), branch.owners.contains_key(edge.runs_on())),
             generation: said.generation,
             next: cursor.as_ref().map(|cursor| cursor.next.0),
             lag_records,
@@ -92,9 +98,23 @@ pub(super) async fn rows(composite: &ExternalComposite) -> Result<Vec<Row>> {
             applied: cursor.as_ref().map_or(0, |cursor| cursor.counts.applied),
             filtered: cursor.as_ref().map_or(0, |cursor| cursor.counts.filtered),
             letters: cursor.as_ref().map_or(0, |cursor| cursor.counts.waiting),
+            problem_since: trouble.as_ref().map(|trouble| trouble.since.0),
+            problem: trouble.map(|trouble| trouble.reason),
         });
     }
     Ok(rows)
+}
+
+/// What an edge is doing, as far as the control log and its sink say.
+fn state_of(said: &EdgeSaid, trouble: Option<&Trouble>, is_owned: bool) -> &'static str {
+    match (said, trouble.map(|trouble| trouble.kind)) {
+        (EdgeSaid { paused: true, .. }, _) => "paused",
+        (EdgeSaid { suspended: true, .. }, _) => "suspended",
+        (_, Some(TroubleKind::Failed)) => "failed",
+        _ if !is_owned => "stopped",
+        (_, Some(TroubleKind::Resting)) => "resting",
+        _ => "running",
+    }
 }
 
 async fn behind(source: &opendata_compose::log::Reader, cursor: Option<&Cursor>) -> Result<(Option<u64>, Option<i64>)> {
@@ -142,6 +162,12 @@ async fn show(cx: &mut Context, composite: &ExternalComposite) -> Result<(), Fai
     for (node, path) in &branch.nodes {
         let owner = branch.owners.get(node).map_or("nobody", String::as_str);
         cx.out.line(&format!("node {node} at {path}, owner {owner}"))?;
+    }
+    for row in &rows {
+        if let (Some(problem), Some(since)) = (&row.problem, row.problem_since) {
+            let since = times::show(Timestamp(since));
+            cx.out.line(&format!("edge {} {} since {since}: {problem}", row.edge, row.state))?;
+        }
     }
     cx.out.say_table(&said, || {
         let mut table = Table::new([
