@@ -44,6 +44,8 @@ mod bugs {
         ForgetsCursors,
         /// A node that was retired by a split or a join that came to nothing is not opened again.
         StaysRetired,
+        /// The sweep deletes what a split or a join makes before that is decided.
+        SweepsUndecided,
     }
 
     thread_local! {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use opendata_core::slate::{self, checkpoints, release_checkpoint};
 use opendata_core::{ErrorKind, Result};
 
-use crate::control::{BranchPhase, Cut, CutPhase, Said, ShapePhase, State};
+use crate::control::{BranchPhase, Cut, CutPhase, Said, Shape, ShapePhase, State};
 use crate::external::Inner;
 
 impl Inner {
@@ -85,7 +85,12 @@ impl Inner {
             })
             .await?;
         }
-        for (name, shape) in state.shapes.iter().filter(|(_, shape)| shape.phase == ShapePhase::Aborted) {
+        let is_given_up = |shape: &Shape| match shape.phase {
+            ShapePhase::Aborted => true,
+            ShapePhase::Making => planted!(SweepsUndecided),
+            ShapePhase::Done | ShapePhase::Swept => false,
+        };
+        for (name, shape) in state.shapes.iter().filter(|(_, shape)| is_given_up(shape)) {
             if self.delete_slates(&shape.nodes).await? {
                 self.try_say(|state| {
                     let left = state.shapes.get(name).is_some_and(|shape| shape.phase == ShapePhase::Aborted);

@@ -80,3 +80,19 @@ fn a_split_or_join_that_forgets_where_edges_stand_is_found() {
 fn a_node_that_stays_retired_after_a_split_or_join_came_to_nothing_is_found() {
     found(Bug::StaysRetired, (0, End::OnlyShapes), &["is not opened again"]);
 }
+
+#[test]
+fn a_sweep_of_what_an_undecided_split_or_join_makes_is_found() {
+    found(Bug::SweepsUndecided, (0, End::OnlyShapes), &["is not opened again", "cannot be read", "never decided"]);
+}
+
+/// What finds bugs finds none where none was planted.
+#[test]
+fn without_a_bug_nothing_is_found_by_cuts_forks_or_splits_alone() {
+    for end in [End::OnlyCuts, End::OnlyForks, End::OnlyShapes] {
+        for seed in seeds(1) {
+            let run = run(seed, super::STEPS / 2, end);
+            assert_eq!(run.wrong, None, "seed {seed}");
+        }
+    }
+}
