@@ -62,6 +62,7 @@ mod lex;
 mod number;
 mod parse;
 mod plan;
+mod propagate;
 #[cfg(test)]
 mod queries;
 mod selectors;

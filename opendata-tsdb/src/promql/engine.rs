@@ -12,7 +12,8 @@ use super::budget::{Budget, Exceeded};
 use super::column::{Cell, Grid, Row};
 use super::eval::{Eval, Merged, Shared};
 use super::parse::{Parsed, QueryTime, parse};
-use super::plan::{Plan, plan};
+use super::plan::Plan;
+use super::propagate::plan_reads;
 use super::storage::{Found, Series, Storage};
 use super::value::{Annotations, Answer, Sample, Statistics, Value};
 use crate::chunk::Wanted;
@@ -48,7 +49,8 @@ pub struct EngineConfig {
     /// Whether the metric's name stays with a computed value until the end of the query, where functions such as `label_replace` can
     /// still see it: the reference's feature `promql-delayed-name-removal`. Off.
     pub delayed_name_removal: bool,
-    /// Whether a query may be answered in a quicker way than its text says, with the same answer: equal parts computed once, values not
+    /// Whether a query may be answered in a quicker way than its text says, with the same answer: matchers of one side of a join asked of
+    /// the other, equal parts computed once, values not
     /// decoded where only times count, nor chunks of which a minimum or maximum is enough, which then count as one sample.
     /// On; off is there to compare.
     pub shortcuts: bool,
@@ -180,7 +182,7 @@ impl Engine {
         if self.config.count_steps {
             budget.count_steps(grid);
         }
-        let plan = plan(&parsed, &grid, &self.config, storage.has_rollups())?;
+        let plan = plan_reads(&parsed, &grid, &self.config, storage).await?;
         let found = self.read(storage, &plan).await?;
         budget.check_time()?;
         let (mut chunk_rows, mut chunk_bytes) = (0, 0);

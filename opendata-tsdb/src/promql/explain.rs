@@ -12,7 +12,8 @@ use super::engine::Engine;
 use super::eval::{Shared, looks, subquery_grid, wanted_by};
 use super::function::Function;
 use super::parse::{QueryTime, parse};
-use super::plan::{Plan, plan};
+use super::plan::Plan;
+use super::propagate::plan_reads;
 use super::storage::Storage;
 use super::value::Answer;
 use crate::chunk::Wanted;
@@ -159,7 +160,7 @@ impl Engine {
         time: QueryTime,
     ) -> Result<Explained> {
         let parsed = parse(query, time)?;
-        let plan = plan(&parsed, &grid, self.config(), storage.has_rollups())?;
+        let plan = plan_reads(&parsed, &grid, self.config(), storage).await?;
         let bounds = (grid.start_ms, parsed.time.end_ms(&grid));
         let shared = match self.config().shortcuts {
             true => Shared::of(&parsed.expr, &grid, bounds, self.config()),

@@ -250,6 +250,15 @@ pub trait Storage: Send + Sync {
         Ok(None)
     }
 
+    /// The label sets of all series that [`find`](Self::find) would find, and maybe of more, without reading samples. None if the storage cannot tell;
+    /// then joins are read as they stand.
+    ///
+    /// # Errors
+    /// Whatever reading fails with; the engine hands it on.
+    async fn label_sets(&self, _matchers: &[Matcher], _start_ms: i64, _end_ms: i64) -> Result<Option<Vec<Labels>>> {
+        Ok(None)
+    }
+
     /// What makes the series of such a selection few, for [`Engine::explain`](crate::promql::Engine::explain). Nothing, if the storage
     /// has no index to tell of.
     ///
@@ -284,6 +293,10 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
         (**self).find_rolled(matchers, start_ms, end_ms, unit_ms).await
     }
 
+    async fn label_sets(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Option<Vec<Labels>>> {
+        (**self).label_sets(matchers, start_ms, end_ms).await
+    }
+
     async fn narrowing(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Narrowed>> {
         (**self).narrowing(matchers, start_ms, end_ms).await
     }
@@ -311,6 +324,10 @@ impl<S: Storage + ?Sized> Storage for &S {
         unit_ms: i64,
     ) -> Result<Option<Found>> {
         (**self).find_rolled(matchers, start_ms, end_ms, unit_ms).await
+    }
+
+    async fn label_sets(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Option<Vec<Labels>>> {
+        (**self).label_sets(matchers, start_ms, end_ms).await
     }
 
     async fn narrowing(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Vec<Narrowed>> {

@@ -7,6 +7,7 @@ use super::*;
 use crate::labels;
 use crate::matcher::Matcher;
 use crate::promql::SampleValue;
+use crate::promql::plan::plan;
 use crate::promql::queries::vector;
 use crate::promql::{STALE_NAN, is_stale};
 
@@ -39,6 +40,11 @@ impl Storage for Memory {
             Series::mixed(series.labels.clone(), times, values, histograms)
         };
         Ok(self.0.iter().filter(wanted).map(cut).collect())
+    }
+
+    async fn label_sets(&self, matchers: &[Matcher], start_ms: i64, end_ms: i64) -> Result<Option<Vec<Labels>>> {
+        let found = self.select(matchers, start_ms, end_ms).await?;
+        Ok(Some(found.into_iter().map(|series| series.labels).collect()))
     }
 }
 

@@ -65,6 +65,126 @@ fn explain_tells_of_shortcuts() {
     }
 }
 
+/// The selectors that a query reads.
+fn reads(storage: &dyn Storage, query: &str) -> Vec<String> {
+    let told = block_on(engine(true).explain(storage, query, Timestamp(20_000))).unwrap();
+    told.reads.into_iter().map(|read| read.selector).collect()
+}
+
+#[test]
+fn what_one_side_of_a_join_asks_for_is_asked_of_the_other() {
+    let of = |name: &str, pod: &str, zone: &str| {
+        let labels = labels! { "__name__" => name, "pod" => pod, "zone" => zone };
+        Series::floats(labels, vec![0, 10_000, 20_000], vec![1.0, 2.0, 3.0])
+    };
+    let storage = Memory(vec![of("m", "1", "a"), of("m", "2", "a"), of("n", "1", "a"), of("n", "2", "a")]);
+    let (m, n) = (r#"{__name__="m", pod="1"}"#, r#"{__name__="n", pod="1"}"#);
+    for query in [
+        r#"m{pod="1"} + n"#,
+        r#"n * on (pod) group_left (zone) m{pod="1"}"#,
+        r#"n unless on (pod) -m{pod="1"}"#,
+        r#"rate(m{pod="1"}[15s]) and n"#,
+        r#"rate(m{pod="1"}[15s]) > ignoring (zone) group_right n"#,
+        r#"sum by (pod, zone) (m{pod="1"}) == on (zone, pod) n"#,
+        r#"m{pod="1"} - on (pod) count_over_time(n[10s])"#,
+    ] {
+        let mut found = reads(&storage, query);
+        found.sort_unstable();
+        // `unless` keeps what has no partner.
+        let expected = if query.contains("unless") {
+            [m.to_owned(), r#"{__name__="n"}"#.to_owned()]
+        } else {
+            [m.to_owned(), n.to_owned()]
+        };
+        assert_eq!(found, expected, "{query}");
+        let [with, without] = both(&storage, query, 10_000, 20_000, 5_000);
+        assert_eq!(lines(with), lines(without), "{query}");
+    }
+    for query in [
+        r#"m{pod="1"} or n"#,
+        r#"m{pod="1"} + on (zone) group_left sum by (zone) (n)"#,
+        r#"sum by (zone) (m{pod="1"}) + on (pod, zone) n"#,
+        // What is said of a range vector depends on its series.
+        r#"m{pod="1"} / rate(n[15s])"#,
+        r#"m{pod="1"} + n + n"#,
+        r#"m{pod="1"} + fill(0) n"#,
+    ] {
+        assert!(reads(&storage, query).iter().any(|read| read == r#"{__name__="n"}"#), "{query}");
+    }
+    let twice = r#"m{pod="1"} + on (pod) n"#;
+    let storage = Memory(vec![of("m", "1", "a"), of("n", "1", "a"), of("n", "2", "a"), of("n", "2", "b")]);
+    let [with, without] = both(&storage, twice, 10_000, 20_000, 5_000);
+    assert!(with.as_ref().unwrap_err().to_string().contains("found duplicate series"));
+    assert_eq!(lines(with), lines(without));
+}
+
+/// Joins of sides that can be narrowed, and of some that cannot.
+fn joined() -> impl Strategy<Value = String> {
+    let matchers = ["", r#"{a="1"}"#, r#"{a!="1"}"#, r#"{b=~"x.*"}"#, r#"{b=""}"#, r#"{a="1",b!="xy"}"#];
+    let selector = (prop::sample::select(vec!["m", "sum", "by"]), prop::sample::select(matchers.to_vec()));
+    let selector = selector.prop_map(|(name, matchers)| format!("{name}{matchers}"));
+    let around = prop::sample::select(vec![
+        "S",
+        "S",
+        "S",
+        "-S",
+        "abs(S)",
+        "S > 2",
+        "rate(S[15s])",
+        "count_over_time(S[15s])",
+        "sum by (a) (S)",
+        "sum by (a, b) (S)",
+        "max without (b) (S)",
+        "topk(1, S)",
+        "last_over_time(S[10s:5s])",
+        "S offset 7s",
+    ]);
+    let side = (selector, around).prop_map(|(selector, around)| around.replace('S', &selector));
+    let op = prop::sample::select(vec![
+        "+",
+        "and",
+        "unless",
+        "or",
+        "/ on (a)",
+        "* on (a) group_left (b)",
+        "- ignoring (b)",
+        "> on (a, b) group_right",
+        "and on (b)",
+        "unless on (a)",
+        "== bool on (a, b)",
+        "+ on (a) group_right (c)",
+    ]);
+    let join = (side.clone(), op.clone(), side.clone()).prop_map(|(a, op, b)| format!("{a} {op} {b}"));
+    prop_oneof![2 => join.clone(), 1 => (join, op, side).prop_map(|(a, op, b)| format!("({a}) {op} {b}"))]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
+
+    #[test]
+    fn matchers_that_are_asked_of_the_other_side_change_nothing(
+        query in joined(), values in prop::collection::vec(prop::collection::vec(0_u8..9, 0..8), 9), step in 1_i64..20,
+    ) {
+        let labels = [
+            labels! { "__name__" => "m", "a" => "1", "b" => "xy" }, labels! { "__name__" => "m", "a" => "2", "b" => "xy" },
+            labels! { "__name__" => "m", "a" => "1" }, labels! { "__name__" => "sum", "a" => "1", "b" => "x" },
+            labels! { "__name__" => "sum", "a" => "2", "b" => "x" }, labels! { "__name__" => "sum", "a" => "2", "b" => "z" },
+            labels! { "__name__" => "by", "a" => "1", "c" => "q" }, labels! { "__name__" => "by", "a" => "2" },
+            labels! { "__name__" => "by", "b" => "xy" },
+        ];
+        let series = labels.into_iter().zip(&values).enumerate().map(|(which, (labels, values))| {
+            let times = (0..values.len() as i64).map(|at| at * 7_000).collect();
+            let histograms = (0_u32..).zip(values).filter(|(_, value)| which % 4 == 1 && **value < 2);
+            let histograms = histograms.map(|(at, value)| (at, Arc::new(small(f64::from(*value)))));
+            let floats = values.iter().map(|value| if *value == 8 { STALE_NAN } else { f64::from(*value) }).collect();
+            Series::mixed(labels, times, floats, histograms.collect())
+        });
+        let storage = Memory(series.collect());
+        let [with, without] = both(&storage, &query, 20_000, 20_000 + 4_000 * step, step * 500).map(lines);
+        prop_assert_eq!(with, without, "{}", query);
+    }
+}
+
 /// Repeats parts of a query.
 fn repetitive() -> impl Strategy<Value = String> {
     let join = prop::sample::select(vec!["+", "or", "and", "unless", "/ on(a)", "== ignoring(b)"]);
