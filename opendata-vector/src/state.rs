@@ -3,7 +3,7 @@
 //! The writer publishes one after each group; anyone else loads it from the slate. Both are equal at a position,
 //! except for the parts that are only caches: the vectors of the tail, and the cache of decoded rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use opendata_core::slate::{Access, Order, View};
 use opendata_core::{Error, Result};
 
 use crate::cell::calibration::Calibration;
+use crate::cell::quantize::code_size;
 use crate::cell::rotate::Rotation;
 use crate::cell::table::{CellInfo, Table};
 use crate::cell::{self, Cell, cluster};
@@ -327,7 +328,11 @@ impl<'a> Snapshot<'a> {
             .filter(|at| found.get(*at).is_some_and(Option::is_none))
             .filter_map(|at| wanted.get(at).map(|(cell, _)| (*cell, at)))
             .collect();
-        let runs = runs(&missing.keys().copied().collect::<Vec<u32>>());
+        let table = self.state.table(field);
+        let dims = self.state.config.schema.vector_field(field)?.dims as usize;
+        let row_bytes = code_size(self.state.config.code_bits, dims) as u64 + ROW_BYTES;
+        let sized = |cell: &u32| (*cell, table.cells.get(cell).map_or(0, |info| info.rows * row_bytes));
+        let runs = runs(&missing.keys().map(sized).collect::<Vec<_>>());
         let read = runs.into_iter().map(|(first, last)| self.run_of_cells(field, first, last, &missing));
         for (at, cell) in try_join_all(read).await?.into_iter().flatten() {
             if let (Some(place), Some((number_of, changed))) = (found.get_mut(at), wanted.get(at)) {
@@ -457,32 +462,40 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-/// Runs of numbers, first and last of each, apart where the widest gaps are.
-fn runs(ascending: &[u32]) -> Vec<(u32, u32)> {
-    /// So many runs at most: a request each.
+/// What a vector takes in a cell beside its code, about.
+const ROW_BYTES: u64 = 16;
+/// A scan asks the store for so much at once; the rest of a longer run would be another round of requests.
+const RUN_BYTES: u64 = 8 << 20;
+
+/// Runs of cells, first and last of each: apart where the widest gaps are, and where one would be too long. The cells come in order, with their sizes.
+fn runs(cells: &[(u32, u64)]) -> Vec<(u32, u32)> {
+    /// So many runs at most that are apart because of gaps: a request each.
     const RUNS: usize = 16;
-    let mut gaps: Vec<(u32, usize)> = ascending
+    let mut gaps: Vec<(u32, u32)> = cells
         .windows(2)
-        .enumerate()
-        .filter_map(|(at, pair)| match pair {
-            [a, b] => Some((b - a, at + 1)),
+        .filter_map(|pair| match pair {
+            [(a, _), (b, _)] => Some((b - a, *b)),
             _ => None,
         })
         .filter(|(gap, _)| *gap > 2)
         .collect();
     gaps.sort_unstable_by(|a, b| b.cmp(a));
     gaps.truncate(RUNS - 1);
-    let mut cuts: Vec<usize> = gaps.into_iter().map(|(_, at)| at).collect();
-    cuts.sort_unstable();
-    cuts.push(ascending.len());
-    let mut from = 0;
-    let mut runs = Vec::new();
-    for cut in cuts {
-        let run = ascending.get(from..cut).unwrap_or_default();
-        if let (Some(first), Some(last)) = (run.first(), run.last()) {
-            runs.push((*first, *last));
+    let begins: BTreeSet<u32> = gaps.into_iter().map(|(_, begin)| begin).collect();
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    let mut held = 0;
+    for (cell, size) in cells {
+        let fits = held + size <= RUN_BYTES && !begins.contains(cell);
+        match runs.last_mut().filter(|_| fits) {
+            Some((_, last)) => {
+                *last = *cell;
+                held += size;
+            }
+            None => {
+                runs.push((*cell, *cell));
+                held = *size;
+            }
         }
-        from = cut;
     }
     runs
 }
@@ -496,3 +509,6 @@ pub(crate) fn push_scored(key: &[u8], value: &[u8], field: VectorField, to: &mut
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
