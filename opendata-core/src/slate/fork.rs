@@ -19,7 +19,7 @@ use super::registry::{Ancestor, Registry, SlateId};
 use super::router::{Router, SegmentExtractor};
 use super::{At, Instance, Slate, SlateReader};
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::key::{InstanceId, Prefix, SystemId};
 use crate::store::Store;
 use crate::time::Position;
@@ -57,7 +57,9 @@ impl Slate {
         let name = format!("fork-{}", self.0.env.random_uuid());
         let (id, position) = self.pin(name.clone(), Some(PIN)).await?;
         let source = Source { store: &self.0.store, path: &self.0.path, checkpoint: id, position };
-        let forked = source.fork(path, instances, &self.0.router, &self.0.env).await;
+        let registry = Arc::clone(&self.view().0.registry);
+        let only = instances.map(|names| Only { names, registry: &registry });
+        let forked = source.fork(path, only.as_ref(), &self.0.router, &self.0.env).await;
         let released = self.release(&name).await;
         forked?;
         released?;
@@ -105,7 +107,9 @@ impl SlateReader {
         };
         let Checkpoint { id, position, .. } = checkpoint::find(store, path, name, self.env()).await?;
         let source = Source { store, path, checkpoint: id, position };
-        source.fork(to, instance.map(|instance| vec![instance]).as_deref(), router, self.env()).await?;
+        let (names, registry) = (instance.map(|instance| vec![instance]), Arc::clone(&self.view().0.registry));
+        let only = names.as_deref().map(|names| Only { names, registry: &registry });
+        source.fork(to, only.as_ref(), router, self.env()).await?;
         Ok(position)
     }
 }
@@ -163,47 +167,76 @@ pub(super) struct Source<'a> {
     pub(super) position: Position,
 }
 
+/// Some instances of a slate.
+pub(super) struct Only<'a> {
+    names: &'a [&'a str],
+    registry: &'a Registry,
+}
+
+impl Only<'_> {
+    fn ids(&self) -> Result<Vec<(SystemId, InstanceId)>> {
+        let find = |name: &&str| self.registry.find(name).map(|found: &Arc<Instance>| (found.system, found.id));
+        self.names.iter().map(find).collect()
+    }
+}
+
 impl Source<'_> {
-    pub(super) async fn fork(&self, to: &str, instances: Option<&[&str]>, router: &Router, env: &Env) -> Result<()> {
+    pub(super) async fn fork(&self, to: &str, only: Option<&Only<'_>>, router: &Router, env: &Env) -> Result<()> {
         let admin = self.store.admin(to, env)?;
         if admin.read_manifest(None).await?.is_some() {
             return Err(Error::conflict(format!("there is a slate at this path already, path={to}")));
         }
-        match instances {
+        match only {
             None => {
-                let parent = self.store.slate_path(self.path)?;
-                let spec = CloneSourceSpec::with_checkpoint(parent, self.checkpoint);
-                admin.create_clone_builder_from_source(spec).build().await.map_err(clone_failure)?;
+                admin.create_clone_builder_from_source(self.spec()?).build().await.map_err(clone_failure)?;
                 self.christen(to, None, router, env).await
             }
-            Some(instances) => self.fork_instances(to, instances, router, env).await,
+            Some(only) => self.fork_instances(to, only, router, env).await,
         }
     }
 
-    /// A projection needs a source with nothing in its log, so the slate is cloned whole first, that clone is
-    /// settled, and the instances are cut out of it. The clone stays as the base that the fork's files belong to.
-    async fn fork_instances(&self, to: &str, instances: &[&str], router: &Router, env: &Env) -> Result<()> {
-        let base = base_path(to);
-        Box::pin(self.fork(&base, None, router, env)).await?;
-        let base_full = self.store.slate_path(&base)?;
-        let db = open_raw(self.store, &base, router, env).await?;
-        let settled = settle(&db).await;
-        let closed = close_raw(&db).await;
-        let registry = settled?;
-        let found = instances
-            .iter()
-            .map(|instance| registry.find(instance).map(|found: &Arc<Instance>| (found.system, found.id)));
-        let ids: Vec<(SystemId, InstanceId)> = found.collect::<Result<_>>()?;
-        closed?;
-        let admin = self.store.admin(to, env)?;
+    /// The source as it stood at its checkpoint.
+    pub(super) fn spec(&self) -> Result<CloneSourceSpec> {
+        Ok(CloneSourceSpec::with_checkpoint(self.store.slate_path(self.path)?, self.checkpoint))
+    }
+
+    /// Instances can only be cut out of a slate that has nothing in its log, such as one that was retired. From any other one the slate is cloned whole first, that clone is
+    /// settled, and the instances are cut out of it; then the clone stays as the base that the fork's files belong to.
+    async fn fork_instances(&self, to: &str, only: &Only<'_>, router: &Router, env: &Env) -> Result<()> {
+        let ids = only.ids()?;
+        match self.cut_out(self.spec()?, to, ids.clone(), env).await {
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                let base = base_path(to);
+                Box::pin(self.fork(&base, None, router, env)).await?;
+                let db = open_raw(self.store, &base, router, env).await?;
+                let settled = settle(&db).await;
+                let closed = close_raw(&db).await;
+                settled?;
+                closed?;
+                self.cut_out(CloneSourceSpec::new(self.store.slate_path(&base)?), to, ids, env).await?;
+                self.christen(to, Some((only.names, Parent::Told)), router, env).await
+            }
+            cut => {
+                cut?;
+                self.christen(to, Some((only.names, Parent::Untold)), router, env).await
+            }
+        }
+    }
+
+    async fn cut_out(
+        &self,
+        spec: CloneSourceSpec,
+        to: &str,
+        ids: Vec<(SystemId, InstanceId)>,
+        env: &Env,
+    ) -> Result<()> {
         let keep = move |prefix: &[u8]| belongs(prefix, &ids);
-        let spec = CloneSourceSpec::new(base_full);
-        admin.create_clone_builder_from_source(spec).with_segment_filter(keep).build().await.map_err(clone_failure)?;
-        self.christen(to, Some(instances), router, env).await
+        let builder = self.store.admin(to, env)?.create_clone_builder_from_source(spec);
+        builder.with_segment_filter(keep).build().await.map_err(clone_failure)
     }
 
     /// Gives the clone its own identity and writes down where it comes from.
-    async fn christen(&self, to: &str, only: Option<&[&str]>, router: &Router, env: &Env) -> Result<()> {
+    async fn christen(&self, to: &str, only: Option<(&[&str], Parent)>, router: &Router, env: &Env) -> Result<()> {
         let db = open_raw(self.store, to, router, env).await?;
         let written = async {
             let snapshot = db.snapshot()?;
@@ -211,13 +244,13 @@ impl Source<'_> {
             let stored =
                 stored.ok_or_else(|| Error::corrupt_at(&Registry::key(), "the slate has no record of itself"))?;
             let mut registry = Registry::decode(&stored)?;
-            if only.is_none() {
+            if only.is_none_or(|(_, parent)| parent == Parent::Untold) {
                 let parent =
                     Ancestor { slate_id: registry.slate_id, path: self.path.to_owned(), fork_position: self.position };
                 registry.lineage.insert(0, parent);
             }
-            if let Some(only) = only {
-                registry.keep_only(only)?;
+            if let Some((names, _)) = only {
+                registry.keep_only(names)?;
             }
             registry.slate_id = SlateId(env.random_uuid());
             let was_retired = registry.retired.take().is_some();
@@ -232,6 +265,15 @@ impl Source<'_> {
         closed?;
         Ok(())
     }
+}
+
+/// Whether a clone's record names the slate that it comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parent {
+    /// It is that slate's own record still.
+    Untold,
+    /// It was cut out of a clone that was given its name before.
+    Told,
 }
 
 /// Opens a slate's engine for a moment, without compaction and garbage collection.

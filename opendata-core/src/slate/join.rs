@@ -9,11 +9,11 @@ use slatedb::admin::CloneSourceSpec;
 
 use super::checkpoint::{self, Checkpoint};
 use super::fork::{Files, Source, clone_failure, close_raw, joined_base_path, open_raw, settle, write_record};
-use super::registry::{Registry, SlateId};
+use super::registry::{Ancestor, Registry, SlateId};
 use super::router::Router;
 use super::{At, SlateReader};
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Prefix, SystemId};
 use crate::store::Store;
 use crate::time::Position;
@@ -46,16 +46,14 @@ pub async fn join(sources: &[&SlateReader], to: &str) -> Result<Position> {
         return Err(Error::conflict(format!("there is a slate at this path already, path={to}")));
     }
     let mut last = Position::ZERO;
-    let mut bases = Vec::new();
-    for (number, source) in sources.iter().enumerate() {
-        let base = joined_base_path(to, number);
-        let record = clone_settled(source, &base, env).await?;
-        last = last.max(source.view().position());
-        // The clone says where it came from, and so does what it becomes a part of.
-        joined.lineage.extend(record.lineage);
-        bases.push(store.slate_path(&base)?);
+    for source in sources {
+        let (view, (_, path, ..)) = (source.view(), source.parts());
+        last = last.max(view.position());
+        let (slate_id, path) = (source.slate_id(), path.to_owned());
+        joined.lineage.push(Ancestor { slate_id, path, fork_position: view.position() });
+        joined.lineage.extend(view.0.registry.lineage.iter().cloned());
     }
-    unite(store, to, bases, env).await?;
+    unite(store, to, sources, env).await?;
     let db = open_raw(store, to, &router, env).await?;
     let written = async {
         let at = Position(db.snapshot()?.seq()).max(last).next();
@@ -69,32 +67,53 @@ pub async fn join(sources: &[&SlateReader], to: &str) -> Result<Position> {
     Ok(at)
 }
 
-/// A union needs sources with nothing in their logs, so each is cloned whole and the clone is settled.
-async fn clone_settled(source: &SlateReader, base: &str, env: &Env) -> Result<Registry> {
-    let (store, path, router, at) = source.parts();
+/// Only slates with nothing in their logs can be united, such as ones that were retired. Where one has something, all are cloned whole, and the clones are settled and united.
+async fn unite(store: &Store, to: &str, sources: &[&SlateReader], env: &Env) -> Result<()> {
+    let mut specs = Vec::new();
+    for source in sources {
+        specs.push(at_checkpoint(source).await?.spec()?);
+    }
+    match unite_as_they_are(store, to, specs, env).await {
+        Err(error) if error.kind() == ErrorKind::Invalid => {}
+        united => return united,
+    }
+    let mut specs = Vec::new();
+    for (number, source) in sources.iter().enumerate() {
+        let base = joined_base_path(to, number);
+        clone_settled(source, &base, env).await?;
+        specs.push(CloneSourceSpec::new(store.slate_path(&base)?));
+    }
+    unite_as_they_are(store, to, specs, env).await
+}
+
+async fn at_checkpoint(source: &SlateReader) -> Result<Source<'_>> {
+    let (store, path, _, at) = source.parts();
     let At::Checkpoint(name) = at else {
         return Err(Error::invalid("slates are joined at checkpoints; make them first"));
     };
-    let Checkpoint { id, position, .. } = checkpoint::find(store, path, name, env).await?;
-    Source { store, path, checkpoint: id, position }.fork(base, None, router, env).await?;
+    let Checkpoint { id, position, .. } = checkpoint::find(store, path, name, source.env()).await?;
+    Ok(Source { store, path, checkpoint: id, position })
+}
+
+async fn clone_settled(source: &SlateReader, base: &str, env: &Env) -> Result<()> {
+    let (store, _, router, _) = source.parts();
+    at_checkpoint(source).await?.fork(base, None, router, env).await?;
     let db = open_raw(store, base, router, env).await?;
     let settled = settle(&db).await;
     let closed = close_raw(&db).await;
-    let record = settled?;
-    closed?;
-    Ok(record)
+    settled?;
+    closed
 }
 
-async fn unite(store: &Store, to: &str, bases: Vec<object_store::path::Path>, env: &Env) -> Result<()> {
-    let mut bases = bases.into_iter();
-    let first = bases.next().ok_or_else(|| Error::invalid("nothing to join"))?;
+async fn unite_as_they_are(store: &Store, to: &str, specs: Vec<CloneSourceSpec>, env: &Env) -> Result<()> {
+    let mut specs = specs.into_iter();
+    let first = specs.next().ok_or_else(|| Error::invalid("nothing to join"))?;
     let admin = store.admin(to, env)?;
     // Each has a record of itself under the same key: none of them is taken, and a new one is written.
     let keep = |prefix: &[u8]| Prefix::decode(prefix).is_ok_and(|(prefix, _)| prefix.system != SystemId::SLATE);
-    let builder = admin.create_clone_builder_from_source(CloneSourceSpec::new(first)).with_segment_filter(keep);
-    let builder = bases.fold(builder, |builder, base| builder.with_source(CloneSourceSpec::new(base)));
-    builder.build().await.map_err(clone_failure)?;
-    Ok(())
+    let builder = admin.create_clone_builder_from_source(first).with_segment_filter(keep);
+    let builder = specs.fold(builder, |builder, spec| builder.with_source(spec));
+    builder.build().await.map_err(clone_failure)
 }
 
 #[cfg(test)]

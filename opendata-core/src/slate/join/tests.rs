@@ -1,4 +1,6 @@
 use super::*;
+use futures::TryStreamExt;
+
 use crate::env::Env;
 use crate::slate::{Settings, Slate};
 use crate::testing::{Ledger, LedgerConfig};
@@ -74,4 +76,34 @@ async fn slates_whose_keys_or_names_collide_are_not_joined() {
     assert!(names.kind() == ErrorKind::Conflict && names.to_string().contains("same name"), "{names}");
     assert_eq!(join(&[&a], "to").await.unwrap_err().kind(), ErrorKind::Invalid);
     assert!(store.admin("to", &Env::system()).unwrap().read_manifest(None).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn slates_that_were_retired_are_split_and_joined_without_clones_between() {
+    let store = Store::from_url("memory:").unwrap();
+    let whole = open(&store, "whole", &["x", "y"]).await;
+    add(&whole, "x", 1).await;
+    add(&whole, "y", 10).await;
+    whole.retire("it is being split").await.unwrap();
+    let mut readers = Vec::new();
+    for name in ["x", "y"] {
+        let position = whole.fork_instances(&[name], name).await.unwrap();
+        let part = open(&store, name, &[]).await;
+        let ancestors = part.lineage();
+        assert_eq!((ancestors.len(), ancestors[0].slate_id, ancestors[0].fork_position), (1, whole.id(), position));
+        assert_eq!((part.retired(), part.view().instances().count()), (None, 1));
+        assert!(add(&part, name, 100).await > position);
+        part.retire("it is being joined").await.unwrap();
+        part.checkpoint("c", None).await.unwrap();
+        readers.push(at(&store, name).await.unwrap());
+        part.close().await.unwrap();
+    }
+    join(&readers.iter().collect::<Vec<_>>(), "joined").await.unwrap();
+    let joined = open(&store, "joined", &[]).await;
+    assert_eq!((balance(&joined, "x").await, balance(&joined, "y").await), (101, 110));
+    let files: Vec<_> = store.object_store().list(None).try_collect().await.unwrap();
+    let between: Vec<_> = files.iter().filter(|file| file.location.as_ref().contains(".base")).collect();
+    assert!(between.is_empty(), "{between:?}");
+    joined.close().await.unwrap();
+    whole.close().await.unwrap();
 }
