@@ -3,7 +3,7 @@
 //! The writer publishes one after each group; anyone else loads it from the slate. Both are equal at a position,
 //! except for the parts that are only caches: the vectors of the tail, and the cache of decoded rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -30,10 +30,12 @@ use crate::schema::VectorField;
 
 mod cache;
 mod plan;
+mod runs;
 pub(crate) mod tail;
 mod vectors;
 
 pub(crate) use cache::{Cache, Item, Place};
+use runs::{ROW_BYTES, runs};
 use tail::{Block, Tail};
 
 /// An instance at one position.
@@ -462,44 +464,6 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-/// What a vector takes in a cell beside its code, about.
-const ROW_BYTES: u64 = 16;
-/// A scan asks the store for so much at once; the rest of a longer run would be another round of requests.
-const RUN_BYTES: u64 = 8 << 20;
-
-/// Runs of cells, first and last of each: apart where the widest gaps are, and where one would be too long. The cells come in order, with their sizes.
-fn runs(cells: &[(u32, u64)]) -> Vec<(u32, u32)> {
-    /// So many runs at most that are apart because of gaps: a request each.
-    const RUNS: usize = 16;
-    let mut gaps: Vec<(u32, u32)> = cells
-        .windows(2)
-        .filter_map(|pair| match pair {
-            [(a, _), (b, _)] => Some((b - a, *b)),
-            _ => None,
-        })
-        .filter(|(gap, _)| *gap > 2)
-        .collect();
-    gaps.sort_unstable_by(|a, b| b.cmp(a));
-    gaps.truncate(RUNS - 1);
-    let begins: BTreeSet<u32> = gaps.into_iter().map(|(_, begin)| begin).collect();
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    let mut held = 0;
-    for (cell, size) in cells {
-        let fits = held + size <= RUN_BYTES && !begins.contains(cell);
-        match runs.last_mut().filter(|_| fits) {
-            Some((_, last)) => {
-                *last = *cell;
-                held += size;
-            }
-            None => {
-                runs.push((*cell, *cell));
-                held = *size;
-            }
-        }
-    }
-    runs
-}
-
 /// Appends a stored vector, as its metric scores it.
 pub(crate) fn push_scored(key: &[u8], value: &[u8], field: VectorField, to: &mut Vec<f32>) -> Result<()> {
     let start = to.len();
@@ -509,6 +473,3 @@ pub(crate) fn push_scored(key: &[u8], value: &[u8], field: VectorField, to: &mut
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;
