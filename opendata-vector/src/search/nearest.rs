@@ -144,8 +144,11 @@ impl Search<'_> {
         let rows = table.rows();
         let live = self.snapshot.state.counters.vectors.get(self.name).copied().unwrap_or(rows).max(1);
         let share = self.allowed.set.map_or(1.0, |set| (set.len() as f64 / live as f64).min(1.0));
-        let plan = self.snapshot.state.plan(self.name, effort, self.depth, share);
-        let mut order = CellOrder::new(&query, routes, plan.cells);
+        let plan = self.snapshot.state.plan(self.name, rows, effort, self.depth, share);
+        let in_each = (rows as f64 * share / routes.cells.len() as f64).max(1.0);
+        // A few more, so that they need not be sorted in two goes.
+        let visits = (1.25 * plan.candidates as f64 / in_each) as usize;
+        let mut order = CellOrder::new(&query, routes, plan.cells.max(visits));
         // Every visit is of as many cells as are expected to hold what is still wanted.
         loop {
             let wanted = plan.candidates.saturating_sub(candidates.seen) as f64;

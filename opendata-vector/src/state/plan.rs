@@ -16,8 +16,8 @@ const NORMAL: f64 = 0.97;
 const PER_RESULT: u64 = 4;
 
 impl State {
-    /// The plan of a search for the nearest `depth` among a share of the vectors.
-    pub(crate) fn plan(&self, field: &str, effort: Effort, depth: usize, share: f64) -> Plan {
+    /// The plan of a search for the nearest `depth` among a share of the vectors, of which `rows` are in cells.
+    pub(crate) fn plan(&self, field: &str, rows: u64, effort: Effort, depth: usize, share: f64) -> Plan {
         let recall = match effort {
             Effort::Cells(cells) => {
                 let candidates = if share < 1.0 { depth as u64 * PER_RESULT } else { 0 };
@@ -26,13 +26,11 @@ impl State {
             Effort::Recall(recall) => f64::from(recall),
             Effort::Normal | Effort::Exact => NORMAL,
         };
-        let table = self.table(field);
-        let rows = table.rows();
         let wanted = depth as f64 / share.max(1e-9);
         let candidates = match self.calibrations.get(field) {
             Some(calibration) => calibration.candidates(rows, wanted, recall),
             None => {
-                let cells = table.cells.len() as f64;
+                let cells = self.table(field).cells.len() as f64;
                 let probes = (8.0 + cells / 16.0 + cells.sqrt()) * (wanted / 10.0).max(1.0).sqrt();
                 let misses = (0.03 / (1.0 - recall).max(0.001)).sqrt();
                 ((probes * misses * rows as f64 / cells.max(1.0)) as u64).min(rows)
