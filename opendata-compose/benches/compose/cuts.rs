@@ -112,6 +112,8 @@ async fn reshapes(options: &Options) -> Outcome<()> {
         let edge = EdgeSpec::new("l-m", ("all", "l"), ("all", "m"));
         let composite = open(options, &format!("reshapes-{size}"), &[("all", &["l", "m"])], edge).await?;
         fill(&composite, "all", size, &payloads).await?;
+        // At rest: a compaction that is broken off begins anew with each opening.
+        composite.node("all")?.slate().compact().await?;
         let (mut splits, mut joins) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let begun = Instant::now();
