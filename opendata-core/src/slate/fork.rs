@@ -206,14 +206,8 @@ impl Source<'_> {
         let ids = only.ids()?;
         match self.cut_out(self.spec()?, to, ids.clone(), env).await {
             Err(error) if error.kind() == ErrorKind::Invalid => {
-                let base = base_path(to);
-                Box::pin(self.fork(&base, None, router, env)).await?;
-                let db = open_raw(self.store, &base, router, env).await?;
-                let settled = settle(&db).await;
-                let closed = close_raw(&db).await;
-                settled?;
-                closed?;
-                self.cut_out(CloneSourceSpec::new(self.store.slate_path(&base)?), to, ids, env).await?;
+                let base = Box::pin(self.clone_settled(&base_path(to), router, env)).await?;
+                self.cut_out(base, to, ids, env).await?;
                 self.christen(to, Some((only.names, Parent::Told)), router, env).await
             }
             cut => {
@@ -221,6 +215,17 @@ impl Source<'_> {
                 self.christen(to, Some((only.names, Parent::Untold)), router, env).await
             }
         }
+    }
+
+    /// Clones the slate whole and leaves nothing in the clone's log.
+    pub(super) async fn clone_settled(&self, to: &str, router: &Router, env: &Env) -> Result<CloneSourceSpec> {
+        self.fork(to, None, router, env).await?;
+        let db = open_raw(self.store, to, router, env).await?;
+        let settled = settle(&db).await;
+        let closed = close_raw(&db).await;
+        settled?;
+        closed?;
+        Ok(CloneSourceSpec::new(self.store.slate_path(to)?))
     }
 
     async fn cut_out(
@@ -306,15 +311,13 @@ pub(super) async fn close_raw(db: &Db) -> Result<()> {
     Ok(db.close_with_options(CloseOptions::default().with_flush_type(None)).await?)
 }
 
-/// Moves everything from the log into sorted files. Returns the slate's record.
-pub(super) async fn settle(db: &Db) -> Result<Registry> {
+/// Moves everything from the log into sorted files.
+async fn settle(db: &Db) -> Result<()> {
     let snapshot = db.snapshot()?;
     let stored = snapshot.get(Registry::key()).await?;
     let stored = stored.ok_or_else(|| Error::corrupt_at(&Registry::key(), "the slate has no record of itself"))?;
-    let registry = Registry::decode(&stored)?;
     // The record is written again because a memtable without a row is not flushed.
-    write_record(db, stored, Position(snapshot.seq() + 1), Files::Sorted).await?;
-    Ok(registry)
+    write_record(db, stored, Position(snapshot.seq() + 1), Files::Sorted).await
 }
 
 /// Where a slate's record has to be once it is written.

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use slatedb::admin::CloneSourceSpec;
 
 use super::checkpoint::{self, Checkpoint};
-use super::fork::{Files, Source, clone_failure, close_raw, joined_base_path, open_raw, settle, write_record};
+use super::fork::{Files, Source, clone_failure, close_raw, joined_base_path, open_raw, write_record};
 use super::registry::{Ancestor, Registry, SlateId};
 use super::router::Router;
 use super::{At, SlateReader};
@@ -69,40 +70,26 @@ pub async fn join(sources: &[&SlateReader], to: &str) -> Result<Position> {
 
 /// Only slates with nothing in their logs can be united, such as ones that were retired. Where one has something, all are cloned whole, and the clones are settled and united.
 async fn unite(store: &Store, to: &str, sources: &[&SlateReader], env: &Env) -> Result<()> {
-    let mut specs = Vec::new();
-    for source in sources {
-        specs.push(at_checkpoint(source).await?.spec()?);
-    }
+    let sources = try_join_all(sources.iter().map(|source| at_checkpoint(source))).await?;
+    let specs = sources.iter().map(|(source, _)| source.spec()).collect::<Result<_>>()?;
     match unite_as_they_are(store, to, specs, env).await {
         Err(error) if error.kind() == ErrorKind::Invalid => {}
         united => return united,
     }
-    let mut specs = Vec::new();
-    for (number, source) in sources.iter().enumerate() {
-        let base = joined_base_path(to, number);
-        clone_settled(source, &base, env).await?;
-        specs.push(CloneSourceSpec::new(store.slate_path(&base)?));
+    let mut bases = Vec::new();
+    for (number, (source, router)) in sources.iter().enumerate() {
+        bases.push(source.clone_settled(&joined_base_path(to, number), router, env).await?);
     }
-    unite_as_they_are(store, to, specs, env).await
+    unite_as_they_are(store, to, bases, env).await
 }
 
-async fn at_checkpoint(source: &SlateReader) -> Result<Source<'_>> {
-    let (store, path, _, at) = source.parts();
+async fn at_checkpoint(source: &SlateReader) -> Result<(Source<'_>, &Router)> {
+    let (store, path, router, at) = source.parts();
     let At::Checkpoint(name) = at else {
         return Err(Error::invalid("slates are joined at checkpoints; make them first"));
     };
     let Checkpoint { id, position, .. } = checkpoint::find(store, path, name, source.env()).await?;
-    Ok(Source { store, path, checkpoint: id, position })
-}
-
-async fn clone_settled(source: &SlateReader, base: &str, env: &Env) -> Result<()> {
-    let (store, _, router, _) = source.parts();
-    at_checkpoint(source).await?.fork(base, None, router, env).await?;
-    let db = open_raw(store, base, router, env).await?;
-    let settled = settle(&db).await;
-    let closed = close_raw(&db).await;
-    settled?;
-    closed
+    Ok((Source { store, path, checkpoint: id, position }, router))
 }
 
 async fn unite_as_they_are(store: &Store, to: &str, specs: Vec<CloneSourceSpec>, env: &Env) -> Result<()> {
