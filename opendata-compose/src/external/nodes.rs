@@ -175,7 +175,9 @@ impl Inner {
             return Err(Error::conflict(format!("the node was given to someone else meanwhile, node={node}")));
         }
         // Whether what reads them still can was asked when the specification was planned.
-        if let Err(error) = register_declared(composite.slate(), spec, Registration::Breaking).await {
+        let declared = spec.instances.iter().filter_map(|(name, it)| Some((name.as_str(), it.schema.as_ref()?)));
+        let declared: Vec<_> = declared.collect();
+        if let Err(error) = register_declared(composite.slate(), &declared, Registration::Breaking).await {
             let _ = composite.close().await;
             return Err(error);
         }

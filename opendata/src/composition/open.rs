@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use opendata_compose::control::{ControlLog, MAIN};
-use opendata_compose::edge::schema::{Registration, register};
+use opendata_compose::edge::schema::{Registration, register_declared};
 use opendata_compose::{InternalComposite, Log, Tsdb, Vector};
 use opendata_core::env::Env;
 use opendata_core::slate::{At, SlateReader};
@@ -112,13 +112,9 @@ impl OpenNode {
         if self.elsewhere || self.root.is_some() {
             return Ok(());
         }
-        for (name, instance) in &self.node.instances {
-            let Some(schema) = &instance.schema else { continue };
-            let log = composite.get::<Log>(name)?;
-            let registered = register(composite.slate(), &log, schema.clone(), Registration::Compatible).await;
-            registered.map_err(|error| error.context(format_args!("schema of instance {name}")))?;
-        }
-        Ok(())
+        let instances = self.node.instances.iter();
+        let declared: Vec<_> = instances.filter_map(|(name, it)| Some((name.as_str(), it.schema.as_ref()?))).collect();
+        register_declared(composite.slate(), &declared, Registration::Compatible).await
     }
 
     /// Opens the node for reading. A writer is not disturbed.

@@ -12,7 +12,6 @@ use opendata_core::{Error, Result};
 use opendata_log::Log;
 
 use super::{Schema, SchemaSpec};
-use crate::spec::NodeSpec;
 
 const NAME: &str = "schema";
 const LAYOUT: u8 = 1;
@@ -70,15 +69,14 @@ pub async fn register(slate: &Slate, log: &Handle<Log>, spec: SchemaSpec, how: R
     Ok(schema)
 }
 
-/// Registers the schemas that a node's instances are declared with. A declaration that is gone leaves the schema in place.
+/// Registers the schemas that the instances of a slate are declared with, by name. A declaration that is gone leaves the schema in place.
 ///
 /// # Errors
 /// Those of [`register`], naming the instance.
-pub async fn register_declared(slate: &Slate, node: &NodeSpec, how: Registration) -> Result<()> {
-    for (instance, spec) in &node.instances {
-        let Some(schema) = &spec.schema else { continue };
+pub async fn register_declared(slate: &Slate, declared: &[(&str, &SchemaSpec)], how: Registration) -> Result<()> {
+    for (instance, schema) in declared {
         let log = slate.get::<Log>(instance)?;
-        let registered = register(slate, &log, schema.clone(), how).await;
+        let registered = register(slate, &log, (*schema).clone(), how).await;
         registered.map_err(|error| error.context(format_args!("schema of instance {instance}")))?;
     }
     Ok(())
