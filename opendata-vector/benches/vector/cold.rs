@@ -8,13 +8,23 @@ use std::time::{Duration, Instant};
 use opendata_core::slate::{At, SlateReader};
 use opendata_core::store::Store;
 use opendata_core::testing::{Fault, FaultStore};
-use opendata_vector::{Query, Select, Vector};
+use opendata_vector::{Query, Reader, Select, Vector};
 
 use crate::sets::Set;
 
 const LATENCY: Duration = Duration::from_millis(50);
 /// So slow that what is computed meanwhile does not count: the time tells how many requests waited for one another.
 const LONG_LATENCY: Duration = Duration::from_secs(1);
+
+async fn open(store: &Store) -> (SlateReader, Reader) {
+    let reader = SlateReader::builder(store, "bench").register::<Vector>().open(At::Latest).await.unwrap();
+    let docs = reader.view().on(&reader.get::<Vector>("docs").unwrap()).unwrap();
+    (reader, docs)
+}
+
+fn query(set: &Set, at: usize) -> Query {
+    Query::nearest("v", set.query(at)).limit(10).select(Select::Id)
+}
 
 /// Prints every request of the first time if asked for a trace.
 pub(crate) async fn run(folder: &Path, set: &Set, trace: bool) {
@@ -39,14 +49,12 @@ pub(crate) async fn run(folder: &Path, set: &Set, trace: bool) {
     for at in 0..times {
         let store = local.map(|_| Arc::new(slow.clone())).with_cold_cache();
         let (before, started) = (faults.counts(), Instant::now());
-        let reader = SlateReader::builder(&store, "bench").register::<Vector>().open(At::Latest).await.unwrap();
-        let docs = reader.view().on(&reader.get::<Vector>("docs").unwrap()).unwrap();
+        let (_reader, docs) = open(&store).await;
         let opened = (faults.counts().gets - before.gets, started.elapsed().as_secs_f64() / LATENCY.as_secs_f64());
-        let query = Query::nearest("v", set.query(at)).limit(10).select(Select::Id);
         if telling.load(Ordering::Relaxed) {
             println!("  {:>6.0} ms opened", began.elapsed().as_secs_f64() * 1e3);
         }
-        let hits = docs.search(&query).await.unwrap().hits;
+        let hits = docs.search(&query(set, at)).await.unwrap().hits;
         telling.store(false, Ordering::Relaxed);
         let (after, took) = (faults.counts(), started.elapsed());
         opening = (opening.0.max(opened.0), f64::max(opening.1, opened.1));
@@ -63,9 +71,8 @@ pub(crate) async fn run(folder: &Path, set: &Set, trace: bool) {
     for at in 0..3.min(set.queries()) {
         let store = local.map(|_| Arc::new(slow.clone())).with_cold_cache();
         let started = Instant::now();
-        let reader = SlateReader::builder(&store, "bench").register::<Vector>().open(At::Latest).await.unwrap();
-        let docs = reader.view().on(&reader.get::<Vector>("docs").unwrap()).unwrap();
-        docs.search(&Query::nearest("v", set.query(at)).limit(10).select(Select::Id)).await.unwrap();
+        let (_reader, docs) = open(&store).await;
+        docs.search(&query(set, at)).await.unwrap();
         in_a_row = in_a_row.max(started.elapsed().as_secs() / LONG_LATENCY.as_secs());
     }
     println!(

@@ -118,6 +118,18 @@ fn what_one_side_of_a_join_asks_for_is_asked_of_the_other() {
     assert_eq!(lines(with), lines(without));
 }
 
+/// Series with a sample every seven seconds, stale where it is 8; which of them are histograms goes by the place of the series and the value.
+fn mixed<const N: usize>(labels: [Labels; N], values: &[Vec<u8>], is_histogram: impl Fn(usize, u8) -> bool) -> Memory {
+    let series = labels.into_iter().zip(values).enumerate().map(|(which, (labels, values))| {
+        let times = (0..values.len() as i64).map(|at| at * 7_000).collect();
+        let histograms = (0_u32..).zip(values).filter(|(_, value)| is_histogram(which, **value));
+        let histograms = histograms.map(|(at, value)| (at, Arc::new(small(f64::from(*value)))));
+        let floats = values.iter().map(|value| if *value == 8 { STALE_NAN } else { f64::from(*value) }).collect();
+        Series::mixed(labels, times, floats, histograms.collect())
+    });
+    Memory(series.collect())
+}
+
 /// Joins of sides that can be narrowed, and of some that cannot.
 fn joined() -> impl Strategy<Value = String> {
     let matchers = ["", r#"{a="1"}"#, r#"{a!="1"}"#, r#"{b=~"x.*"}"#, r#"{b=""}"#, r#"{a="1",b!="xy"}"#];
@@ -172,14 +184,7 @@ proptest! {
             labels! { "__name__" => "by", "a" => "1", "c" => "q" }, labels! { "__name__" => "by", "a" => "2" },
             labels! { "__name__" => "by", "b" => "xy" },
         ];
-        let series = labels.into_iter().zip(&values).enumerate().map(|(which, (labels, values))| {
-            let times = (0..values.len() as i64).map(|at| at * 7_000).collect();
-            let histograms = (0_u32..).zip(values).filter(|(_, value)| which % 4 == 1 && **value < 2);
-            let histograms = histograms.map(|(at, value)| (at, Arc::new(small(f64::from(*value)))));
-            let floats = values.iter().map(|value| if *value == 8 { STALE_NAN } else { f64::from(*value) }).collect();
-            Series::mixed(labels, times, floats, histograms.collect())
-        });
-        let storage = Memory(series.collect());
+        let storage = mixed(labels, &values, |which, value| which % 4 == 1 && value < 2);
         let [with, without] = both(&storage, &query, 20_000, 20_000 + 4_000 * step, step * 500).map(lines);
         prop_assert_eq!(with, without, "{}", query);
     }
@@ -201,14 +206,7 @@ proptest! {
             labels! { "__name__" => "a:b", "a" => "1" }, labels! { "__name__" => "sum", "a" => "1", "b" => "x" },
             labels! { "__name__" => "by" },
         ];
-        let series = labels.into_iter().zip(&values).enumerate().map(|(which, (labels, values))| {
-            let times = (0..values.len() as i64).map(|at| at * 7_000).collect();
-            let histograms = (0_u32..).zip(values).filter(|(_, value)| which % 2 == 1 && **value < 4);
-            let histograms = histograms.map(|(at, value)| (at, Arc::new(small(f64::from(*value)))));
-            let floats = values.iter().map(|value| if *value == 8 { STALE_NAN } else { f64::from(*value) }).collect();
-            Series::mixed(labels, times, floats, histograms.collect())
-        });
-        let storage = Memory(series.collect());
+        let storage = mixed(labels, &values, |which, value| which % 2 == 1 && value < 4);
         let [with, without] = both(&storage, &query, 50_000, 50_000 + 4_000 * step, step * 500).map(lines);
         prop_assert_eq!(with, without, "{}", query);
     }
