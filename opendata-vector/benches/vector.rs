@@ -2,7 +2,7 @@
 //! kernel and beside what a user would pick instead, in the same run.
 //!
 //! ```text
-//! cargo xtask bench vector [-- --quick] [-- --set 256|50|debian|clustered] [-- --no-peers | -- --only-peers] [-- --churn] [-- --trace] [-- --rows 100000] [-- --bits 4]
+//! cargo xtask bench vector [-- --quick] [-- --set 256|50|debian|clustered] [-- --no-peers | -- --only-peers | -- --only ingest|cold] [-- --churn] [-- --trace] [-- --rows 100000] [-- --bits 4]
 //! ```
 //!
 //! The first run installs Python packages into `target/bench-vector` (GloVe vectors, wordllama's token table, the peers) and
@@ -30,6 +30,13 @@ use opendata_vector::{CodeBits, Effort, kernel};
 use ours::{Bed, Figures, Space};
 use sets::Set;
 
+/// A part of the benchmark.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Part {
+    Ingest,
+    Cold,
+}
+
 /// What was asked for.
 pub(crate) struct Asked {
     pub(crate) quick: bool,
@@ -37,6 +44,8 @@ pub(crate) struct Asked {
     pub(crate) peers: bool,
     /// Ours at a few recalls and the peers, nothing else.
     pub(crate) only_peers: bool,
+    /// One part alone, behind the ingest that all of them need.
+    pub(crate) only: Option<Part>,
     pub(crate) churn: bool,
     pub(crate) trace: bool,
     pub(crate) rows: Option<usize>,
@@ -52,6 +61,11 @@ fn asked() -> Asked {
         sets: after("--set").map_or_else(|| vec!["256".to_owned(), "50".to_owned()], |set| vec![set]),
         peers: !has("--no-peers") && !has("--quick"),
         only_peers: has("--only-peers"),
+        only: after("--only").map(|part| match part.as_str() {
+            "ingest" => Part::Ingest,
+            "cold" => Part::Cold,
+            other => panic!("no such part: {other}"),
+        }),
         churn: has("--churn"),
         trace: has("--trace"),
         rows: after("--rows").and_then(|rows| rows.parse().ok()),
@@ -75,16 +89,23 @@ pub(crate) fn cores() -> usize {
 
 async fn run(set: &Set, asked: &Asked) {
     println!("\n== {}: {} x {}, {:?}, {} queries", set.name, set.count(), set.dims, set.metric, set.queries());
-    let floor = set.floor();
-    println!(
-        "brute force, f32 in memory: {:.0} queries/s on all cores ({:.2} ms of one core)",
-        floor.per_second, floor.core_ms
-    );
     let folder = tempfile::tempdir_in(sets::work()).unwrap();
     let before = ours::anonymous_bytes();
     let bed = Bed::open(folder.path(), set, asked).await;
     let indexed_per_second = bed.ingest(set).await;
     println!("{:?}", bed.reader().stats().await.unwrap().fields["v"]);
+    if let Some(part) = asked.only {
+        if part == Part::Cold {
+            bed.compact(set).await;
+            cold::run(folder.path(), set, asked.trace).await;
+        }
+        return bed.slate.close().await.unwrap();
+    }
+    let floor = set.floor();
+    println!(
+        "brute force, f32 in memory: {:.0} queries/s on all cores ({:.2} ms of one core)",
+        floor.per_second, floor.core_ms
+    );
     if !asked.only_peers {
         bed.print_disk(set, "before compaction").await;
     }
