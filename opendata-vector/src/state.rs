@@ -441,27 +441,6 @@ impl<'a> Snapshot<'a> {
         }
         Ok(blocks)
     }
-
-    /// Vectors of a run of ids, `limit` live ones at most.
-    pub(crate) async fn scan_block(
-        self,
-        name: &str,
-        field: VectorField,
-        (from, to): (u64, u64),
-        limit: usize,
-    ) -> Result<Block> {
-        let mut block = Block::default();
-        let mut vectors = self.vectors(name, field, (from, to), Access::Bulk).await?;
-        while block.ids.len() < limit
-            && let Some((id, key, value)) = vectors.next().await?
-        {
-            if !self.state.dead.contains(id) {
-                block.ids.push(id);
-                push_scored(key, &value, field, &mut block.vectors)?;
-            }
-        }
-        Ok(block)
-    }
 }
 
 /// Appends a stored vector, as its metric scores it.

@@ -7,8 +7,6 @@ use crate::kernel;
 use crate::kernel::columns::{COLUMN_ROWS, Columns, Dots};
 
 const ROUNDS: usize = 6;
-/// How often the middles of many parts are moved.
-const MOVES: usize = 4;
 /// Vectors that the two means are found from at most.
 const SAMPLE: usize = 2048;
 
@@ -51,7 +49,8 @@ pub(crate) fn mean(vectors: &[f32], dims: usize, rows: &[usize]) -> Vec<f32> {
     sum.iter().map(|sum| (*sum / rows.len().max(1) as f64) as f32).collect()
 }
 
-fn halve(vectors: &[f32], dims: usize, part: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
+/// Two parts, each of at least a quarter.
+pub(crate) fn halve(vectors: &[f32], dims: usize, part: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
     let step = part.len().div_ceil(SAMPLE);
     let sample: Vec<usize> = part.iter().step_by(step).copied().collect();
     // Two rows far from each other: the one farthest from the middle, and the one farthest from that.
@@ -101,28 +100,103 @@ impl Lean {
 }
 
 /// For each vector the place of the centroid that lies nearest, given the squared lengths of the centroids. One of them may
-/// be left out.
+/// be left out. Of many centroids only those blocks are compared that lie near, so that now and then it is the second nearest.
 pub(crate) fn nearest_of(centroids: &Columns, squares: &[f32], vectors: &[f32], without: Option<usize>) -> Vec<usize> {
+    /// Vectors that are compared with one block after another while they are at hand.
+    const AT_ONCE: usize = 512;
     let dims = centroids.dims().max(1);
+    let blocks = squares.len().div_ceil(COLUMN_ROWS);
+    let near = (blocks >= NEAR_BLOCKS * 2).then(|| Pivots::new(centroids, blocks));
     let mut found = Vec::with_capacity(vectors.len() / dims);
-    for four in vectors.chunks(dims * 4) {
-        let row = |n: usize| four.get(n * dims..(n + 1) * dims).unwrap_or_default();
-        let mut best = [(f32::NEG_INFINITY, 0); 4];
-        for (block, squares) in squares.chunks(COLUMN_ROWS).enumerate() {
-            let dots = centroids.dots4(block, [row(0), row(1), row(2), row(3)]);
+    for some in vectors.chunks(dims * AT_ONCE) {
+        let count = some.len() / dims;
+        let visits = match &near {
+            Some(pivots) => pivots.visits(some, blocks),
+            None => vec![(0..count).collect(); blocks],
+        };
+        let mut best = vec![(f32::NEG_INFINITY, 0); count];
+        for ((block, rows), squares) in visits.iter().enumerate().zip(squares.chunks(COLUMN_ROWS)) {
             let first = block * COLUMN_ROWS;
-            for (best, dots) in best.iter_mut().zip(&dots) {
-                let nearness = nearness(dots, squares, without.and_then(|at| at.checked_sub(first)));
+            let skipped = without.and_then(|at| at.checked_sub(first));
+            for_each_dots(centroids, block, some, rows, |row, dots| {
+                let nearness = nearness(dots, squares, skipped);
                 let greatest = greatest(&nearness);
-                if greatest > best.0 {
+                if let Some(best) = best.get_mut(row).filter(|best| greatest > best.0) {
                     let at = nearness.iter().position(|own| *own == greatest).unwrap_or(0);
                     *best = (greatest, first + at);
                 }
-            }
+            });
         }
-        found.extend(best.iter().take(four.len() / dims).map(|(_, at)| *at));
+        found.extend(best.into_iter().map(|(_, at)| at));
     }
     found
+}
+
+/// The inner products of some vectors with a block, four at a time.
+fn for_each_dots(of: &Columns, block: usize, vectors: &[f32], rows: &[usize], mut each: impl FnMut(usize, &Dots)) {
+    for four in rows.chunks(4) {
+        let vector = |n: usize| four.get(n).map_or(&[][..], |at| row(vectors, of.dims(), *at));
+        let dots = of.dots4(block, [vector(0), vector(1), vector(2), vector(3)]);
+        four.iter().zip(&dots).for_each(|(row, dots)| each(*row, dots));
+    }
+}
+
+/// Blocks that a vector is compared with, where there are at least twice as many.
+const NEAR_BLOCKS: usize = 8;
+/// Centroids that share a pivot. Those with neighbouring places are neighbours, as far as they were made as a whole.
+const PIVOT_ROWS: usize = 16;
+
+/// Pivots of a block.
+const PIVOTS: usize = COLUMN_ROWS / PIVOT_ROWS;
+
+/// Middles of a few centroids each: they tell which blocks of centroids are near.
+struct Pivots {
+    columns: Columns,
+    squares: Vec<f32>,
+}
+
+impl Pivots {
+    fn new(centroids: &Columns, blocks: usize) -> Self {
+        let dims = centroids.dims();
+        let mut middles = Vec::with_capacity(blocks * PIVOTS * dims);
+        for (block, part) in (0..blocks).flat_map(|block| (0..PIVOTS).map(move |part| (block, part))) {
+            let sum = |column: &Dots| column.as_chunks::<PIVOT_ROWS>().0.get(part).map_or(0.0, |own| own.iter().sum());
+            middles.extend(centroids.block(block).iter().map(|column| sum(column) / PIVOT_ROWS as f32));
+        }
+        let squares = middles.chunks_exact(dims.max(1)).map(|middle| kernel::dot(middle, middle)).collect();
+        Self { columns: Columns::new(&middles, dims), squares }
+    }
+
+    /// For each block the vectors that are near.
+    fn visits(&self, vectors: &[f32], blocks: usize) -> Vec<Vec<usize>> {
+        let count = vectors.len() / self.columns.dims().max(1);
+        let rows: Vec<usize> = (0..count).collect();
+        let mut near = vec![f32::NEG_INFINITY; count * blocks];
+        for (block, squares) in self.squares.chunks(COLUMN_ROWS).enumerate() {
+            for_each_dots(&self.columns, block, vectors, &rows, |row, dots| {
+                let nearness = nearness(dots, squares, None);
+                let to = near.get_mut(row * blocks..(row + 1) * blocks).unwrap_or_default();
+                let to = to.iter_mut().skip(block * COLUMN_ROWS / PIVOTS);
+                for (to, parts) in to.zip(nearness.as_chunks::<PIVOTS>().0) {
+                    *to = parts.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                }
+            });
+        }
+        let mut visits = vec![Vec::new(); blocks];
+        let mut order = Vec::with_capacity(blocks);
+        for (row, near) in near.chunks_exact(blocks.max(1)).enumerate() {
+            order.clear();
+            order.extend(near.iter().copied().zip(0..));
+            order
+                .select_nth_unstable_by(NEAR_BLOCKS - 1, |a: &(f32, usize), b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            for (_, block) in order.iter().take(NEAR_BLOCKS) {
+                if let Some(rows) = visits.get_mut(*block) {
+                    rows.push(row);
+                }
+            }
+        }
+        visits
+    }
 }
 
 /// How near a vector is to each row of a block. What is left out, and what is behind the last row, is farther than all.
@@ -148,24 +222,28 @@ fn greatest(of: &Dots) -> f32 {
     lanes.into_iter().fold(f32::NEG_INFINITY, |greatest, lane| if lane > greatest { lane } else { greatest })
 }
 
-/// About `count` middles of some vectors: those of the parts that halving makes, moved to where their nearest vectors are.
-/// Neighbours have neighbouring places, as far as a line can do that.
-pub(crate) fn centroids(vectors: &[f32], dims: usize, count: usize) -> Vec<f32> {
-    let rows = vectors.len().checked_div(dims).unwrap_or(0);
-    // Parts are full to seven tenths on average.
-    let parts = partition(vectors, dims, (rows * 10 / 7).div_ceil(count.max(1)));
-    let mut centroids: Vec<f32> = parts.iter().flat_map(|part| mean(vectors, dims, part)).collect();
-    (0..MOVES).for_each(|_| refine(vectors, dims, &mut centroids));
-    centroids
+/// How large parts are made of which about `count` come of so many rows: they are full to seven tenths on average.
+pub(crate) fn part_limit(rows: usize, count: usize) -> usize {
+    (rows * 10 / 7).div_ceil(count.max(1))
+}
+
+/// The middles of parts. Neighbours have neighbouring places, as far as a line can do that.
+pub(crate) fn middles(vectors: &[f32], dims: usize, parts: &[Vec<usize>]) -> Vec<f32> {
+    parts.iter().flat_map(|part| mean(vectors, dims, part)).collect()
 }
 
 /// Moves centroids to the middle of what lies nearest to them, once.
 pub(crate) fn refine(vectors: &[f32], dims: usize, centroids: &mut [f32]) {
     let squares: Vec<f32> = centroids.chunks_exact(dims.max(1)).map(|c| kernel::dot(c, c)).collect();
-    let mut members = vec![Vec::new(); squares.len()];
     let nearest = nearest_of(&Columns::new(centroids, dims), &squares, vectors, None);
-    for (at, nearest) in nearest.into_iter().enumerate() {
-        if let Some(members) = members.get_mut(nearest) {
+    move_to(vectors, dims, centroids, &nearest);
+}
+
+/// Moves each centroid to the middle of the vectors that have its place.
+pub(crate) fn move_to(vectors: &[f32], dims: usize, centroids: &mut [f32], nearest: &[usize]) {
+    let mut members = vec![Vec::new(); centroids.len() / dims.max(1)];
+    for (at, nearest) in nearest.iter().enumerate() {
+        if let Some(members) = members.get_mut(*nearest) {
             members.push(at);
         }
     }

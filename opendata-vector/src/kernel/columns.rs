@@ -37,7 +37,8 @@ impl Columns {
         self.components.len() * 4
     }
 
-    pub(super) fn block(&self, block: usize) -> &[Dots] {
+    /// The components of a block, by dimension.
+    pub(crate) fn block(&self, block: usize) -> &[Dots] {
         self.components.as_chunks::<COLUMN_ROWS>().0.get(block * self.dims..(block + 1) * self.dims).unwrap_or_default()
     }
 

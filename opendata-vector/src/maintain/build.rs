@@ -162,11 +162,12 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Vectors that are worked on in one go, beside others.
+pub(super) const PART: usize = 8192;
+
 /// Frames for existing cells, see [`Work::assign`]. Made in parts, beside each other; the parts do not depend on how many run
 /// at a time.
 pub(super) async fn assign(work: Work, block: Block) -> Result<Vec<(u32, Content)>> {
-    /// Vectors of a part.
-    const PART: usize = 8192;
     let dims = work.dims();
     let parts = block.ids.chunks(PART).zip(block.vectors.chunks(PART * dims)).map(|(ids, vectors)| {
         let (work, block) = (work.clone(), Block { ids: ids.to_vec(), vectors: vectors.to_vec() });

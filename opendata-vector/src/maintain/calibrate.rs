@@ -1,5 +1,8 @@
 //! Measures how far searches must look: see [`Calibration`].
 
+use std::sync::Arc;
+
+use futures::future::try_join_all;
 use opendata_core::Result;
 
 use super::build::{Builder, blocking};
@@ -12,6 +15,9 @@ use crate::search::{CellOrder, Scored, Top};
 const SCORED: u64 = 24_000_000;
 /// Cells that are looked at in one go.
 const AT_ONCE: usize = 64;
+
+/// Sampled vectors that look in one go, beside others.
+const SHARE: usize = 32;
 
 /// A sampled vector that asks for its neighbours.
 struct Sampled {
@@ -32,15 +38,20 @@ impl Builder<'_> {
         let mut first = 0;
         for some in table.chunks(AT_ONCE) {
             let cells = self.snapshot.cells(self.name, some).await?;
-            let dead = self.snapshot.state.dead.clone();
-            sampled = blocking(move || {
-                let probe = dead.probe();
-                for sampled in &mut sampled {
-                    sampled.look(first, &cells, |id| !probe.contains(id));
-                }
-                sampled
-            })
-            .await?;
+            let cells = Arc::new(cells);
+            let mut shares = Vec::new();
+            while !sampled.is_empty() {
+                let (dead, cells) = (self.snapshot.state.dead.clone(), Arc::clone(&cells));
+                let mut share = sampled.split_off(sampled.len().saturating_sub(SHARE));
+                shares.push(blocking(move || {
+                    let probe = dead.probe();
+                    for sampled in &mut share {
+                        sampled.look(first, &cells, |id| !probe.contains(id));
+                    }
+                    share
+                }));
+            }
+            sampled = try_join_all(shares).await?.into_iter().flatten().collect();
             first += some.len();
         }
         let mut needed: [Vec<u64>; 4] = Default::default();
@@ -92,7 +103,7 @@ impl Builder<'_> {
 }
 
 impl Sampled {
-    fn look(&mut self, first: usize, cells: &[std::sync::Arc<Cell>], is_live: impl Fn(u64) -> bool) {
+    fn look(&mut self, first: usize, cells: &[Arc<Cell>], is_live: impl Fn(u64) -> bool) {
         let mut estimates = Vec::new();
         for (cell, ((constant, _), up_to)) in cells.iter().zip(self.cells.get(first..).unwrap_or_default()) {
             for frame in &cell.frames {

@@ -53,7 +53,7 @@ impl Work {
         let rows = block.ids.len().max(1);
         let limit = (self.cell_rows * 5 / 4 * rows / waiting.max(rows)).max(8);
         let parts = cluster::partition(&block.vectors, dims, limit);
-        let mut centroids: Vec<f32> = parts.iter().flat_map(|part| cluster::mean(&block.vectors, dims, part)).collect();
+        let mut centroids = cluster::middles(&block.vectors, dims, &parts);
         cluster::refine(&block.vectors, dims, &mut centroids);
         let numbers = (0..parts.len() as u32).collect();
         let routes = Routes::new(self.field.dims, numbers, centroids);

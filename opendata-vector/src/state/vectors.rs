@@ -4,7 +4,8 @@ use bytes::Bytes;
 use opendata_core::Result;
 use opendata_core::slate::{Access, Order, Rows};
 
-use super::Snapshot;
+use super::tail::Block;
+use super::{Snapshot, push_scored};
 use crate::key::Key;
 use crate::record::page::Entries;
 use crate::schema::VectorField;
@@ -55,5 +56,46 @@ impl Snapshot<'_> {
         let range = self.keys.vec_pages(name, from / page_ids, to.div_ceil(page_ids));
         let rows = self.view.scan(range, access, Order::Ascending).await?;
         Ok(Vectors { rows, page_ids, from, to, page: Vec::new().into_iter(), key: Bytes::new() })
+    }
+
+    /// Every so many live vectors of a run of ids, `limit` at most, if all of them are in memory.
+    pub(crate) fn held_block(
+        self,
+        name: &str,
+        field: VectorField,
+        (from, to): (u64, u64),
+        limit: usize,
+        step: usize,
+    ) -> Option<Block> {
+        let number = self.state.field_number(name);
+        let mut block = Block::default();
+        let live = (from..to).filter(|id| !self.state.dead.contains(*id));
+        for id in live.step_by(step.max(1)).take(limit) {
+            block.vectors.extend_from_slice(&self.held_vector(number, id)?);
+            block.ids.push(id);
+        }
+        debug_assert_eq!(block.vectors.len(), block.ids.len() * field.dims as usize);
+        Some(block)
+    }
+
+    /// Vectors of a run of ids, `limit` live ones at most.
+    pub(crate) async fn scan_block(
+        self,
+        name: &str,
+        field: VectorField,
+        (from, to): (u64, u64),
+        limit: usize,
+    ) -> Result<Block> {
+        let mut block = Block::default();
+        let mut vectors = self.vectors(name, field, (from, to), Access::Bulk).await?;
+        while block.ids.len() < limit
+            && let Some((id, key, value)) = vectors.next().await?
+        {
+            if !self.state.dead.contains(id) {
+                block.ids.push(id);
+                push_scored(key, &value, field, &mut block.vectors)?;
+            }
+        }
+        Ok(block)
     }
 }

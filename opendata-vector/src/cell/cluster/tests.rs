@@ -56,3 +56,31 @@ fn clusters_are_found() {
         assert!(part.iter().all(|row| row % 2 == part[0] % 2));
     }
 }
+
+#[test]
+fn of_many_centroids_the_nearest_is_found_but_for_a_few() {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+    const DIMS: usize = 8;
+    let mut random = StdRng::seed_from_u64(7);
+    let mut some = |count: usize| (0..count * DIMS).map(|_| random.random_range(-1f32..1.0)).collect::<Vec<f32>>();
+    let (unordered, vectors) = (some(2000), some(400));
+    // Neighbours have neighbouring places.
+    let centroids = middles(&unordered, DIMS, &partition(&unordered, DIMS, 1));
+    let squares: Vec<f32> = centroids.chunks(DIMS).map(|c| kernel::dot(c, c)).collect();
+    let columns = Columns::new(&centroids, DIMS);
+    let found = nearest_of(&columns, &squares, &vectors, None);
+    let (mut exact, mut distances) = (0, (0.0, 0.0));
+    for (vector, found) in vectors.chunks(DIMS).zip(&found) {
+        let all = centroids.chunks(DIMS).map(|centroid| kernel::l2(vector, centroid));
+        let least = all.fold(f32::INFINITY, f32::min);
+        let own = kernel::l2(vector, row(&centroids, DIMS, *found));
+        exact += usize::from(own == least);
+        distances = (distances.0 + own, distances.1 + least);
+    }
+    assert_eq!(found.len(), 400);
+    assert!(exact > 360, "{exact} of 400");
+    assert!(distances.0 < distances.1 * 1.02, "{distances:?}");
+    let others = nearest_of(&columns, &squares, &vectors, Some(found[0]));
+    assert!(!others.contains(&found[0]));
+}
