@@ -60,7 +60,7 @@ fn text(decoder: &mut Decoder<'_>) -> Result<String> {
 }
 
 pub(crate) fn encode_id(id: u64) -> Bytes {
-    let mut value = Encoder::new(LAYOUT);
+    let mut value = Encoder::with_capacity(LAYOUT, 11);
     value.varint(id);
     value.finish()
 }
@@ -83,7 +83,7 @@ pub(crate) struct Stored {
 
 impl Stored {
     pub(crate) fn encode(&self) -> Bytes {
-        let mut value = Encoder::new(DOC_LAYOUT);
+        let mut value = Encoder::with_capacity(DOC_LAYOUT, self.external.len() + 128);
         value.bytes(&self.external).varint(self.vectors.len() as u64);
         for field in &self.vectors {
             value.bytes(field.as_bytes());

@@ -73,7 +73,9 @@ pub(crate) fn split(id: u64, ids: u64) -> (u64, u8) {
 }
 
 pub(crate) fn encode<B: AsRef<[u8]>>(entries: impl IntoIterator<Item = (u8, Option<B>)>) -> Bytes {
-    let mut page = Encoder::new(LAYOUT);
+    let entries: Vec<_> = entries.into_iter().collect();
+    let size: usize = entries.iter().map(|(_, entry)| entry.as_ref().map_or(2, |bytes| bytes.as_ref().len() + 4)).sum();
+    let mut page = Encoder::with_capacity(LAYOUT, size + 1);
     for (low, entry) in entries {
         page.u8(low);
         match entry {
