@@ -32,11 +32,13 @@ mod cache;
 mod plan;
 mod runs;
 pub(crate) mod tail;
+pub(crate) mod turn;
 mod vectors;
 
 pub(crate) use cache::{Cache, Item, Place};
 use runs::{ROW_BYTES, runs};
 use tail::{Block, Tail};
+use turn::Turn;
 
 /// An instance at one position.
 pub struct State {
@@ -52,6 +54,9 @@ pub struct State {
     /// How often a commit had to drain a full tail itself, since the writer was opened.
     pub(crate) drained_by_commits: u64,
     pub(crate) cache: Arc<Cache>,
+    pub(crate) turn: Arc<Turn>,
+    /// Pieces of maintenance that it has seen applied, since the writer was opened.
+    pub(crate) pieces: u64,
 }
 
 /// The centroids of a field, rotated, in the order of its table.
@@ -115,6 +120,8 @@ impl State {
             tails: BTreeMap::new(),
             drained_by_commits: 0,
             cache,
+            turn: Arc::default(),
+            pieces: 0,
         })
     }
 

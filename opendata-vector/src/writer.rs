@@ -28,6 +28,7 @@ use crate::postings;
 use crate::record::{self, Counters, Stored, Sweep, column, page};
 use crate::sparse::Weight;
 use crate::state::tail::{Block, Tail};
+use crate::state::turn::Held;
 use crate::state::{Cache, Item, Place, Snapshot, State, push_scored};
 use crate::system::Vector;
 use crate::text::{self, Posting};
@@ -76,7 +77,8 @@ pub struct Plan(Checked);
 
 enum Checked {
     Documents(Changes),
-    Upkeep(Upkeep),
+    /// The turn ends when it was applied.
+    Upkeep(Upkeep, Option<Held>),
 }
 
 /// What an operation comes to.
@@ -220,6 +222,7 @@ impl Writer {
     }
 
     fn reindex(&mut self, job: IndexJob, cx: &mut ApplyContext<'_>) {
+        self.published.turn.applied();
         let (keys, field) = (self.keys, &job.field);
         let (number, cache) = (self.published.field_number(field), Arc::clone(&self.published.cache));
         let table = Arc::make_mut(self.tables.entry(field.clone()).or_default());
@@ -341,7 +344,8 @@ impl Writer {
 
     fn maintain(&mut self, upkeep: Upkeep, cx: &mut ApplyContext<'_>) {
         match upkeep {
-            Upkeep::Index(job) => self.reindex(job, cx),
+            Upkeep::Overtaken => return,
+            Upkeep::Index(job) => return self.reindex(job, cx),
             Upkeep::Calibrate { field, calibration } => {
                 cx.put(self.keys.calibration(&field), calibration.encode());
                 self.calibrations.insert(field, Arc::new(calibration));
@@ -361,6 +365,7 @@ impl Writer {
                 self.sweep = next;
             }
         }
+        self.published.turn.applied();
     }
 }
 
@@ -374,7 +379,7 @@ impl SystemWriter for Writer {
     async fn prepare(&mut self, op: Op, cx: &PrepareContext<'_>) -> Result<Plan> {
         if let Some(upkeep) = op.upkeep {
             upkeep.check(&self.tables, &self.sweep)?;
-            return Ok(Plan(Checked::Upkeep(upkeep)));
+            return Ok(Plan(Checked::Upkeep(upkeep, op.turn)));
         }
         let mut draft = Draft::new(self, cx);
         for (call, step) in op.steps.into_iter().enumerate() {
@@ -395,7 +400,7 @@ impl SystemWriter for Writer {
 
     fn apply(&mut self, plan: Plan, cx: &mut ApplyContext<'_>) -> Receipt {
         match plan.0 {
-            Checked::Upkeep(upkeep) => {
+            Checked::Upkeep(upkeep, _turn) => {
                 self.maintain(upkeep, cx);
                 Receipt::default()
             }
@@ -468,6 +473,8 @@ impl SystemWriter for Writer {
             tails: self.tails.clone(),
             drained_by_commits: self.drained_by_commits,
             cache: Arc::clone(&self.published.cache),
+            turn: Arc::clone(&self.published.turn),
+            pieces: self.published.turn.pieces(),
         });
         Arc::clone(&self.published)
     }
