@@ -240,14 +240,30 @@ impl Columns {
         self.gather(&order, |(time, at), next| (*at, next.is_none_or(|(other, _)| other != time)));
     }
 
+    /// The samples by the places they go to, which are all there are, each once; none if there is more to move than times and values.
+    pub(crate) fn scatter(&self, places: impl Iterator<Item = usize>) -> Option<Self> {
+        if !self.histograms.is_empty() || !self.starts.is_empty() {
+            return None;
+        }
+        let mut moved = Self { times: vec![0; self.len()], values: vec![0.0; self.len()], ..Self::default() };
+        for (place, (time, value)) in places.zip(self.times.iter().zip(&self.values)) {
+            *moved.times.get_mut(place)? = *time;
+            *moved.values.get_mut(place)? = *value;
+        }
+        Some(moved)
+    }
+
     /// Becomes the samples at the places of `order` that `pick` keeps, given each with the one behind it.
     pub(crate) fn gather<T>(&mut self, order: &[T], pick: impl Fn(&T, Option<&T>) -> (u32, bool)) {
         let mut sorted = Self::default();
         sorted.times.reserve(order.len());
         sorted.values.reserve(order.len());
+        let is_plain = self.histograms.is_empty() && self.starts.is_empty();
         for (index, one) in order.iter().enumerate() {
-            if let (at, true) = pick(one, order.get(index + 1)) {
-                sorted.push_from(self.as_samples(), at as usize);
+            let (at, true) = pick(one, order.get(index + 1)) else { continue };
+            match (self.times.get(at as usize), self.values.get(at as usize)) {
+                (Some(time), Some(value)) if is_plain => sorted.push(*time, *value),
+                _ => sorted.push_from(self.as_samples(), at as usize),
             }
         }
         *self = sorted;

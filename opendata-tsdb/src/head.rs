@@ -1,7 +1,8 @@
 //! The head: samples that were committed and are not sealed yet, in memory, by bucket and series.
 //!
 //! A head is a short list of immutable [`Block`]s, oldest first. Each group of commits adds one; eight of about the
-//! same size are merged into one, so that the list stays short and a sample is moved a few times at most. Heads are
+//! same size are merged into one, so that the list stays short and a sample is moved a few times at most. Each remembers the
+//! slabs its samples are stored in, so that sealing takes blocks from the front, and lets go of them at its end. Heads are
 //! shared with views: whoever holds one sees exactly what it held when the view was published.
 
 use std::sync::Arc;
@@ -10,6 +11,9 @@ use roaring::RoaringBitmap;
 
 use crate::columns::{Columns, Samples};
 use crate::record::slab::Rows;
+
+/// Counting goes over all ids between the lowest and the highest, which may be so many for each sample.
+const WIDEST: usize = 4;
 
 /// Samples by series: for each id a run that is in strictly ascending time order.
 #[derive(Debug, Default, PartialEq)]
@@ -43,6 +47,47 @@ impl Block {
             starts.push(u32::try_from(rows.len()).unwrap_or(u32::MAX));
             return Self::with(ids, starts, rows.samples);
         }
+        match Self::by_counting(&rows) {
+            Some(block) => block,
+            None => Self::by_sorting(rows),
+        }
+    }
+
+    /// Of rows as commits mostly leave them, without two samples of a series out of order, by counting those of each
+    /// series: most of what is sealed.
+    fn by_counting(rows: &Rows) -> Option<Self> {
+        let (low, high) = rows.ids.iter().fold((u32::MAX, 0), |(low, high), id| (low.min(*id), high.max(*id)));
+        let range = high.checked_sub(low)? as usize + 1;
+        if range > WIDEST * rows.len() {
+            return None;
+        }
+        // First how many samples each series has, then where the next one of it goes.
+        let mut next = vec![0u32; range];
+        for id in &rows.ids {
+            *next.get_mut((id - low) as usize)? += 1;
+        }
+        let (mut ids, mut starts, mut before) = (Vec::new(), Vec::new(), 0);
+        for (id, next) in (low..=high).zip(&mut next) {
+            let count = std::mem::replace(next, before);
+            if count > 0 {
+                ids.push(id);
+                starts.push(before);
+                before += count;
+            }
+        }
+        starts.push(before);
+        let places = rows.ids.iter().map_while(|id| {
+            let next = next.get_mut((id - low) as usize)?;
+            *next += 1;
+            Some(*next as usize - 1)
+        });
+        let samples = rows.samples.scatter(places)?;
+        let runs = starts.iter().zip(starts.iter().skip(1));
+        let mut runs = runs.filter_map(|(start, end)| samples.times.get(*start as usize..*end as usize));
+        runs.all(|run| run.is_sorted_by(|a, b| a < b)).then(|| Self::with(ids, starts, samples))
+    }
+
+    fn by_sorting(rows: Rows) -> Self {
         let keys = rows.ids.iter().zip(&rows.samples.times).zip(0u32..);
         let mut order: Vec<(u32, i64, u32)> = keys.map(|((id, time), at)| (*id, *time, at)).collect();
         // Places are distinct: of equal times the last one applied stands last, and is the one that is kept.
@@ -76,23 +121,11 @@ impl Block {
     }
 
     /// Merges blocks, oldest first.
-    pub(crate) fn merge(blocks: &[Arc<Self>]) -> Self {
-        let mut ids: Vec<u32> = blocks.iter().flat_map(|block| block.ids.iter().copied()).collect();
-        ids.sort_unstable();
-        ids.dedup();
+    fn merge(blocks: &[Arc<Self>]) -> Self {
         let mut builder = Builder::default();
-        let mut places = vec![0usize; blocks.len()];
-        let mut run = Columns::default();
-        for id in ids {
-            run.clear();
-            for (block, place) in blocks.iter().zip(&mut places) {
-                if block.ids.get(*place) == Some(&id) {
-                    run.extend(block.run(*place));
-                    *place += 1;
-                }
-            }
-            run.settle();
-            builder.push(id, &run);
+        let mut merged = Merged::from(blocks, 0);
+        while let Some((id, run)) = merged.next() {
+            builder.push(id, run);
         }
         builder.finish()
     }
@@ -105,11 +138,11 @@ impl Block {
     /// The same without the samples of these series in a range of times; none if it holds no such sample.
     fn without(&self, ids: &RoaringBitmap, range: (i64, i64)) -> Option<Self> {
         let hit = |(id, run): (u32, Samples<'_>)| ids.contains(id) && !run.within(range).is_empty();
-        if !self.series_from(0).any(hit) {
+        if !self.series().any(hit) {
             return None;
         }
         let mut builder = Builder::default();
-        for (id, run) in self.series_from(0) {
+        for (id, run) in self.series() {
             let mut left = Columns::default();
             left.extend(run);
             if ids.contains(id) {
@@ -137,14 +170,44 @@ impl Block {
         self.place(id).map(|place| self.run(place))
     }
 
-    /// All series with their samples, from an id on.
-    pub(crate) fn series_from(&self, id: u32) -> impl Iterator<Item = (u32, Samples<'_>)> {
-        let begin = self.ids.partition_point(|other| *other < id);
-        self.ids.iter().enumerate().skip(begin).map(|(place, id)| (*id, self.run(place)))
+    /// All series with their samples.
+    fn series(&self) -> impl Iterator<Item = (u32, Samples<'_>)> {
+        self.ids.iter().enumerate().map(|(place, id)| (*id, self.run(place)))
     }
 
     pub(crate) fn len(&self) -> usize {
         self.samples.len()
+    }
+}
+
+/// The series of several blocks, oldest first, each with its samples of all of them.
+pub(crate) struct Merged<'a> {
+    blocks: &'a [Arc<Block>],
+    /// Where each block goes on.
+    places: Vec<usize>,
+    run: Columns,
+}
+
+impl<'a> Merged<'a> {
+    /// From a series on.
+    pub(crate) fn from(blocks: &'a [Arc<Block>], id: u32) -> Self {
+        let places = blocks.iter().map(|block| block.ids.partition_point(|other| *other < id)).collect();
+        Self { blocks, places, run: Columns::default() }
+    }
+
+    /// The next series.
+    pub(crate) fn next(&mut self) -> Option<(u32, &Columns)> {
+        let heads = self.blocks.iter().zip(&self.places).filter_map(|(block, place)| block.ids.get(*place));
+        let id = *heads.min()?;
+        self.run.clear();
+        for (block, place) in self.blocks.iter().zip(&mut self.places) {
+            if block.ids.get(*place) == Some(&id) {
+                self.run.extend(block.run(*place));
+                *place += 1;
+            }
+        }
+        self.run.settle();
+        Some((id, &self.run))
     }
 }
 
@@ -172,11 +235,26 @@ const LARGEST_MERGED: usize = 1 << 21;
 /// The unsealed samples of a bucket.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Head {
-    blocks: Vec<Arc<Block>>,
+    sections: Vec<Section>,
     /// The slabs they came from.
     pub(crate) slabs: Option<Slabs>,
     /// How many samples the slabs hold, those that were overwritten included.
     pub(crate) samples: u64,
+}
+
+/// The samples of some slabs in a row.
+#[derive(Clone, Debug, PartialEq)]
+struct Section {
+    block: Arc<Block>,
+    /// By stretches of numbers without a gap.
+    slabs: Vec<Slabs>,
+    samples: u64,
+}
+
+impl Section {
+    fn last_slab(&self) -> u64 {
+        self.slabs.last().map_or(0, |slabs| slabs.last)
+    }
 }
 
 /// The slabs of a bucket that are not sealed.
@@ -189,44 +267,97 @@ pub(crate) struct Slabs {
     pub(crate) oldest_ms: i64,
 }
 
+impl Slabs {
+    fn join(self, later: Self) -> Self {
+        Self { last: later.last, count: self.count + later.count, ..self }
+    }
+}
+
+/// The oldest samples of a head, to be sealed.
+pub(crate) struct Oldest {
+    pub(crate) blocks: Vec<Arc<Block>>,
+    /// All slabs they came from.
+    pub(crate) slabs: Vec<u64>,
+}
+
 impl Head {
-    /// Adds the samples of slabs that were written after all the others.
-    pub(crate) fn push(&mut self, rows: Rows, slabs: Slabs) {
-        self.samples += rows.len() as u64;
-        self.slabs = Some(match self.slabs {
-            None => slabs,
-            Some(old) => Slabs { last: slabs.last, count: old.count + slabs.count, ..old },
-        });
-        if !rows.is_empty() {
-            self.blocks.push(Arc::new(Block::of(rows)));
-            self.compact();
+    /// Adds the samples of slabs that were written after all the others. They are given by stretches of numbers without a
+    /// gap. Samples of slabs up to `held` are not merged with later ones.
+    pub(crate) fn push(&mut self, rows: Rows, slabs: Vec<Slabs>, held: Option<u64>) {
+        let samples = rows.len() as u64;
+        self.sections.push(Section { block: Arc::new(Block::of(rows)), slabs, samples });
+        self.count();
+        self.compact(held);
+    }
+
+    fn count(&mut self) {
+        self.samples = self.sections.iter().map(|section| section.samples).sum();
+        let all = self.sections.iter().flat_map(|section| section.slabs.iter().copied());
+        self.slabs = all.reduce(Slabs::join);
+    }
+
+    fn compact(&mut self, held: Option<u64>) {
+        let tier = |section: &Section| section.block.len().max(1).ilog2() / 3;
+        let first = held.map_or(0, |held| self.sections.partition_point(|section| section.last_slab() <= held));
+        while let Some(from) = self.sections.len().checked_sub(FAN_IN).filter(|from| *from >= first) {
+            let newest = self.sections.get(from..).unwrap_or_default();
+            let Some(last) = newest.last() else { return };
+            let total: usize = newest.iter().map(|section| section.block.len()).sum();
+            if total > LARGEST_MERGED || newest.iter().any(|section| tier(section) > tier(last)) {
+                return;
+            }
+            let newest = self.sections.split_off(from);
+            let blocks: Vec<_> = newest.iter().map(|section| Arc::clone(&section.block)).collect();
+            let mut slabs: Vec<Slabs> = Vec::new();
+            for stretch in newest.iter().flat_map(|section| section.slabs.iter().copied()) {
+                match slabs.last_mut() {
+                    Some(before) if before.last + 1 == stretch.first => *before = before.join(stretch),
+                    _ => slabs.push(stretch),
+                }
+            }
+            let samples = newest.iter().map(|section| section.samples).sum();
+            self.sections.push(Section { block: Arc::new(Block::merge(&blocks)), slabs, samples });
         }
     }
 
-    fn compact(&mut self) {
-        let tier = |block: &Arc<Block>| block.len().max(1).ilog2() / 3;
-        while let Some(from) = self.blocks.len().checked_sub(FAN_IN) {
-            let newest = self.blocks.get(from..).unwrap_or_default();
-            let Some(last) = newest.last() else { return };
-            let total: usize = newest.iter().map(|block| block.len()).sum();
-            if total > LARGEST_MERGED || newest.iter().any(|block| tier(block) > tier(last)) {
-                return;
+    /// The oldest samples, about as many as wanted if there are so many.
+    pub(crate) fn oldest(&self, samples: u64) -> Oldest {
+        let mut found = Oldest { blocks: Vec::new(), slabs: Vec::new() };
+        let mut count = 0;
+        for section in &self.sections {
+            if count >= samples {
+                break;
             }
-            let merged = Block::merge(newest);
-            self.blocks.truncate(from);
-            self.blocks.push(Arc::new(merged));
+            count += section.samples;
+            found.blocks.push(Arc::clone(&section.block));
+            found.slabs.extend(section.slabs.iter().flat_map(|stretch| stretch.first..=stretch.last));
         }
+        found
+    }
+
+    /// What is left behind a slab; none if its samples cannot be told from those of later slabs.
+    pub(crate) fn behind(&self, slab: u64) -> Option<Self> {
+        let end = self.sections.partition_point(|section| section.last_slab() <= slab);
+        let sections = self.sections.get(end..).unwrap_or_default().to_vec();
+        if sections.first().and_then(|section| section.slabs.first()).is_some_and(|slabs| slabs.first <= slab) {
+            return None;
+        }
+        let mut left = Self { sections, ..Self::default() };
+        left.count();
+        Some(left)
     }
 
     #[cfg(test)]
-    pub(crate) fn blocks(&self) -> &[Arc<Block>] {
-        &self.blocks
+    pub(crate) fn section_count(&self) -> usize {
+        self.sections.len()
     }
 
     /// Appends the samples of a series in `start_ms ..= end_ms`, in the order they were applied, which need not be the
-    /// order of their times.
-    pub(crate) fn collect(&self, id: u32, (start_ms, end_ms): (i64, i64), out: &mut Columns) {
-        for block in self.blocks.iter().filter(|block| block.touches((start_ms, end_ms))) {
+    /// order of their times. Samples of slabs up to `sealed` are mostly left out.
+    pub(crate) fn collect(&self, id: u32, (start_ms, end_ms): (i64, i64), sealed: Option<u64>, out: &mut Columns) {
+        let first = sealed.map_or(0, |sealed| self.sections.partition_point(|section| section.last_slab() <= sealed));
+        let blocks = self.sections.iter().skip(first).map(|section| section.block.as_ref());
+        for block in blocks.filter(|block| block.touches((start_ms, end_ms))) {
             let Some(run) = block.get(id) else { continue };
             // Mostly all of a block is wanted, and then its times need not be looked at.
             let is_inside = start_ms <= block.bounds.0 && block.bounds.1 <= end_ms;
@@ -236,13 +367,13 @@ impl Head {
 
     /// The time of the first sample of a series; the end of time if there is none.
     pub(crate) fn first_ms(&self, id: u32) -> i64 {
-        let firsts = self.blocks.iter().filter_map(|block| block.get(id)?.times.first().copied());
+        let firsts = self.sections.iter().filter_map(|section| section.block.get(id)?.times.first().copied());
         firsts.min().unwrap_or(i64::MAX)
     }
 
     /// The ids of the series it has samples of, ascending.
     pub(crate) fn ids(&self) -> Vec<u32> {
-        let mut ids: Vec<u32> = self.blocks.iter().flat_map(|block| block.ids.iter().copied()).collect();
+        let mut ids: Vec<u32> = self.sections.iter().flat_map(|section| section.block.ids.iter().copied()).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
@@ -250,12 +381,11 @@ impl Head {
 
     /// Takes out the samples of these series in a range of times.
     pub(crate) fn remove(&mut self, ids: &RoaringBitmap, range: (i64, i64)) {
-        for block in &mut self.blocks {
-            if let Some(left) = block.without(ids, range) {
-                *block = Arc::new(left);
+        for section in &mut self.sections {
+            if let Some(left) = section.block.without(ids, range) {
+                section.block = Arc::new(left);
             }
         }
-        self.blocks.retain(|block| block.len() > 0);
     }
 }
 

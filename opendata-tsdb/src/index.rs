@@ -232,7 +232,8 @@ struct Loading {
     bucket: SegmentId,
     rows: Rows,
     head: Head,
-    slabs: Option<Slabs>,
+    /// Stretches of numbers without a gap.
+    slabs: Vec<Slabs>,
     /// The deletions that lie before the slabs still to come.
     deletions: std::collections::VecDeque<Deletion>,
 }
@@ -243,7 +244,7 @@ const PIECE: usize = 1 << 20;
 impl Loading {
     fn new(bucket: SegmentId, deletions: &Deletions) -> Self {
         let deletions = deletions.get(&bucket).into_iter().flat_map(|of_bucket| of_bucket.iter().cloned()).collect();
-        Self { bucket, rows: Rows::default(), head: Head::default(), slabs: None, deletions }
+        Self { bucket, rows: Rows::default(), head: Head::default(), slabs: Vec::new(), deletions }
     }
 
     /// Carries out the deletions that were committed before a slab.
@@ -255,17 +256,21 @@ impl Loading {
     }
 
     fn add(&mut self, slab: u64, written_ms: i64) {
-        let slabs = self.slabs.get_or_insert(Slabs { first: slab, last: slab, count: 0, oldest_ms: written_ms });
-        slabs.last = slab;
-        slabs.count += 1;
+        match self.slabs.last_mut() {
+            Some(slabs) if slabs.last + 1 == slab => {
+                slabs.last = slab;
+                slabs.count += 1;
+            }
+            _ => self.slabs.push(Slabs { first: slab, last: slab, count: 1, oldest_ms: written_ms }),
+        }
         if self.rows.len() >= PIECE {
             self.settle();
         }
     }
 
     fn settle(&mut self) {
-        if let Some(slabs) = self.slabs.take() {
-            self.head.push(std::mem::take(&mut self.rows), slabs);
+        if !self.slabs.is_empty() {
+            self.head.push(std::mem::take(&mut self.rows), std::mem::take(&mut self.slabs), None);
         }
     }
 

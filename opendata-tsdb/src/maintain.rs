@@ -1,8 +1,9 @@
 //! Background work: sealing slabs into chunks, carrying out deletions, rollups, preparing the next bucket, and letting
 //! go of expired ones.
 //!
-//! Sealing takes the oldest slabs of a bucket, sorts their samples by series and writes them as merge operands of the
-//! chunks, in steps of bounded size, a range of series a step. The last step deletes the slabs, in the same commit.
+//! Sealing takes the oldest samples of a bucket by series and writes them as merge operands of the chunks, in steps of
+//! bounded size, a range of series a step, and gives way to queries and writers until too much waits. The last step deletes
+//! the slabs the samples came from, in the same commit.
 //! Until then they stand beside the chunks that were written from them, and reading both gives the same samples. After
 //! a crash the steps go on behind the last one that was written.
 //!
@@ -18,7 +19,7 @@ use opendata_core::slate::{Access, InstanceView};
 use crate::Tsdb;
 use crate::chunk::{Scratch, encode_row};
 use crate::config::Config;
-use crate::head::Block;
+use crate::head::{Block, Merged, Oldest};
 use crate::index::{Index, at};
 use crate::key::{Key, Keys};
 use crate::op::{Expire, Op, Seal, SealEnd, Upkeep};
@@ -33,8 +34,10 @@ mod roll;
 
 pub(crate) use ahead::Ahead;
 
-/// Samples sealed at a time: what is decoded in memory.
-const BENCH_SAMPLES: usize = 4 << 20;
+/// About how many samples are sealed at a time.
+const BENCH_SAMPLES: u64 = 4 << 20;
+/// From so many hundredths of what may wait on, sealing does not give way while more and more waits.
+const URGENT_PERCENT: u64 = 150;
 /// Samples sorted at a time.
 const PIECE: usize = 1 << 20;
 /// The most rows that one expiry deletes of a kind.
@@ -102,10 +105,23 @@ async fn plan_seal(view: &InstanceView<Tsdb>, state: &State, index: &Index) -> R
         }
     };
     let from = after.map_or(0, |sealing| sealing.next_series);
-    let (chunks, next) = step(&bench, index.keys, view.config(), from);
-    let end = next.map_or_else(|| SealEnd::Done(bench.slabs.to_vec()), SealEnd::Next);
     let (first_slab, through) = (bench.first_slab, bench.through);
+    let (keys, config) = (index.keys, view.config().clone());
+    // Where samples come faster than they are sealed, memory has a limit, and whoever writes has to wait.
+    let waiting = waiting(state);
+    let is_much = waiting >= config.seal_samples.saturating_mul(URGENT_PERCENT) / 100;
+    let is_urgent = state.bench.grows(waiting) && is_much;
+    let work = move || {
+        let (chunks, next) = step(&bench, keys, &config, from);
+        (chunks, next.map_or_else(|| SealEnd::Done(bench.slabs.to_vec()), SealEnd::Next))
+    };
+    let (chunks, end) = if is_urgent { work() } else { state.env.give_way(work).await? };
     Ok(Some(Seal { bucket, first_slab, through, after, chunks, end }))
+}
+
+/// How many samples wait in memory.
+fn waiting(state: &State) -> u64 {
+    state.heads.values().map(|head| head.samples).sum()
 }
 
 /// The bucket to seal: one that was begun, the fullest if memory is full, or one whose samples wait for too long.
@@ -122,8 +138,7 @@ fn pick(view: &InstanceView<Tsdb>, state: &State) -> Option<SegmentId> {
         return Some(*bucket);
     }
     let config = view.config();
-    let waiting: u64 = state.heads.values().map(|head| head.samples).sum();
-    if waiting >= config.seal_samples {
+    if waiting(state) >= config.seal_samples {
         let free = state.heads.iter().filter(|(bucket, _)| !state.deletions.contains_key(bucket));
         return free.max_by_key(|(_, head)| head.samples).map(|(bucket, _)| *bucket);
     }
@@ -140,11 +155,32 @@ fn first_deletion(state: &State, bucket: SegmentId) -> Option<u64> {
     Some(state.deletions.get(&bucket)?.first()?.slab)
 }
 
-/// Decodes and sorts the oldest slabs of a bucket.
+/// The oldest samples of a bucket: those in memory, or, where a sealing goes on that another process began, and where
+/// something is deleted, those of the slabs.
 async fn set_up(state: &State, index: &Index, bucket: SegmentId, through: Option<u64>) -> Result<Bench> {
-    let mut slabs = Vec::new();
+    let oldest = match state.heads.get(&bucket).filter(|_| through.is_none() && !state.deletions.contains_key(&bucket))
+    {
+        Some(head) => head.oldest(BENCH_SAMPLES),
+        None => stored(state, index, bucket, through).await?,
+    };
+    let metrics = match state.series.get(&bucket) {
+        Some(series) => (0..series.len()).filter_map(|id| series.get(id)).map(|entry| entry.metric).collect(),
+        None => index.series(bucket).await?.into_iter().map(|entry| entry.metric).collect(),
+    };
+    Ok(Bench {
+        bucket,
+        first_slab: oldest.slabs.first().copied().unwrap_or(0),
+        through: oldest.slabs.last().copied().unwrap_or(0),
+        slabs: Arc::new(oldest.slabs),
+        blocks: Arc::new(oldest.blocks),
+        metrics: Arc::new(metrics),
+    })
+}
+
+/// Decodes and sorts the oldest slabs of a bucket.
+async fn stored(state: &State, index: &Index, bucket: SegmentId, through: Option<u64>) -> Result<Oldest> {
+    let mut oldest = Oldest { blocks: Vec::new(), slabs: Vec::new() };
     let mut rows = Rows::default();
-    let mut blocks = Vec::new();
     let mut count = 0;
     let mut scratch = Scratch::default();
     let mut stored = index.rows(index.keys.slabs_of(bucket), Access::Bulk).await?;
@@ -157,25 +193,14 @@ async fn set_up(state: &State, index: &Index, bucket: SegmentId, through: Option
             break;
         }
         let head = slab::decode_into(&row.value, &mut scratch, &mut rows).map_err(|error| at(&row.key, error))?;
-        count += head.count;
-        slabs.push(slab);
+        count += head.count as u64;
+        oldest.slabs.push(slab);
         if rows.len() >= PIECE {
-            blocks.push(Arc::new(Block::of(std::mem::take(&mut rows))));
+            oldest.blocks.push(Arc::new(Block::of(std::mem::take(&mut rows))));
         }
     }
-    blocks.push(Arc::new(Block::of(rows)));
-    let metrics = match state.series.get(&bucket) {
-        Some(series) => (0..series.len()).filter_map(|id| series.get(id)).map(|entry| entry.metric).collect(),
-        None => index.series(bucket).await?.into_iter().map(|entry| entry.metric).collect(),
-    };
-    Ok(Bench {
-        bucket,
-        first_slab: slabs.first().copied().unwrap_or(0),
-        through: slabs.last().copied().unwrap_or(0),
-        slabs: Arc::new(slabs),
-        block: Arc::new(Block::merge(&blocks)),
-        metrics: Arc::new(metrics),
-    })
+    oldest.blocks.push(Arc::new(Block::of(rows)));
+    Ok(oldest)
 }
 
 /// The chunks of as many series as fit a step, and the series to go on with.
@@ -183,11 +208,13 @@ fn step(bench: &Bench, keys: Keys, config: &Config, from: u32) -> (Vec<(Bytes, B
     let calendar = config.calendar();
     let mut chunks = Vec::new();
     let mut size_bytes = 0u64;
-    for (id, mut samples) in bench.block.series_from(from) {
+    let mut merged = Merged::from(&bench.blocks, from);
+    while let Some((id, run)) = merged.next() {
         if size_bytes >= config.seal_step_bytes {
             return (chunks, Some(id));
         }
         let Some(metric) = bench.metrics.get(id as usize) else { continue };
+        let mut samples = run.as_samples();
         while let Some(first_ms) = samples.times.first() {
             let window = calendar.window(*first_ms);
             let end_ms = calendar.window_end_ms(bench.bucket, window);

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use opendata_core::env::Env;
 use opendata_core::key::SegmentId;
 use roaring::RoaringBitmap;
@@ -14,10 +13,13 @@ use roaring::RoaringBitmap;
 use crate::counts::Counters;
 use crate::dictionary::SeriesById;
 use crate::head::{Block, Head};
-use crate::key::Key;
 use crate::maintain::Ahead;
 use crate::record::Sealing;
 use crate::record::deletion::Deletions;
+
+mod edits;
+
+pub(crate) use edits::{Edits, Sealed};
 
 /// The writer's memory at one position.
 #[derive(Clone)]
@@ -48,43 +50,16 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// How often the chunks of each window were changed since the slate was opened.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Edits(BTreeMap<(SegmentId, u8), u64>);
-
-impl Edits {
-    pub(crate) fn of_window(&self, bucket: SegmentId, window: u8) -> u64 {
-        self.0.get(&(bucket, window)).copied().unwrap_or(0)
-    }
-
-    pub(crate) fn of_bucket(&self, bucket: SegmentId) -> u64 {
-        self.0.range((bucket, 0)..=(bucket, u8::MAX)).map(|(_, edits)| edits).sum()
-    }
-
-    /// Notes that these rows of chunks are changed.
-    pub(crate) fn add<'a>(&mut self, keys: impl Iterator<Item = &'a Bytes>) {
-        let mut windows: Vec<(SegmentId, u8)> = keys
-            .filter_map(|key| match Key::decode(key) {
-                Ok(Key::Data { bucket, window, .. }) => Some((bucket, window)),
-                _ => None,
-            })
-            .collect();
-        windows.sort_unstable();
-        windows.dedup();
-        for window in windows {
-            *self.0.entry(window).or_default() += 1;
-        }
-    }
-
-    /// Forgets the buckets before one.
-    pub(crate) fn forget_before(&mut self, live: SegmentId) {
-        self.0.retain(|(bucket, _), _| *bucket >= live);
-    }
-}
-
-/// The slabs that are being sealed, decoded and sorted, so that the steps of one sealing do not each begin anew.
+/// What is being sealed, so that the steps of one sealing do not each begin anew, and so that the writer keeps it apart.
 #[derive(Clone, Default)]
-pub(crate) struct SealingBench(Arc<Mutex<Option<Bench>>>);
+pub(crate) struct SealingBench(Arc<Mutex<Sealers>>);
+
+#[derive(Default)]
+struct Sealers {
+    bench: Option<Bench>,
+    /// How many samples waited when the last step was planned.
+    waited: Option<u64>,
+}
 
 #[derive(Clone)]
 pub(crate) struct Bench {
@@ -92,19 +67,33 @@ pub(crate) struct Bench {
     pub(crate) first_slab: u64,
     pub(crate) through: u64,
     pub(crate) slabs: Arc<Vec<u64>>,
-    pub(crate) block: Arc<Block>,
+    pub(crate) blocks: Arc<Vec<Arc<Block>>>,
     /// The metric of each series of the bucket.
     pub(crate) metrics: Arc<Vec<u32>>,
 }
 
 impl SealingBench {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Sealers> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn get(&self, bucket: SegmentId, first_slab: u64, through: Option<u64>) -> Option<Bench> {
-        let bench = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let bench = self.lock().bench.clone()?;
         let fits = bench.bucket == bucket && bench.first_slab == first_slab;
         (fits && through.is_none_or(|through| through == bench.through)).then_some(bench)
     }
 
+    /// The last slab of a bucket that is being sealed.
+    pub(crate) fn held(&self, bucket: SegmentId) -> Option<u64> {
+        self.lock().bench.as_ref().filter(|bench| bench.bucket == bucket).map(|bench| bench.through)
+    }
+
     pub(crate) fn set(&self, bench: Option<Bench>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = bench;
+        self.lock().bench = bench;
+    }
+
+    /// Whether more samples wait than when this was asked last.
+    pub(crate) fn grows(&self, waiting: u64) -> bool {
+        self.lock().waited.replace(waiting).is_some_and(|before| waiting > before)
     }
 }

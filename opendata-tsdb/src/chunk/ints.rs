@@ -21,6 +21,10 @@ use opendata_core::{Error, Result};
 
 use super::bits::{pack, packed_len, unpack, width_of};
 
+mod spread;
+
+use spread::{Spread, spread};
+
 /// How hard an encoder tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effort {
@@ -71,7 +75,18 @@ struct Fit {
 /// Writes all but the first of `values`.
 pub(crate) fn encode(out: &mut Encoder, values: &[i64], effort: Effort) {
     let Some((first, rest)) = values.split_first() else { return };
-    let mut offsets: Vec<i64> = rest.iter().map(|value| value.wrapping_sub(*first)).collect();
+    if effort == Effort::Small
+        && let Some(step) = constant_step(*first, rest)
+    {
+        write_steps(out, step, rest.len());
+        return;
+    }
+    search(out, *first, rest, effort);
+}
+
+/// Writes the values behind the first by the model that takes least.
+fn search(out: &mut Encoder, first: i64, rest: &[i64], effort: Effort) {
+    let mut offsets: Vec<i64> = rest.iter().map(|value| value.wrapping_sub(first)).collect();
     let divisor = match effort {
         Effort::Fast => 1,
         Effort::Small => common_divisor(&offsets),
@@ -102,6 +117,23 @@ pub(crate) fn encode(out: &mut Encoder, values: &[i64], effort: Effort) {
     let Some(best) = best else { return };
     fill_residuals(best.model, best.slope, &offsets, &mut residuals);
     write(out, &best, divisor, &residuals);
+}
+
+/// The step of a column that goes on by the same step for at least two, where its multiples are numbers of 64 bits: most
+/// columns of times. The search would end with the same bytes, later.
+fn constant_step(first: i64, rest: &[i64]) -> Option<i64> {
+    let step = rest.first()?.checked_sub(first).filter(|step| *step != 0 && *step != i64::MIN)?;
+    let count = i64::try_from(rest.len()).ok().filter(|count| *count >= 2)?;
+    first.checked_add(step.checked_mul(count)?)?;
+    let before = std::iter::once(&first).chain(rest);
+    rest.iter().zip(before).all(|(value, before)| value.wrapping_sub(*before) == step).then_some(step)
+}
+
+/// Deltas that are all the same, divided by themselves.
+fn write_steps(out: &mut Encoder, step: i64, count: usize) {
+    let base = step.signum();
+    let fit = Fit { model: Model::Delta, slope: 0, base, width: 0, patched: false, cost: 0 };
+    write(out, &fit, step.abs(), &vec![base; count]);
 }
 
 fn write(out: &mut Encoder, fit: &Fit, divisor: i64, residuals: &[i64]) {
@@ -168,14 +200,6 @@ fn deltas(offsets: &[i64]) -> impl Iterator<Item = i64> {
     offsets.iter().zip(before).map(|(offset, before)| offset.wrapping_sub(before))
 }
 
-fn median(values: &mut [i64]) -> i64 {
-    if values.is_empty() {
-        return 0;
-    }
-    let middle = values.len() / 2;
-    *values.select_nth_unstable(middle).1
-}
-
 fn fill_residuals(model: Model, slope: i64, offsets: &[i64], residuals: &mut Vec<i64>) {
     residuals.clear();
     match model {
@@ -209,21 +233,10 @@ fn fit(model: Model, slope: i64, residuals: &[i64], effort: Effort, scratch: &mu
     if effort == Effort::Fast || width <= 1 || count < 8 {
         return plain;
     }
-    scratch.clear();
-    scratch.extend_from_slice(residuals);
-    let center = median(scratch);
-    // How many residuals need a window of 2^w around the centre.
-    let mut histogram = [0usize; 65];
-    for residual in residuals {
-        let distance = residual.wrapping_sub(center);
-        let need = width_of(((distance << 1) ^ (distance >> 63)).cast_unsigned());
-        if let Some(slot) = histogram.get_mut(need as usize) {
-            *slot += 1;
-        }
-    }
+    let Spread { center, needs } = spread(residuals, low, high, scratch);
     let mut best = plain;
     let mut inside = 0;
-    for (width, more) in (0u32..).zip(histogram) {
+    for (width, more) in (0u32..).zip(needs) {
         inside += more;
         if width >= best.width {
             break;

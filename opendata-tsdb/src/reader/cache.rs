@@ -21,6 +21,7 @@ use crate::head::Head;
 use crate::matcher::Matcher;
 use crate::record::deletion::Deletions;
 use crate::record::forward::Entry;
+use crate::state::Sealed;
 
 /// The values of a label in order, with the series that have them.
 pub(super) type Values = Vec<(Arc<str>, RoaringBitmap)>;
@@ -176,61 +177,112 @@ pub(super) enum Version {
 }
 
 /// The chunks of some series of one metric in one window: all there are from series `first` to `last`.
+#[derive(Clone)]
 pub(super) struct Window {
     pub(super) version: Version,
     pub(super) first: u32,
     pub(super) last: u32,
+    rows: Arc<Rows>,
+}
+
+/// Rows by series, ascending. A series has several where some were sealed since it was read, the newest last.
+#[derive(Clone, Default)]
+struct Rows {
     ids: Vec<u32>,
     ends: Vec<u32>,
-    rows: Vec<u8>,
+    bytes: Vec<u8>,
+    /// Whether a series has several.
+    repeats: bool,
+}
+
+impl Rows {
+    fn push(&mut self, id: u32, row: &[u8]) {
+        self.repeats |= self.ids.last() == Some(&id);
+        self.ids.push(id);
+        self.bytes.extend_from_slice(row);
+        self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+    }
+
+    fn at(&self, place: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(place)? as usize;
+        let start = place.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize);
+        self.bytes.get(start..end)
+    }
+
+    fn first_of(&self, id: u32) -> usize {
+        // Mostly every series of the range has one row: then the place follows from the id.
+        let guess = self.ids.first().and_then(|first| id.checked_sub(*first)).map(|guess| guess as usize);
+        match guess.filter(|guess| !self.repeats && self.ids.get(*guess) == Some(&id)) {
+            Some(guess) => guess,
+            None => self.ids.partition_point(|other| *other < id),
+        }
+    }
 }
 
 impl Window {
     pub(super) fn new(version: Version, first: u32, last: u32) -> Self {
-        Self { version, first, last, ids: Vec::new(), ends: Vec::new(), rows: Vec::new() }
+        Self { version, first, last, rows: Arc::default() }
     }
 
-    /// Whether it answers for these series at this version.
-    pub(super) fn covers(&self, version: Version, first: u32, last: u32) -> bool {
-        self.version == version && self.first <= first && last <= self.last
+    /// Whether it answers for these series.
+    pub(super) fn covers(&self, first: u32, last: u32) -> bool {
+        self.first <= first && last <= self.last
     }
 
     /// Adds the row of the next series. It is copied: what the store hands out is a slice of a whole block.
     pub(super) fn push(&mut self, id: u32, row: &[u8]) {
-        self.ids.push(id);
-        self.rows.extend_from_slice(row);
-        self.ends.push(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
+        Arc::make_mut(&mut self.rows).push(id, row);
     }
 
-    pub(super) fn get(&self, id: u32) -> Option<&[u8]> {
-        let first = *self.ids.first()?;
-        // Mostly every series of the range has a row: then the place follows from the id.
-        let guess = id.checked_sub(first)? as usize;
-        let place = match self.ids.get(guess) == Some(&id) {
-            true => guess,
-            false => self.ids.binary_search(&id).ok()?,
-        };
-        let end = *self.ends.get(place)? as usize;
-        let start = place.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize);
-        self.rows.get(start..end)
+    /// The same at a later version, with the rows of one metric that were sealed since.
+    pub(super) fn with(&self, sealed: &[Arc<Sealed>], metric: u32, version: Version) -> Self {
+        let mut caught_up = Self { version, ..self.clone() };
+        for sealed in sealed {
+            let mut added = sealed.rows(metric, (self.first, self.last)).iter().peekable();
+            if added.peek().is_none() {
+                continue;
+            }
+            let mut rows = Rows::default();
+            for (place, id) in caught_up.rows.ids.iter().enumerate() {
+                while let Some(((_, new), row)) = added.next_if(|((_, new), _)| new < id) {
+                    rows.push(*new, row);
+                }
+                rows.push(*id, caught_up.rows.at(place).unwrap_or_default());
+            }
+            added.for_each(|((_, new), row)| rows.push(*new, row));
+            caught_up.rows = Arc::new(rows);
+        }
+        caught_up
+    }
+
+    /// The rows of a series, oldest first.
+    pub(super) fn get(&self, id: u32) -> impl Iterator<Item = &[u8]> {
+        let first = self.rows.first_of(id);
+        let places = (first..).take_while(move |place| self.rows.ids.get(*place) == Some(&id));
+        places.filter_map(|place| self.rows.at(place))
+    }
+
+    /// Whether a series has several rows, which then may overlap.
+    pub(super) fn repeats(&self) -> bool {
+        self.rows.repeats
     }
 
     /// Whether another row may be added: offsets are 32 bits wide.
     pub(super) fn has_room(&self) -> bool {
-        self.rows.len() < 1 << 31
+        self.rows.bytes.len() < 1 << 31
     }
 
     pub(super) fn row_count(&self) -> usize {
-        self.ids.len()
+        self.rows.ids.len()
     }
 
     pub(super) fn stored_bytes(&self) -> usize {
-        self.rows.len()
+        self.rows.bytes.len()
     }
 }
 
 impl Weigh for Arc<Window> {
     fn bytes(&self) -> u64 {
-        (self.rows.len() + 8 * self.ids.len()) as u64
+        (self.rows.bytes.len() + 8 * self.rows.ids.len()) as u64
     }
 }

@@ -15,6 +15,7 @@ use crate::columns::Columns;
 use crate::head::Head;
 use crate::key::Key;
 use crate::matcher::Matcher;
+use crate::record::Sealing;
 use crate::record::deletion::{self, Deletion};
 
 /// From so many series of a metric on, a window is scanned; below, each series is read by its key.
@@ -31,6 +32,8 @@ pub(super) struct Part {
     /// By metric, in order: its windows, in the order of their times.
     windows: Vec<(u32, Vec<Arc<Window>>)>,
     head: Arc<Head>,
+    /// How far the head is being sealed.
+    sealing: Option<Sealing>,
     deletions: Arc<Vec<Deletion>>,
     range: (i64, i64),
 }
@@ -50,19 +53,26 @@ impl Part {
         if matches!(scratch.wanted, Wanted::Lowest | Wanted::Highest) {
             scratch.alone_before_ms = self.head.first_ms(*id);
         }
-        if let Ok(metric) = self.windows.binary_search_by_key(&entry.metric, |(metric, _)| *metric)
-            && let Some((_, windows)) = self.windows.get(metric)
-        {
-            for row in windows.iter().filter_map(|window| window.get(*id)) {
-                chunk::decode_range(row, self.range, scratch, out)
-                    .map_err(|error| error.context(format_args!("series {id} in bucket {}", self.bucket.0)))?;
-            }
+        let windows = self.windows.binary_search_by_key(&entry.metric, |(metric, _)| *metric);
+        let windows = windows.ok().and_then(|at| self.windows.get(at)).map_or(&[][..], |(_, windows)| windows);
+        let overlaps = windows.iter().any(|window| window.repeats());
+        if overlaps {
+            // Of two rows of a window, either may replace what the other says of its lowest and highest.
+            scratch.alone_before_ms = i64::MIN;
+        }
+        for row in windows.iter().flat_map(|window| window.get(*id)) {
+            chunk::decode_range(row, self.range, scratch, out)
+                .map_err(|error| error.context(format_args!("series {id} in bucket {}", self.bucket.0)))?;
+        }
+        if overlaps {
+            out.settle();
         }
         scratch.wanted = wanted;
         // The head was freed of what is deleted when it was.
         deletion::apply(&self.deletions, *id, out);
         let sealed = out.len();
-        self.head.collect(*id, self.range, out);
+        let in_chunks = self.sealing.filter(|sealing| *id < sealing.next_series).map(|sealing| sealing.through);
+        self.head.collect(*id, self.range, in_chunks, out);
         if out.len() > sealed {
             // What is not sealed is newer than what is, so it stands behind and wins.
             out.settle();
@@ -83,7 +93,8 @@ impl Reader {
         let (selection, head) = futures::try_join!(self.selection(bucket, matchers, range), self.head(bucket))?;
         let deletions = self.deletions().await?.get(&bucket).cloned().unwrap_or_default();
         let windows = self.read_windows(bucket, &selection, range).await?;
-        Ok(Part { bucket, selection, windows, head, deletions, range })
+        let sealing = self.view.state().and_then(|state| state.sealing.get(&bucket).copied());
+        Ok(Part { bucket, selection, windows, head, sealing, deletions, range })
     }
 
     /// The chunks of a selection in a range of times.
@@ -125,9 +136,9 @@ impl Reader {
             return Ok(Arc::new(Window::new(version, 0, 0)));
         };
         let key = (bucket, metric, window);
-        let known = self.cache.windows.get(&key).filter(|known| known.version == version);
+        let known = self.cache.windows.get(&key).and_then(|known| self.caught_up(known, key, version));
         if let Some(known) = &known
-            && known.covers(version, first, last)
+            && known.covers(first, last)
         {
             return Ok(Arc::clone(known));
         }
@@ -153,6 +164,21 @@ impl Reader {
             self.cache.windows.put(key, Arc::clone(&found));
         }
         Ok(found)
+    }
+
+    /// A window that was read before, as it is at a version; none if that cannot be told.
+    fn caught_up(&self, known: Arc<Window>, key: (SegmentId, u32, u8), version: Version) -> Option<Arc<Window>> {
+        if known.version == version {
+            return Some(known);
+        }
+        let ((bucket, metric, window), Version::Written(edits)) = (key, known.version) else { return None };
+        let sealed = self.view.state()?.edits.sealed_since(bucket, window, edits)?;
+        let caught_up = Arc::new(known.with(&sealed, metric, version));
+        if !caught_up.has_room() {
+            return None;
+        }
+        self.cache.windows.put(key, Arc::clone(&caught_up));
+        Some(caught_up)
     }
 
     async fn rows_by_key(&self, bucket: SegmentId, metric: u32, window: u8, ids: &[u32]) -> Result<Arc<Window>> {

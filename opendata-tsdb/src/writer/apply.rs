@@ -123,7 +123,8 @@ impl Writer {
         let heads = Arc::make_mut(&mut self.heads);
         for (bucket, rows) in group.rows {
             if let Some(slabs) = group.slabs.get(&bucket) {
-                Arc::make_mut(heads.entry(bucket).or_default()).push(rows, *slabs);
+                let held = self.bench.held(bucket);
+                Arc::make_mut(heads.entry(bucket).or_default()).push(rows, vec![*slabs], held);
             }
         }
     }

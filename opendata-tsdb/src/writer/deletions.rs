@@ -166,7 +166,7 @@ impl Writer {
 
     pub(super) fn apply_clean(&mut self, clean: Clean, cx: &mut ApplyContext<'_>) {
         let keys: Vec<Bytes> = clean.rows.iter().map(|(key, _)| key.clone()).collect();
-        Arc::make_mut(&mut self.edits).add(keys.iter());
+        Arc::make_mut(&mut self.edits).change(keys.iter());
         self.make_due(clean.bucket, &keys, cx);
         for (key, left) in clean.rows {
             match left {

@@ -150,7 +150,7 @@ impl Writer {
         let Some((id, metric)) = found else { return Ok(()) };
         let mut recent = Columns::default();
         if let Some(head) = self.heads.get(&bucket) {
-            head.collect(id, (i64::MIN, i64::MAX), &mut recent);
+            head.collect(id, (i64::MIN, i64::MAX), None, &mut recent);
         }
         for rows in [self.group.rows.get(&bucket), draft.rows_of(bucket)].into_iter().flatten() {
             rows.collect(id, &mut recent);

@@ -69,9 +69,16 @@ impl Writer {
         if matches!(seal.end, SealEnd::Next(_)) {
             return Ok(Checked::Seal(seal, None));
         }
-        // What was committed since the plan stays: read again from its slabs, which are few.
-        let rest = self.keys.slabs_of(seal.bucket).starting_at(self.keys.slab(seal.bucket, seal.through + 1));
-        let head = self.index(cx).heads(rest, &self.deletions).await?.pop().map(|(_, head)| head).unwrap_or_default();
+        // What was committed since the plan stays.
+        let head = match self.heads.get(&seal.bucket).and_then(|head| head.behind(seal.through)) {
+            Some(head) => head,
+            // Recovered in the middle of a sealing: read again from the slabs, which are few.
+            None => {
+                let first = self.keys.slab(seal.bucket, seal.through + 1);
+                let rest = self.keys.slabs_of(seal.bucket).starting_at(first);
+                self.index(cx).heads(rest, &self.deletions).await?.pop().map(|(_, head)| head).unwrap_or_default()
+            }
+        };
         Ok(Checked::Seal(seal, Some(head)))
     }
 
@@ -112,7 +119,7 @@ impl Writer {
 
     fn apply_seal(&mut self, seal: Seal, head: Option<Head>, cx: &mut ApplyContext<'_>) {
         let keys: Vec<Bytes> = seal.chunks.iter().map(|(key, _)| key.clone()).collect();
-        Arc::make_mut(&mut self.edits).add(keys.iter());
+        Arc::make_mut(&mut self.edits).seal(&seal.chunks);
         self.make_due(seal.bucket, &keys, cx);
         for (key, chunks) in seal.chunks {
             cx.merge(key, chunks);

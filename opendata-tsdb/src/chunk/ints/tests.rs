@@ -43,6 +43,18 @@ fn shapes_are_small() {
 }
 
 #[test]
+fn a_constant_step_is_written_as_the_search_writes_it() {
+    for (first, step) in [(0, 15_000), (1_700_000_000_123, 60_000), (5, -7), (9, 1), (0, -1), (i64::MIN, 1 << 40)] {
+        for count in 2..40 {
+            let values: Vec<i64> = (0..count).map(|at| first + at * step).collect();
+            let mut searched = Encoder::new(0);
+            search(&mut searched, first, &values[1..], Effort::Small);
+            assert_eq!(encoded(&values, Effort::Small), searched.as_slice()[1..], "{count} from {first} by {step}");
+        }
+    }
+}
+
+#[test]
 fn extremes_come_back() {
     for effort in [Effort::Fast, Effort::Small] {
         check(&[], effort);

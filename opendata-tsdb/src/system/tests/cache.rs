@@ -34,11 +34,16 @@ async fn what_was_read_for_one_view_is_right_for_every_other() {
         if round % 3 == 2 {
             bench.slate.maintain().await.unwrap();
         }
+        if round % 3 == 1 {
+            one_step_of_sealing(&bench).await;
+        }
         // Another process has read nothing before.
         let fresh = bench.other_process().await;
         let mut right = Vec::new();
         for matchers in &asked {
             right.push(select(&fresh, matchers, NOON, NOON + 3 * HOUR).await);
+            let now: Reader = bench.slate.view().on(&bench.usage).unwrap();
+            assert_eq!(Some(&select(&now, matchers, NOON, NOON + 3 * HOUR).await), right.last(), "round {round}");
         }
         views.push((bench.slate.view(), right));
     }
@@ -54,6 +59,56 @@ async fn what_was_read_for_one_view_is_right_for_every_other() {
             let reader: Reader = view.on(&bench.usage).unwrap();
             let known = right.first().map_or(0, BTreeMap::len);
             assert!(reader.label_values("n", &[], NOON, NOON + DAY).await.unwrap().len() >= known);
+        }
+    }
+}
+
+async fn one_step_of_sealing(bench: &Bench) {
+    let Some(op) = Tsdb::maintain(bench.slate.view().instance::<Tsdb>("usage").unwrap()).await.unwrap() else { return };
+    let mut tx = bench.slate.begin();
+    *tx.on(&bench.usage) = op;
+    tx.commit_with(Ack::Written).await.unwrap();
+}
+
+/// Every step of a sealing is added to what was read before it, and read anew by nobody.
+#[tokio::test]
+async fn sealed_rows_are_added_to_what_was_read() {
+    let bench = Bench::new(Config { seal_samples: 1, seal_step_bytes: 400, ..Config::default() }).await;
+    let write = async |value: f64, last: i64| {
+        bench
+            .write(|op| {
+                for n in 0..40 {
+                    // So many that chunks say their lowest values.
+                    for at in 0..last {
+                        let labels = labels! { "__name__" => "m", "n" => n.to_string() };
+                        op.sample(
+                            labels,
+                            Timestamp(NOON + at * HOUR / 60),
+                            value + f64::from(i32::try_from(at).unwrap()),
+                        );
+                    }
+                }
+            })
+            .await;
+    };
+    let all = [Matcher::metric("m")];
+    // The lowest of the first are replaced by the others.
+    for (value, last) in [(1.0, 170), (2.0, 100)] {
+        write(value, last).await;
+        let before = select(&bench.reader(), &all, NOON, NOON + 3 * HOUR).await;
+        for step in 0.. {
+            let unsealed = bench.reader().buckets().await.unwrap()[0].unsealed_slabs;
+            if unsealed == 0 {
+                assert!(step > 3, "{step} steps");
+                break;
+            }
+            one_step_of_sealing(&bench).await;
+            assert_eq!(select(&bench.reader(), &all, NOON, NOON + 3 * HOUR).await, before, "step {step}");
+            let lowest = r#"min_over_time(m[3h])"#;
+            let answer = bench.reader().query(lowest, Timestamp(NOON + 3 * HOUR - 1)).await.unwrap();
+            let crate::promql::Value::Vector(answer) = answer.value else { panic!("a vector") };
+            assert_eq!(answer.len(), 40);
+            assert!(answer.iter().all(|sample| sample.value == value));
         }
     }
 }
