@@ -189,32 +189,52 @@ pub(super) struct Window {
 #[derive(Clone, Default)]
 struct Rows {
     ids: Vec<u32>,
+    /// Which row is the first of each series, where any has several.
+    firsts: Vec<u32>,
+    /// Where each row ends.
     ends: Vec<u32>,
     bytes: Vec<u8>,
-    /// Whether a series has several.
-    repeats: bool,
 }
 
 impl Rows {
     fn push(&mut self, id: u32, row: &[u8]) {
-        self.repeats |= self.ids.last() == Some(&id);
-        self.ids.push(id);
+        let place = |index: usize| u32::try_from(index).unwrap_or(u32::MAX);
+        if self.ids.last() == Some(&id) {
+            if self.firsts.is_empty() {
+                self.firsts.extend(0..place(self.ids.len()));
+            }
+        } else {
+            if !self.firsts.is_empty() {
+                self.firsts.push(place(self.ends.len()));
+            }
+            self.ids.push(id);
+        }
         self.bytes.extend_from_slice(row);
-        self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+        self.ends.push(place(self.bytes.len()));
     }
 
-    fn at(&self, place: usize) -> Option<&[u8]> {
-        let end = *self.ends.get(place)? as usize;
-        let start = place.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize);
+    fn at(&self, row: usize) -> Option<&[u8]> {
+        let end = *self.ends.get(row)? as usize;
+        let start = row.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize);
         self.bytes.get(start..end)
     }
 
-    fn first_of(&self, id: u32) -> usize {
-        // Mostly every series of the range has one row: then the place follows from the id.
+    /// The rows of the series at a place.
+    fn of(&self, place: usize) -> impl Iterator<Item = &[u8]> {
+        let first = |place: usize| match self.firsts.is_empty() {
+            true => place.min(self.ends.len()),
+            false => self.firsts.get(place).map_or(self.ends.len(), |first| *first as usize),
+        };
+        (first(place)..first(place.saturating_add(1))).filter_map(|row| self.at(row))
+    }
+
+    /// The place of a series; behind all others if it has no row.
+    fn place(&self, id: u32) -> usize {
+        // Mostly every series of the range has rows: then the place follows from the id.
         let guess = self.ids.first().and_then(|first| id.checked_sub(*first)).map(|guess| guess as usize);
-        match guess.filter(|guess| !self.repeats && self.ids.get(*guess) == Some(&id)) {
+        match guess.filter(|guess| self.ids.get(*guess) == Some(&id)) {
             Some(guess) => guess,
-            None => self.ids.partition_point(|other| *other < id),
+            None => self.ids.binary_search(&id).unwrap_or(usize::MAX),
         }
     }
 }
@@ -247,7 +267,7 @@ impl Window {
                 while let Some(((_, new), row)) = added.next_if(|((_, new), _)| new < id) {
                     rows.push(*new, row);
                 }
-                rows.push(*id, caught_up.rows.at(place).unwrap_or_default());
+                caught_up.rows.of(place).for_each(|row| rows.push(*id, row));
             }
             added.for_each(|((_, new), row)| rows.push(*new, row));
             caught_up.rows = Arc::new(rows);
@@ -257,14 +277,12 @@ impl Window {
 
     /// The rows of a series, oldest first.
     pub(super) fn get(&self, id: u32) -> impl Iterator<Item = &[u8]> {
-        let first = self.rows.first_of(id);
-        let places = (first..).take_while(move |place| self.rows.ids.get(*place) == Some(&id));
-        places.filter_map(|place| self.rows.at(place))
+        self.rows.of(self.rows.place(id))
     }
 
     /// Whether a series has several rows, which then may overlap.
     pub(super) fn repeats(&self) -> bool {
-        self.rows.repeats
+        !self.rows.firsts.is_empty()
     }
 
     /// Whether another row may be added: offsets are 32 bits wide.
@@ -273,7 +291,7 @@ impl Window {
     }
 
     pub(super) fn row_count(&self) -> usize {
-        self.rows.ids.len()
+        self.rows.ends.len()
     }
 
     pub(super) fn stored_bytes(&self) -> usize {
@@ -283,6 +301,6 @@ impl Window {
 
 impl Weigh for Arc<Window> {
     fn bytes(&self) -> u64 {
-        (self.rows.bytes.len() + 8 * self.rows.ids.len()) as u64
+        (self.rows.bytes.len() + 4 * self.rows.ids.len() + 8 * self.rows.ends.len()) as u64
     }
 }
