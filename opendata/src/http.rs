@@ -39,6 +39,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::{StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use opendata_compose::{InternalComposite, View};
 use opendata_core::Error;
@@ -97,6 +99,15 @@ impl Server {
     }
 }
 
+/// Clients of Prometheus get the text they know.
+async fn other_method(uri: Uri) -> Response {
+    let path = uri.path();
+    if path.contains("/api/v1/") || path.ends_with("/federate") {
+        return (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n").into_response();
+    }
+    Failed::method_not_allowed().into_response()
+}
+
 fn router(server: Server, body_limit: usize) -> Router {
     Router::new()
         .route("/-/healthy", get(metrics::healthy))
@@ -119,7 +130,7 @@ fn router(server: Server, body_limit: usize) -> Router {
         .merge(prometheus::routes())
         .merge(vector::routes())
         .fallback(async || Failed::from(Error::not_found("there is nothing at this path")))
-        .method_not_allowed_fallback(async || Failed::method_not_allowed())
+        .method_not_allowed_fallback(other_method)
         .layer(DefaultBodyLimit::max(body_limit))
         .layer(axum::middleware::from_fn_with_state(server.clone(), causal::layer))
         .layer(axum::middleware::from_fn(request::same_origin))

@@ -43,9 +43,7 @@ type Samples<'a> = Vec<(&'a Labels, i64, &'a Newest)>;
 
 pub(super) async fn federate(headers: HeaderMap, asked: Asked) -> Result<Response, Refused> {
     let (selectors, reader) = (asked.selectors()?, asked.reader()?);
-    if selectors.is_empty() {
-        return Err(Refused::bad_data("no match[] parameter provided"));
-    }
+    // Without a selector there is nothing to tell, as in the reference.
     let (now, lookback_ms) = (times::now(), EngineConfig::default().lookback_ms);
     let mut newest: BTreeMap<Labels, (i64, Newest)> = BTreeMap::new();
     for matchers in &selectors {

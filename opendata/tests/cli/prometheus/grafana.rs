@@ -106,5 +106,7 @@ fn what_is_wrong_is_shown_in_the_editor() {
     let warned: Value = serde_json::from_str(&warned).unwrap();
     assert!(warned["warnings"][0].as_str().unwrap().starts_with("PromQL warning: "), "{warned}");
     let wrong = server.request("DELETE", "/v1/tsdb/one/api/v1/query", "", b"");
-    assert_eq!(wrong.0, 405);
+    assert_eq!((wrong.0, wrong.1.as_str()), (405, "Method Not Allowed\n"));
+    let allowed = server.exchange("DELETE", "/v1/tsdb/one/api/v1/query", "", b"").1;
+    assert!(allowed.to_lowercase().contains("allow: get,head,post"), "{allowed}");
 }

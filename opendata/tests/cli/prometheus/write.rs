@@ -63,6 +63,26 @@ fn version_1_writes_samples_histograms_exemplars_and_metadata() {
     assert_eq!(other["data"]["result"], json!([]));
 }
 
+/// Fields of a message may stand in any order, and those of one series far from one another.
+#[test]
+fn labels_are_found_wherever_they_stand() {
+    let place = two();
+    let server = place.serve();
+    let (name, job) = (labels(&[("__name__", "up")]), labels(&[("job", "api")]));
+    for (at, fields) in [
+        (1000, [name.clone(), job.clone(), sample(1000, 1.0)]),
+        (2000, [sample(2000, 2.0), name.clone(), job.clone()]),
+        (3000, [name.clone(), sample(3000, 3.0), job.clone()]),
+        (4000, [job, name, sample(4000, 4.0)]),
+    ] {
+        let message = bytes(1, &fields.concat());
+        let (status, head, _) = server.exchange("POST", "/api/v1/write", V1, &snappy(&message));
+        assert_eq!((status, written(&head)), (204, [1, 0, 0]), "the sample at {at}");
+    }
+    assert_eq!(value_of(&server, "count_over_time(up%7Bjob=%22api%22%7D[10s])"), json!("4"));
+    assert_eq!(value_of(&server, "count(last_over_time(up[10s]))"), json!("1"));
+}
+
 #[test]
 fn version_2_refers_to_its_table_of_texts() {
     let place = two();

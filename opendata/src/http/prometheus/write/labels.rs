@@ -5,7 +5,7 @@
 //! while as much else was is forgotten.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
@@ -33,9 +33,40 @@ struct Part {
 
 #[derive(Debug, Default)]
 struct Generation {
-    sets: HashMap<Box<[u8]>, Labels, RandomState>,
+    /// By the hash of their bytes. Of two with the same hash the one that was asked for last is known.
+    sets: HashMap<u64, Known, BuildHasherDefault<Hashed>>,
     texts: HashSet<Arc<str>, RandomState>,
     bytes: usize,
+}
+
+#[derive(Debug)]
+struct Known {
+    fields: Box<[u8]>,
+    labels: Labels,
+}
+
+/// Takes a hash as it is.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+impl Generation {
+    fn get(&self, hash: u64, fields: &[u8]) -> Option<&Labels> {
+        self.sets.get(&hash).filter(|known| *known.fields == *fields).map(|known| &known.labels)
+    }
 }
 
 impl LabelCache {
@@ -50,18 +81,20 @@ impl LabelCache {
     /// # Errors
     /// Why no series can have these labels.
     pub(super) fn get(&self, fields: &[u8]) -> Result<Labels, String> {
-        let at = usize::try_from(self.hasher.hash_one(fields) >> 60).unwrap_or(0);
+        let hash = self.hasher.hash_one(fields);
+        // Bits that the tables below look at last.
+        let at = usize::try_from(hash >> 24 & 0xff).unwrap_or(0);
         let Some(part) = self.parts.get(at % PARTS) else { return decode(fields, |text| text.into()) };
         let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(labels) = part.young.sets.get(fields) {
+        if let Some(labels) = part.young.get(hash, fields) {
             return Ok(labels.clone());
         }
-        let labels = match part.old.sets.get(fields) {
+        let labels = match part.old.get(hash, fields) {
             Some(labels) => labels.clone(),
             None => decode(fields, |text| part.text(text))?,
         };
         part.young.bytes += fields.len();
-        part.young.sets.insert(fields.into(), labels.clone());
+        part.young.sets.insert(hash, Known { fields: fields.into(), labels: labels.clone() });
         if part.young.bytes > self.most {
             part.old = std::mem::take(&mut part.young);
         }

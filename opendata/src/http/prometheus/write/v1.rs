@@ -17,6 +17,7 @@ use crate::proto::{Malformed, Message, Value, put_bytes};
 /// What is gathered of a series, kept from one to the next for its memory.
 #[derive(Default)]
 struct Scratch<'a> {
+    /// The labels, where they do not stand one behind the other.
     labels: Vec<u8>,
     samples: Vec<(Timestamp, f64)>,
     histograms: Vec<&'a [u8]>,
@@ -43,9 +44,17 @@ fn series<'a>(bytes: &'a [u8], scratch: &mut Scratch<'a>, batch: &mut Batch<'_>)
     scratch.histograms.clear();
     scratch.exemplars.clear();
     let mut message = Message::new(bytes);
-    while let Some((number, value)) = message.next()? {
+    // Mostly they do, and are looked up where they lie.
+    let (mut together, mut scattered) = (0..0, false);
+    loop {
+        let begin = bytes.len() - message.left();
+        let Some((number, value)) = message.next()? else { break };
         match number {
-            1 => put_bytes(&mut scratch.labels, 1, value.bytes()?),
+            1 if !scattered && (together.is_empty() || together.end == begin) => {
+                let first = if together.is_empty() { begin } else { together.start };
+                together = first..bytes.len() - message.left();
+            }
+            1 => scattered = true,
             2 => {
                 let (at, value, _) = sample(value)?;
                 scratch.samples.push((at, value));
@@ -55,7 +64,11 @@ fn series<'a>(bytes: &'a [u8], scratch: &mut Scratch<'a>, batch: &mut Batch<'_>)
             _ => {}
         }
     }
-    let Some(series) = batch.labels(&scratch.labels) else {
+    if scattered {
+        gather(bytes, &mut scratch.labels)?;
+    }
+    let labels = if scattered { &scratch.labels } else { bytes.get(together).unwrap_or_default() };
+    let Some(series) = batch.labels(labels) else {
         batch.refuse((scratch.samples.len() + scratch.histograms.len() + scratch.exemplars.len()) as u64);
         return Ok(());
     };
@@ -69,6 +82,17 @@ fn series<'a>(bytes: &'a [u8], scratch: &mut Scratch<'a>, batch: &mut Batch<'_>)
     }
     if !scratch.samples.is_empty() {
         batch.samples(series, Timestamp(0), &scratch.samples);
+    }
+    Ok(())
+}
+
+/// Puts the labels of a series one behind the other.
+fn gather(bytes: &[u8], labels: &mut Vec<u8>) -> Result<(), Malformed> {
+    let mut message = Message::new(bytes);
+    while let Some((number, value)) = message.next()? {
+        if number == 1 {
+            put_bytes(labels, 1, value.bytes()?);
+        }
     }
     Ok(())
 }
