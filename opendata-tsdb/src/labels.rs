@@ -105,7 +105,9 @@ impl Labels {
     /// The metric's name.
     #[must_use]
     pub fn metric_name(&self) -> Option<&str> {
-        self.get(METRIC_NAME)
+        // Mostly it stands in front.
+        let first = self.0.first().filter(|label| label.name() == METRIC_NAME);
+        first.or_else(|| self.label(METRIC_NAME)).map(Label::value)
     }
 
     /// The labels, sorted by name.

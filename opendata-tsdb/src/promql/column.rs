@@ -36,44 +36,70 @@ impl Grid {
     }
 }
 
-/// One bit a step.
+/// One bit a step. The first 64, which are all of most instant queries, take no memory of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bits(Vec<u64>);
+pub(crate) struct Bits {
+    first: u64,
+    more: Vec<u64>,
+}
 
 impl Bits {
     pub(crate) fn none(count: usize) -> Self {
-        Self(vec![0; count.div_ceil(64)])
+        let more = count.saturating_sub(64).div_ceil(64);
+        // Not even asked for where there are none.
+        Self { first: 0, more: if more == 0 { Vec::new() } else { vec![0; more] } }
     }
 
     pub(crate) fn all(count: usize) -> Self {
-        let mut bits = Self(vec![u64::MAX; count.div_ceil(64)]);
-        if let Some(last) = bits.0.last_mut()
-            && !count.is_multiple_of(64)
-        {
-            *last = (1 << (count % 64)) - 1;
+        let mut bits = Self::none(count);
+        for (at, word) in bits.words_mut().enumerate() {
+            *word = match count - (at * 64).min(count) {
+                0 => 0,
+                left @ 1..64 => (1 << left) - 1,
+                _ => u64::MAX,
+            };
         }
         bits
     }
 
+    fn words(&self) -> impl Iterator<Item = u64> + '_ {
+        std::iter::once(self.first).chain(self.more.iter().copied())
+    }
+
+    fn words_mut(&mut self) -> impl Iterator<Item = &mut u64> {
+        std::iter::once(&mut self.first).chain(&mut self.more)
+    }
+
+    fn word_mut(&mut self, step: usize) -> Option<&mut u64> {
+        match (step / 64).checked_sub(1) {
+            None => Some(&mut self.first),
+            Some(at) => self.more.get_mut(at),
+        }
+    }
+
     pub(crate) fn get(&self, step: usize) -> bool {
-        self.0.get(step / 64).is_some_and(|word| word >> (step % 64) & 1 == 1)
+        let word = match (step / 64).checked_sub(1) {
+            None => self.first,
+            Some(at) => self.more.get(at).copied().unwrap_or(0),
+        };
+        word >> (step % 64) & 1 == 1
     }
 
     pub(crate) fn set(&mut self, step: usize) {
-        if let Some(word) = self.0.get_mut(step / 64) {
+        if let Some(word) = self.word_mut(step) {
             *word |= 1 << (step % 64);
         }
     }
 
     pub(crate) fn clear(&mut self, step: usize) {
-        if let Some(word) = self.0.get_mut(step / 64) {
+        if let Some(word) = self.word_mut(step) {
             *word &= !(1 << (step % 64));
         }
     }
 
     fn zip(&mut self, other: &Self, f: impl Fn(u64, u64) -> u64) {
-        for (a, b) in self.0.iter_mut().zip(&other.0) {
-            *a = f(*a, *b);
+        for (a, b) in self.words_mut().zip(other.words()) {
+            *a = f(*a, b);
         }
     }
 
@@ -90,22 +116,21 @@ impl Bits {
     }
 
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
+        self.words().zip(other.words()).any(|(a, b)| a & b != 0)
     }
 
     /// How many bits are set.
     pub(crate) fn count(&self) -> usize {
-        self.0.iter().map(|word| word.count_ones() as usize).sum()
+        self.words().map(|word| word.count_ones() as usize).sum()
     }
 
     pub(crate) fn is_none(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
+        self.words().all(|word| word == 0)
     }
 
     /// The steps whose bit is set, ascending.
     pub(crate) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.0.iter().enumerate().flat_map(|(index, word)| {
-            let mut word = *word;
+        self.words().enumerate().flat_map(|(index, mut word)| {
             std::iter::from_fn(move || {
                 if word == 0 {
                     return None;
@@ -257,7 +282,7 @@ impl Column {
     pub(crate) fn update(&mut self, mut f: impl FnMut(usize, f64) -> Option<f64>) {
         self.drop_histograms();
         let Self { values, present, .. } = self;
-        for (index, word) in present.0.iter_mut().enumerate() {
+        for (index, word) in present.words_mut().enumerate() {
             let mut rest = *word;
             while rest != 0 {
                 let bit = rest.trailing_zeros();

@@ -108,11 +108,15 @@ enum Contents {
     StoodFor(Vec<Series>),
     /// Points of rollups.
     Rolled(Vec<Series>, Resolution),
-    Packed(Vec<Labels>, Arc<dyn Unpack>),
+    /// So many series.
+    Packed(usize, Arc<dyn Unpack>),
 }
 
 /// Decodes series, by their places.
 pub(crate) trait Unpack: Send + Sync {
+    /// The labels of a series; none behind the last one.
+    fn labels(&self, series: usize) -> Option<&Labels>;
+
     /// Puts the samples of a series into the buffer.
     fn unpack(&self, series: usize, buffer: &mut Buffer) -> Result<()>;
 
@@ -128,8 +132,9 @@ pub(crate) struct Buffer {
 }
 
 impl Found {
-    pub(crate) fn packed(labels: Vec<Labels>, source: Arc<dyn Unpack>) -> Self {
-        Self(Contents::Packed(labels, source))
+    /// So many series.
+    pub(crate) fn packed(count: usize, source: Arc<dyn Unpack>) -> Self {
+        Self(Contents::Packed(count, source))
     }
 
     /// Series of points.
@@ -160,7 +165,7 @@ impl Found {
     pub fn len(&self) -> usize {
         match &self.0 {
             Contents::Ready(series) | Contents::StoodFor(series) | Contents::Rolled(series, _) => series.len(),
-            Contents::Packed(labels, _) => labels.len(),
+            Contents::Packed(count, _) => *count,
         }
     }
 
@@ -181,8 +186,8 @@ impl Found {
             Contents::Ready(series) | Contents::StoodFor(series) | Contents::Rolled(series, _) => {
                 series.get(place).map(f).transpose()
             }
-            Contents::Packed(labels, source) => {
-                let Some(labels) = labels.get(place) else { return Ok(None) };
+            Contents::Packed(_, source) => {
+                let Some(labels) = source.labels(place) else { return Ok(None) };
                 source.unpack(place, buffer)?;
                 buffer.series.labels = labels.clone();
                 f(&buffer.series).map(Some)

@@ -22,11 +22,20 @@ const BUCKETS_AT_ONCE: usize = 8;
 struct Packed {
     /// In the order of their times, which do not overlap.
     parts: Vec<Part>,
+    /// Where there are several parts: the labels of each series.
+    labels: Vec<Labels>,
     /// Where there are several parts: by part and series, its place in the part's selection and one.
     places: Vec<Vec<u32>>,
 }
 
 impl Unpack for Packed {
+    fn labels(&self, series: usize) -> Option<&Labels> {
+        match self.parts.as_slice() {
+            [part] => part.selection.series.get(series).map(|(_, entry)| &entry.labels),
+            _ => self.labels.get(series),
+        }
+    }
+
     fn unpack(&self, series: usize, buffer: &mut Buffer) -> Result<()> {
         let into = &mut buffer.series;
         let mut columns = Columns {
@@ -62,10 +71,9 @@ impl Unpack for Packed {
 }
 
 impl Packed {
-    fn of(parts: Vec<Part>) -> (Vec<Labels>, Self) {
-        if let [part] = parts.as_slice() {
-            let labels = part.selection.series.iter().map(|(_, entry)| entry.labels.clone()).collect();
-            return (labels, Self { parts, places: Vec::new() });
+    fn of(parts: Vec<Part>) -> Self {
+        if parts.len() == 1 {
+            return Self { parts, labels: Vec::new(), places: Vec::new() };
         }
         let mut labels: Vec<Labels> = Vec::new();
         let mut known: HashMap<Labels, usize> = HashMap::new();
@@ -85,7 +93,14 @@ impl Packed {
             }
             places.push(of_part);
         }
-        (labels, Self { parts, places })
+        Self { parts, labels, places }
+    }
+
+    fn len(&self) -> usize {
+        match self.parts.as_slice() {
+            [part] => part.selection.series.len(),
+            _ => self.labels.len(),
+        }
     }
 }
 
@@ -145,8 +160,8 @@ impl Reader {
         let buckets = self.buckets_in(start_ms, end_ms).await?;
         let parts: Vec<_> = buckets.into_iter().map(|bucket| self.part(bucket, matchers, (start_ms, end_ms))).collect();
         let parts: Vec<Part> = stream::iter(parts).buffered(BUCKETS_AT_ONCE).try_collect().await?;
-        let (labels, packed) = Packed::of(parts);
-        Ok(Found::packed(labels, Arc::new(packed)))
+        let packed = Packed::of(parts);
+        Ok(Found::packed(packed.len(), Arc::new(packed)))
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use opendata_core::Result;
+use rustc_hash::{FxBuildHasher, FxHasher};
 
 use super::{Eval, Sink};
 use crate::histogram::Total;
@@ -89,7 +90,7 @@ impl<T> Groups<T> {
 /// Groups of rows, found without making a label set for every row.
 struct ByRow<T> {
     /// By the hash of the labels the first group with it; the next one follows from there.
-    first: HashMap<u64, usize>,
+    first: HashMap<u64, usize, FxBuildHasher>,
     groups: Vec<Group<T>>,
 }
 
@@ -101,12 +102,12 @@ struct Group<T> {
 
 impl<T> ByRow<T> {
     fn new() -> Self {
-        Self { first: HashMap::new(), groups: Vec::new() }
+        Self { first: HashMap::default(), groups: Vec::new() }
     }
 
     /// The group of a row, which is made if it is new.
     fn of(&mut self, key: &Key<'_>, row: &Row, sees_dropped: bool, new: impl FnOnce() -> T) -> Option<&mut T> {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = FxHasher::default();
         for label in key.kept(row, sees_dropped) {
             label.name().hash(&mut hasher);
             label.value().hash(&mut hasher);

@@ -158,6 +158,9 @@ impl Eval<'_> {
 
     /// Tells what windows of histograms had to be told.
     pub(super) fn report(&self, notes: Notes, labels: &Labels, span: Span) {
+        if notes.is_empty() {
+            return;
+        }
         let name = Named(labels.metric_name().unwrap_or_default());
         let quoted = Quoted(labels.metric_name().unwrap_or_default());
         for note in notes {
@@ -182,10 +185,10 @@ impl Eval<'_> {
 
     /// A rate of something that does not say that it is a counter, by its type or else by its name, may be a mistake.
     fn check_counter(&self, over: Over, column: &Column, labels: &Labels, span: Span) {
-        let name = labels.metric_name().unwrap_or_default();
-        if !matches!(over, Over::Rate | Over::Increase) || name.is_empty() || column.iter().next().is_none() {
+        if !matches!(over, Over::Rate | Over::Increase) || column.iter().next().is_none() {
             return;
         }
+        let Some(name) = labels.metric_name() else { return };
         match labels.get(METRIC_TYPE) {
             Some("counter" | "histogram") => {}
             Some(ty) => {

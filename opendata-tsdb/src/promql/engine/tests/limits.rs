@@ -15,13 +15,15 @@ use crate::{Labels, Matcher, labels};
 #[derive(Clone)]
 struct Many {
     series: usize,
+    labels: Arc<Vec<Labels>>,
     pause: Duration,
     decoded: Arc<AtomicUsize>,
 }
 
 impl Many {
     fn new(series: usize) -> Self {
-        Self { series, pause: Duration::ZERO, decoded: Arc::default() }
+        let labels = Arc::new((0..series).map(Self::labels).collect());
+        Self { series, labels, pause: Duration::ZERO, decoded: Arc::default() }
     }
 
     fn labels(n: usize) -> Labels {
@@ -30,6 +32,10 @@ impl Many {
 }
 
 impl Unpack for Many {
+    fn labels(&self, series: usize) -> Option<&Labels> {
+        self.labels.get(series)
+    }
+
     fn unpack(&self, series: usize, buffer: &mut Buffer) -> Result<()> {
         std::thread::sleep(self.pause);
         self.decoded.fetch_add(1, Ordering::Relaxed);
@@ -51,7 +57,7 @@ impl Storage for Many {
     }
 
     async fn find(&self, _: &[Matcher], _: i64, _: i64) -> Result<Found> {
-        Ok(Found::packed((0..self.series).map(Self::labels).collect(), Arc::new(self.clone())))
+        Ok(Found::packed(self.series, Arc::new(self.clone())))
     }
 }
 
