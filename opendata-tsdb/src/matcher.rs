@@ -65,6 +65,8 @@ pub struct Matcher {
 enum Test {
     /// Exactly these values, sorted; a single one for `=` and `!=`.
     Literals { list: Vec<String>, set: HashSet<String> },
+    /// An expression that says no more than a pattern, so that it is not compiled, and the prefix every match begins with.
+    Pattern { pattern: Pattern, prefix: String },
     /// An expression over the whole value, the prefix every match begins with, and what else is known of every match.
     Regex { regex: Regex, prefix: String, pattern: Option<Pattern> },
 }
@@ -133,7 +135,7 @@ impl Matcher {
     pub fn literals(&self) -> Option<&[String]> {
         match self.test.as_ref() {
             Test::Literals { list, .. } => Some(list),
-            Test::Regex { .. } => None,
+            Test::Pattern { .. } | Test::Regex { .. } => None,
         }
     }
 
@@ -141,7 +143,7 @@ impl Matcher {
     pub(crate) fn way(&self) -> &'static str {
         match self.test.as_ref() {
             Test::Literals { .. } => "by comparing",
-            Test::Regex { pattern: Some(pattern), .. } if pattern.is_whole => "by looking for the texts in it",
+            Test::Pattern { .. } => "by looking for the texts in it",
             Test::Regex { pattern: Some(_), .. } => "by the expression where it has the texts in it",
             Test::Regex { pattern: None, .. } => "by the expression",
         }
@@ -156,7 +158,7 @@ impl Matcher {
                 [first, .., last] => common_prefix(first, last),
                 [] => "",
             },
-            Test::Regex { prefix, .. } => prefix,
+            Test::Pattern { prefix, .. } | Test::Regex { prefix, .. } => prefix,
         }
     }
 }
@@ -183,7 +185,10 @@ impl Test {
             }
         }
         let prefix = literals.longest_common_prefix().map(longest_text).unwrap_or_default();
-        Ok(Self::Regex { regex: compile(source, &translated)?, prefix, pattern: Pattern::of(&hir) })
+        match Pattern::of(&hir) {
+            Some(pattern) if pattern.is_whole => Ok(Self::Pattern { pattern, prefix }),
+            pattern => Ok(Self::Regex { regex: compile(source, &translated)?, prefix, pattern }),
+        }
     }
 
     fn describes(&self, value: &str) -> bool {
@@ -193,9 +198,8 @@ impl Test {
                 _ => set.contains(value),
             },
             Self::Regex { regex, prefix, pattern: None } => value.starts_with(prefix.as_str()) && regex.is_match(value),
-            Self::Regex { regex, pattern: Some(pattern), .. } => {
-                pattern.fits(value) && (pattern.is_whole || regex.is_match(value))
-            }
+            Self::Regex { regex, pattern: Some(pattern), .. } => pattern.fits(value) && regex.is_match(value),
+            Self::Pattern { pattern, .. } => pattern.fits(value),
         }
     }
 }
