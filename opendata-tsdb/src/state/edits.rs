@@ -12,6 +12,9 @@ use crate::key::Key;
 /// The rows of so many bytes that were sealed last are remembered.
 const REMEMBERED_BYTES: usize = 16 << 20;
 
+/// A row, with its metric and series.
+type Row = ((u32, u32), Bytes);
+
 /// How often the chunks of each window were changed, and what was sealed last.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Edits {
@@ -27,12 +30,12 @@ pub(crate) struct Sealed {
     /// How often the window had been changed with it.
     edits: u64,
     /// By metric and series, ascending.
-    rows: Vec<((u32, u32), Bytes)>,
+    rows: Vec<Row>,
 }
 
 impl Sealed {
     /// The rows of some series of a metric, in order.
-    pub(crate) fn rows(&self, metric: u32, (first, last): (u32, u32)) -> &[((u32, u32), Bytes)] {
+    pub(crate) fn rows(&self, metric: u32, (first, last): (u32, u32)) -> &[Row] {
         let begin = self.rows.partition_point(|(key, _)| *key < (metric, first));
         let end = self.rows.partition_point(|(key, _)| *key <= (metric, last));
         self.rows.get(begin..end).unwrap_or_default()
@@ -69,7 +72,7 @@ impl Edits {
 
     /// Notes that these rows of chunks are added to those that are there.
     pub(crate) fn seal(&mut self, rows: &[(Bytes, Bytes)]) {
-        let mut windows: BTreeMap<(SegmentId, u8), Vec<((u32, u32), Bytes)>> = BTreeMap::new();
+        let mut windows: BTreeMap<(SegmentId, u8), Vec<Row>> = BTreeMap::new();
         for (key, row) in rows {
             if let Ok(Key::Data { bucket, metric, window, series }) = Key::decode(key) {
                 windows.entry((bucket, window)).or_default().push(((metric, series), row.clone()));
