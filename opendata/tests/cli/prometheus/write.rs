@@ -79,6 +79,11 @@ fn labels_are_found_wherever_they_stand() {
         let (status, head, _) = server.exchange("POST", "/api/v1/write", V1, &snappy(&message));
         assert_eq!((status, written(&head)), (204, [1, 0, 0]), "the sample at {at}");
     }
+    // A label that is a number makes the message none, and nothing of it is written.
+    let wrong =
+        [series(&[("__name__", "other")], &[sample(5000, 5.0)]), bytes(1, &[number(1, 7), sample(5000, 5.0)].concat())];
+    assert_eq!(server.exchange("POST", "/api/v1/write", V1, &snappy(&wrong.concat())).0, 400);
+    assert_eq!(value_of(&server, "other"), Value::Null);
     assert_eq!(value_of(&server, "count_over_time(up%7Bjob=%22api%22%7D[10s])"), json!("4"));
     assert_eq!(value_of(&server, "count(last_over_time(up[10s]))"), json!("1"));
 }

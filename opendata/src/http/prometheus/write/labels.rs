@@ -5,7 +5,7 @@
 //! while as much else was is forgotten.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::RandomState;
@@ -34,7 +34,7 @@ struct Part {
 #[derive(Debug, Default)]
 struct Generation {
     /// By the hash of their bytes. Of two with the same hash the one that was asked for last is known.
-    sets: HashMap<u64, Known, BuildHasherDefault<Hashed>>,
+    sets: HashMap<u64, Known, RandomState>,
     texts: HashSet<Arc<str>, RandomState>,
     bytes: usize,
 }
@@ -43,24 +43,6 @@ struct Generation {
 struct Known {
     fields: Box<[u8]>,
     labels: Labels,
-}
-
-/// Takes a hash as it is.
-#[derive(Debug, Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
 }
 
 impl Generation {
@@ -82,8 +64,7 @@ impl LabelCache {
     /// Why no series can have these labels.
     pub(super) fn get(&self, fields: &[u8]) -> Result<Labels, String> {
         let hash = self.hasher.hash_one(fields);
-        // Bits that the tables below look at last.
-        let at = usize::try_from(hash >> 24 & 0xff).unwrap_or(0);
+        let at = usize::try_from(hash >> 60).unwrap_or(0);
         let Some(part) = self.parts.get(at % PARTS) else { return decode(fields, |text| text.into()) };
         let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(labels) = part.young.get(hash, fields) {

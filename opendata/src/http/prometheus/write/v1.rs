@@ -50,11 +50,12 @@ fn series<'a>(bytes: &'a [u8], scratch: &mut Scratch<'a>, batch: &mut Batch<'_>)
         let begin = bytes.len() - message.left();
         let Some((number, value)) = message.next()? else { break };
         match number {
-            1 if !scattered && (together.is_empty() || together.end == begin) => {
+            1 => {
+                value.bytes()?;
                 let first = if together.is_empty() { begin } else { together.start };
+                scattered |= !together.is_empty() && together.end != begin;
                 together = first..bytes.len() - message.left();
             }
-            1 => scattered = true,
             2 => {
                 let (at, value, _) = sample(value)?;
                 scratch.samples.push((at, value));
