@@ -240,9 +240,14 @@ impl Columns {
         self.gather(&order, |(time, at), next| (*at, next.is_none_or(|(other, _)| other != time)));
     }
 
+    /// Whether there is no more than times and values.
+    fn is_plain(&self) -> bool {
+        self.histograms.is_empty() && self.starts.is_empty()
+    }
+
     /// The samples by the places they go to, which are all there are, each once; none if there is more to move than times and values.
     pub(crate) fn scatter(&self, places: impl Iterator<Item = usize>) -> Option<Self> {
-        if !self.histograms.is_empty() || !self.starts.is_empty() {
+        if !self.is_plain() {
             return None;
         }
         let mut moved = Self { times: vec![0; self.len()], values: vec![0.0; self.len()], ..Self::default() };
@@ -258,7 +263,7 @@ impl Columns {
         let mut sorted = Self::default();
         sorted.times.reserve(order.len());
         sorted.values.reserve(order.len());
-        let is_plain = self.histograms.is_empty() && self.starts.is_empty();
+        let is_plain = self.is_plain();
         for (index, one) in order.iter().enumerate() {
             let (at, true) = pick(one, order.get(index + 1)) else { continue };
             match (self.times.get(at as usize), self.values.get(at as usize)) {

@@ -246,8 +246,8 @@ pub(crate) struct Head {
 #[derive(Clone, Debug, PartialEq)]
 struct Section {
     block: Arc<Block>,
-    /// By stretches of numbers without a gap.
-    slabs: Vec<Slabs>,
+    /// By stretches of numbers without a gap: many, where commits are small, and shared by the heads of all views.
+    slabs: Arc<[Slabs]>,
     samples: u64,
 }
 
@@ -285,20 +285,19 @@ impl Head {
     /// gap. Samples of slabs up to `held` are not merged with later ones.
     pub(crate) fn push(&mut self, rows: Rows, slabs: Vec<Slabs>, held: Option<u64>) {
         let samples = rows.len() as u64;
-        self.sections.push(Section { block: Arc::new(Block::of(rows)), slabs, samples });
-        self.count();
+        self.append(Section { block: Arc::new(Block::of(rows)), slabs: slabs.into(), samples });
         self.compact(held);
     }
 
-    fn count(&mut self) {
-        self.samples = self.sections.iter().map(|section| section.samples).sum();
-        let all = self.sections.iter().flat_map(|section| section.slabs.iter().copied());
-        self.slabs = all.reduce(Slabs::join);
+    fn append(&mut self, section: Section) {
+        self.samples += section.samples;
+        self.slabs = self.slabs.into_iter().chain(section.slabs.iter().copied()).reduce(Slabs::join);
+        self.sections.push(section);
     }
 
     fn compact(&mut self, held: Option<u64>) {
         let tier = |section: &Section| section.block.len().max(1).ilog2() / 3;
-        let first = held.map_or(0, |held| self.sections.partition_point(|section| section.last_slab() <= held));
+        let first = held.map_or(0, |held| self.sections_up_to(held));
         while let Some(from) = self.sections.len().checked_sub(FAN_IN).filter(|from| *from >= first) {
             let newest = self.sections.get(from..).unwrap_or_default();
             let Some(last) = newest.last() else { return };
@@ -316,7 +315,7 @@ impl Head {
                 }
             }
             let samples = newest.iter().map(|section| section.samples).sum();
-            self.sections.push(Section { block: Arc::new(Block::merge(&blocks)), slabs, samples });
+            self.sections.push(Section { block: Arc::new(Block::merge(&blocks)), slabs: slabs.into(), samples });
         }
     }
 
@@ -337,14 +336,18 @@ impl Head {
 
     /// What is left behind a slab; none if its samples cannot be told from those of later slabs.
     pub(crate) fn behind(&self, slab: u64) -> Option<Self> {
-        let end = self.sections.partition_point(|section| section.last_slab() <= slab);
-        let sections = self.sections.get(end..).unwrap_or_default().to_vec();
+        let sections = self.sections.get(self.sections_up_to(slab)..).unwrap_or_default();
         if sections.first().and_then(|section| section.slabs.first()).is_some_and(|slabs| slabs.first <= slab) {
             return None;
         }
-        let mut left = Self { sections, ..Self::default() };
-        left.count();
+        let mut left = Self::default();
+        sections.iter().cloned().for_each(|section| left.append(section));
         Some(left)
+    }
+
+    /// How many sections hold nothing but samples of slabs up to this one.
+    fn sections_up_to(&self, slab: u64) -> usize {
+        self.sections.partition_point(|section| section.last_slab() <= slab)
     }
 
     #[cfg(test)]
@@ -355,7 +358,7 @@ impl Head {
     /// Appends the samples of a series in `start_ms ..= end_ms`, in the order they were applied, which need not be the
     /// order of their times. Samples of slabs up to `sealed` are mostly left out.
     pub(crate) fn collect(&self, id: u32, (start_ms, end_ms): (i64, i64), sealed: Option<u64>, out: &mut Columns) {
-        let first = sealed.map_or(0, |sealed| self.sections.partition_point(|section| section.last_slab() <= sealed));
+        let first = sealed.map_or(0, |sealed| self.sections_up_to(sealed));
         let blocks = self.sections.iter().skip(first).map(|section| section.block.as_ref());
         for block in blocks.filter(|block| block.touches((start_ms, end_ms))) {
             let Some(run) = block.get(id) else { continue };

@@ -45,9 +45,7 @@ pub(crate) struct Bits {
 
 impl Bits {
     pub(crate) fn none(count: usize) -> Self {
-        let more = count.saturating_sub(64).div_ceil(64);
-        // Not even asked for where there are none.
-        Self { first: 0, more: if more == 0 { Vec::new() } else { vec![0; more] } }
+        Self { first: 0, more: vec![0; count.saturating_sub(64).div_ceil(64)] }
     }
 
     pub(crate) fn all(count: usize) -> Self {

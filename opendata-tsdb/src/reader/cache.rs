@@ -11,6 +11,7 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use opendata_core::Position;
 use opendata_core::key::SegmentId;
 use quick_cache::sync::{Cache as Inner, DefaultLifecycle};
@@ -256,23 +257,23 @@ impl Window {
 
     /// The same at a later version, with the rows of one metric that were sealed since.
     pub(super) fn with(&self, sealed: &[Arc<Sealed>], metric: u32, version: Version) -> Self {
-        let mut caught_up = Self { version, ..self.clone() };
-        for sealed in sealed {
-            let mut added = sealed.rows(metric, (self.first, self.last)).iter().peekable();
-            if added.peek().is_none() {
-                continue;
-            }
-            let mut rows = Rows::default();
-            for (place, id) in caught_up.rows.ids.iter().enumerate() {
-                while let Some(((_, new), row)) = added.next_if(|((_, new), _)| new < id) {
-                    rows.push(*new, row);
-                }
-                caught_up.rows.of(place).for_each(|row| rows.push(*id, row));
-            }
-            added.for_each(|((_, new), row)| rows.push(*new, row));
-            caught_up.rows = Arc::new(rows);
+        let added = sealed.iter().flat_map(|sealed| sealed.rows(metric, (self.first, self.last)));
+        let mut added: Vec<(u32, &Bytes)> = added.map(|((_, id), row)| (*id, row)).collect();
+        if added.is_empty() {
+            return Self { version, ..self.clone() };
         }
-        caught_up
+        // Of one series those that were sealed first stay first.
+        added.sort_by_key(|(id, _)| *id);
+        let mut added = added.into_iter().peekable();
+        let mut rows = Rows::default();
+        for (place, id) in self.rows.ids.iter().enumerate() {
+            while let Some((new, row)) = added.next_if(|(new, _)| new < id) {
+                rows.push(new, row);
+            }
+            self.rows.of(place).for_each(|row| rows.push(*id, row));
+        }
+        added.for_each(|(new, row)| rows.push(new, row));
+        Self { version, rows: Arc::new(rows), ..self.clone() }
     }
 
     /// The rows of a series, oldest first.

@@ -28,25 +28,25 @@ fn need_of(number: i64, center: i64) -> usize {
     width_of(((distance << 1) ^ (distance >> 63)).cast_unsigned()) as usize
 }
 
+fn add(needs: &mut [usize; 65], need: usize, count: usize) {
+    if let Some(counted) = needs.get_mut(need) {
+        *counted += count;
+    }
+}
+
 /// Whatever the numbers are.
 fn selected(numbers: &[i64], scratch: &mut Vec<i64>) -> Spread {
     scratch.clear();
     scratch.extend_from_slice(numbers);
     let center = *scratch.select_nth_unstable(numbers.len() / 2).1;
     // In two halves: a count that was just written is slow to read.
-    let (mut needs, mut others) = ([0usize; 65], [0usize; 65]);
-    let mut add = |counts: usize, number: i64| {
-        let counts = if counts == 0 { &mut needs } else { &mut others };
-        if let Some(count) = counts.get_mut(need_of(number, center)) {
-            *count += 1;
+    let mut halves = [[0usize; 65]; 2];
+    for pair in numbers.chunks(2) {
+        for (number, needs) in pair.iter().zip(&mut halves) {
+            add(needs, need_of(*number, center), 1);
         }
-    };
-    let (pairs, rest) = numbers.as_chunks::<2>();
-    for [one, other] in pairs {
-        add(0, *one);
-        add(1, *other);
     }
-    rest.iter().for_each(|number| add(0, *number));
+    let [mut needs, others] = halves;
     needs.iter_mut().zip(others).for_each(|(count, more)| *count += more);
     Spread { center, needs }
 }
@@ -94,9 +94,7 @@ fn counted(numbers: &[i64], low: i64, range: usize, counts: &mut Vec<i64>) -> Sp
     let center = middle.map_or(low, |(number, _)| number);
     let mut needs = [0usize; 65];
     for (number, count) in with_numbers() {
-        if let Some(needed) = needs.get_mut(need_of(number, center)) {
-            *needed += count;
-        }
+        add(&mut needs, need_of(number, center), count);
     }
     Spread { center, needs }
 }
@@ -124,6 +122,12 @@ mod tests {
                     .collect()
             }),
         ]
+    }
+
+    #[test]
+    fn the_greatest_number_but_one_is_counted() {
+        let spread = counted(&[i64::MAX - 1], i64::MAX - 1, 0, &mut Vec::new());
+        assert_eq!((spread.center, spread.needs[0]), (i64::MAX - 1, 1));
     }
 
     proptest! {
