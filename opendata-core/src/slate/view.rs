@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use slatedb::config::{ReadOptions, ScanOptions};
-use slatedb::{DbIterator, DbSnapshot, IterationOrder};
+use slatedb::{DbIterator, DbReader, DbSnapshot, IterationOrder};
 
 use super::caches::Caches;
 use super::reader::EngineReader;
@@ -156,10 +156,9 @@ impl View {
     /// # Errors
     /// What the store returned.
     pub async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        let options = ReadOptions::default();
         let value = match &self.0.source {
-            Source::Snapshot(source) => source.get_with_options(key, &options).await,
-            Source::Reader(source) => source.get()?.get_with_options(key, &options).await,
+            Source::Snapshot(source) => source.get_with_options(key, &ReadOptions::default()).await,
+            Source::Reader(source) => get_at_once(source.get()?, key).await,
         };
         value.map_err(|error| Error::from(error).context(format_args!("read key {}", crate::Hex(key))))
     }
@@ -178,6 +177,27 @@ impl View {
             Source::Reader(source) => source.get()?.scan_with_options(range, &options).await,
         };
         Ok(Rows { rows: Some(rows?) })
+    }
+
+    /// A range in parts, in order, none of which reaches from one sorted file of a run into the next: scans of them at once read from
+    /// each file in the same round of requests, where one scan goes to the next file when it is through with the one before.
+    /// Only what is read from another process is far away: in the writer's a range is one part.
+    #[must_use]
+    pub fn parts(&self, range: KeyRange) -> Vec<KeyRange> {
+        let mut begins = match &self.0.source {
+            Source::Snapshot(_) => Vec::new(),
+            Source::Reader(source) => source.get().map(|reader| begins_of_files(reader, &range)).unwrap_or_default(),
+        };
+        begins.sort_unstable();
+        begins.dedup();
+        let mut parts = Vec::with_capacity(begins.len() + 1);
+        let mut start = range.start;
+        for begin in begins {
+            parts.push(KeyRange { start: start.clone(), end: Bound::Excluded(begin.clone()) });
+            start = Bound::Included(begin);
+        }
+        parts.push(KeyRange { start, end: range.end });
+        parts
     }
 
     /// The rows whose keys begin with `prefix`, from the key `prefix ++ from` on (or, descending, down to
@@ -199,6 +219,28 @@ impl std::fmt::Debug for View {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("View").field("position", &self.0.position).finish_non_exhaustive()
     }
+}
+
+/// A get of the engine, with a filter of keys as it has. But where a row begins a block, that of the engine reads the block before it
+/// first, and only then its own: two requests, one after the other, to a store that may be far away. A scan of one key reads both together.
+async fn get_at_once(source: &DbReader, key: &[u8]) -> Result<Option<Bytes>, slatedb::Error> {
+    /// Of one table; the blocks that may hold one key are two, or as many as one version more of it needs.
+    const READ_AHEAD: usize = 2 * 1024 * 1024;
+    let options = ScanOptions { read_ahead_bytes: READ_AHEAD, cache_blocks: true, ..ScanOptions::default() };
+    let mut rows = source.scan_with_options(key..=key, &options).await?;
+    Ok(rows.next().await?.map(|row| row.value))
+}
+
+/// The first keys of the files that begin within a range.
+fn begins_of_files(reader: &DbReader, range: &KeyRange) -> Vec<Bytes> {
+    let manifest = reader.manifest();
+    let files = manifest.segments().iter().flat_map(|segment| segment.compacted()).flat_map(|run| run.sst_views());
+    let begins = files.filter_map(|view| view.sst.info.first_entry.clone());
+    let is_behind_start = |key: &Bytes| match &range.start {
+        Bound::Included(start) | Bound::Excluded(start) => key > start,
+        Bound::Unbounded => true,
+    };
+    begins.filter(|key| is_behind_start(key) && range.contains(key)).collect()
 }
 
 fn is_empty(range: &KeyRange) -> bool {

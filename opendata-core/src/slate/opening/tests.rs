@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::slate::{At, Settings, Slate, SlateReader};
+use crate::key::KeyRange;
+use crate::slate::{Access, At, Compression, Order, Settings, Slate, SlateReader};
 use crate::store::Store;
 use crate::testing::{Fault, FaultStore, Ledger, LedgerConfig, Method, StoreCounts};
 
@@ -60,6 +61,42 @@ async fn opening_takes_three_rounds_of_requests() {
     let (then, rounds) = opened(&store, At::Checkpoint("then".into()), 7).await;
     assert!(then.lists == 2 && then.gets <= 24, "{then:?}");
     assert_eq!(rounds, 4, "the checkpoint's manifest is one more: {then:?}");
+}
+
+#[tokio::test]
+async fn a_row_that_begins_a_block_is_read_in_one_round() {
+    let store = Store::from_url("memory:").unwrap();
+    // So that what is written stays as large as it is.
+    let settings = Settings { maintenance_interval_ms: 0, compression: Compression::None, ..Settings::default() };
+    let builder = Slate::builder(&store, "s").settings(settings).system::<Ledger>("ledger", LedgerConfig::default());
+    let slate = builder.open().await.unwrap();
+    let ledger = slate.get::<Ledger>("ledger").unwrap();
+    let mut transaction = slate.begin();
+    for n in 0..40 {
+        transaction.on(&ledger).add(&format!("{n:02}{}", "x".repeat(20_000)), n);
+    }
+    transaction.commit().await.unwrap();
+    slate.flush_files().await.unwrap();
+    let view = slate.view();
+    let mut rows = view.scan(KeyRange::all(), Access::Bulk, Order::Ascending).await.unwrap();
+    let mut large = Vec::new();
+    while let Some(row) = rows.next().await.unwrap() {
+        if row.key.len() > 20_000 {
+            large.push(row);
+        }
+    }
+    assert!(large.len() > 10, "{}", large.len());
+
+    tokio::time::pause();
+    let slow = FaultStore::new(Arc::clone(store.object_store()));
+    slow.set_rule(|_, _| Some(Fault::Slow(LATENCY)));
+    let store = store.map(|_| Arc::new(slow.clone())).with_cold_cache();
+    let (reader, _) = open(&store, At::Latest).await;
+    for row in large.iter().step_by(3) {
+        let (before, started) = (slow.counts().gets, Instant::now());
+        assert_eq!(reader.view().get(&row.key).await.unwrap().as_ref(), Some(&row.value));
+        assert!(slow.counts().gets - before <= 1 && started.elapsed() <= LATENCY, "{:?}", started.elapsed());
+    }
 }
 
 #[tokio::test]
