@@ -223,6 +223,11 @@ impl Keys {
         self.index(CENTROID).terminated(field.as_bytes()).u32(cell).build()
     }
 
+    /// The centroids of a field, those of cells that take the place of others among them.
+    pub(crate) fn all_centroids(self, field: &str) -> KeyRange {
+        self.index(CENTROID).terminated(field.as_bytes()).range()
+    }
+
     /// The centroids of a field from one to another, both included.
     pub(crate) fn some_centroids(self, field: &str, first: u32, last: u32) -> KeyRange {
         let end = last.checked_add(1).map_or_else(|| self.cell(field, 0), |end| self.centroid(field, end));

@@ -131,6 +131,11 @@ impl Reader {
     }
 
     async fn state(&self) -> Result<&State> {
+        self.state_for(&BTreeSet::new()).await
+    }
+
+    /// The state, for a search in some fields of vectors.
+    async fn state_for(&self, searched: &BTreeSet<&str>) -> Result<&State> {
         if let Some(state) = self.view.state() {
             return Ok(state);
         }
@@ -138,7 +143,7 @@ impl Reader {
             let config = Arc::new(self.view.config().clone());
             let limit = config.cache_bytes;
             let cache = Arc::clone(self.view.cache::<OpeningCache>().0.get_or_init(|| Arc::new(Cache::new(limit))));
-            State::load(self.view.view(), self.keys(), config, cache).await.map(Arc::new)
+            State::load(self.view.view(), self.keys(), config, cache, searched).await.map(Arc::new)
         };
         Ok(self.loaded.get_or_try_init(load).await?)
     }
@@ -231,7 +236,8 @@ impl Reader {
     /// # Errors
     /// `Invalid` if the query does not fit the schema, or what the store returned.
     pub async fn search(&self, query: &Query) -> Result<Results> {
-        crate::search::run(self.snapshot().await?, query).await
+        let state = self.state_for(&query.searched()).await?;
+        crate::search::run(Snapshot { view: self.view.view(), keys: self.keys(), state }, query).await
     }
 
     /// Figures of the instance at this position.

@@ -2,7 +2,7 @@
 //!
 //! Each leg of a query ranks documents on its own; several are fused. All of it reads one view.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
 use opendata_core::{Error, Result};
@@ -231,6 +231,15 @@ impl Query {
     #[must_use]
     pub fn effort(self, effort: Effort) -> Self {
         Self { effort, ..self }
+    }
+
+    /// The fields of vectors that it looks into.
+    pub(crate) fn searched(&self) -> BTreeSet<&str> {
+        let fields = self.legs.iter().filter_map(|leg| match &leg.by {
+            By::Nearest { field, .. } | By::MaxSim { field, .. } => Some(field.as_str()),
+            By::Words { .. } | By::Sparse { .. } => None,
+        });
+        fields.collect()
     }
 
     fn check(&self, snapshot: Snapshot<'_>) -> Result<()> {

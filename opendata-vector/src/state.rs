@@ -3,26 +3,24 @@
 //! The writer publishes one after each group; anyone else loads it from the slate. Both are equal at a position,
 //! except for the parts that are only caches: the vectors of the tail, and the cache of decoded rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::{try_join, try_join_all, try_join4};
+use futures::future::{OptionFuture, try_join_all, try_join3, try_join4};
 use opendata_core::slate::{Access, Order, View};
 use opendata_core::{Error, Result};
 
+use crate::cell::Cell;
 use crate::cell::calibration::Calibration;
 use crate::cell::quantize::code_size;
-use crate::cell::rotate::Rotation;
-use crate::cell::table::{CellInfo, Table};
-use crate::cell::{self, Cell, cluster};
+use crate::cell::table::Table;
 use crate::config::Config;
 use crate::document::Document;
 use crate::filter::Filter;
 use crate::filter::bitmap::Bitmaps;
 use crate::idset::IdSet;
 use crate::kernel;
-use crate::kernel::columns::Columns;
 use crate::key::{Key, Keys};
 use crate::maintain::Cycle;
 use crate::record::{self, Counters, Stored, Sweep, page, vector};
@@ -30,13 +28,17 @@ use crate::schema::VectorField;
 
 mod cache;
 mod plan;
+mod routes;
 mod runs;
 pub(crate) mod tail;
 pub(crate) mod turn;
 mod vectors;
 
 pub(crate) use cache::{Cache, Item, Place};
-use runs::{ROW_BYTES, runs};
+pub(crate) use plan::Plan;
+use routes::Middles;
+pub(crate) use routes::Routes;
+use runs::{ROW_BYTES, Wanted, runs};
 use tail::{Block, Tail};
 use turn::Turn;
 
@@ -59,46 +61,37 @@ pub struct State {
     pub(crate) pieces: u64,
 }
 
-/// The centroids of a field, rotated, in the order of its table.
-pub(crate) struct Routes {
-    pub(crate) rotation: Rotation,
-    pub(crate) cells: Vec<u32>,
-    pub(crate) centroids: Vec<f32>,
-    /// The squared lengths of the centroids.
-    pub(crate) squares: Vec<f32>,
-    /// The centroids by columns.
-    pub(crate) columns: Columns,
-}
-
-impl Routes {
-    pub(crate) fn new(dims: u32, cells: Vec<u32>, centroids: Vec<f32>) -> Self {
-        let squares = centroids.chunks_exact(dims.max(1) as usize).map(|c| kernel::dot(c, c)).collect();
-        let columns = Columns::new(&centroids, dims as usize);
-        Self { rotation: Rotation::new(dims), cells, centroids, squares, columns }
-    }
-
-    /// For each of some rotated vectors the place of the centroid that lies nearest, but for a cell that goes.
-    pub(crate) fn nearest_of(&self, vectors: &[f32], without: Option<u32>) -> Vec<usize> {
-        let skipped = without.and_then(|cell| self.cells.binary_search(&cell).ok());
-        cluster::nearest_of(&self.columns, &self.squares, vectors, skipped)
-    }
-
-    pub(crate) fn size_bytes(&self) -> usize {
-        self.centroids.len() * 4 + self.columns.size_bytes() + self.cells.len() * 8 + 64
-    }
-}
-
 impl State {
-    /// Reads it from the slate, without the vectors of the tail.
-    pub(crate) async fn load(view: &View, keys: Keys, config: Arc<Config>, cache: Arc<Cache>) -> Result<Self> {
+    /// Reads it from the slate, without the vectors of the tail. The centroids of fields that will be searched are read along, so that
+    /// nothing waits for the tables only to learn which they are.
+    pub(crate) async fn load(
+        view: &View,
+        keys: Keys,
+        config: Arc<Config>,
+        cache: Arc<Cache>,
+        searched: &BTreeSet<&str>,
+    ) -> Result<Self> {
         // All at once: each may be a request to the store.
         let (counters_key, sweep_key) = (keys.counters(), keys.sweep());
-        let fields = config.schema.vectors.keys().map(|field| async move {
-            let (table_key, calibration_key) = (keys.table(field), keys.calibration(field));
-            let (table, calibration) = try_join(view.get(&table_key), view.get(&calibration_key)).await?;
-            let table = table.map(|value| Table::decode(&table_key, &value)).transpose()?;
-            let calibration = calibration.map(|value| Calibration::decode(&calibration_key, &value)).transpose()?;
-            Ok::<_, Error>((field.clone(), Arc::new(table.unwrap_or_default()), calibration.map(Arc::new)))
+        let fields = config.schema.vectors.iter().zip(0..).map(|((field, of), number)| {
+            let cache = &cache;
+            async move {
+                let (table_key, calibration_key) = (keys.table(field), keys.calibration(field));
+                let is_wanted = searched.contains(field.as_str()) && !cache.has_routes(number);
+                let middles = async {
+                    let all = is_wanted.then(|| Middles::read(view, keys.all_centroids(field), of.dims));
+                    OptionFuture::from(all).await.transpose()
+                };
+                let (table, calibration, middles) =
+                    try_join3(view.get(&table_key), view.get(&calibration_key), middles).await?;
+                let table = table.map(|value| Table::decode(&table_key, &value)).transpose()?.unwrap_or_default();
+                let calibration = calibration.map(|value| Calibration::decode(&calibration_key, &value)).transpose()?;
+                if let Some(routes) = middles.and_then(|middles| middles.of(of.dims, &table.cells)) {
+                    let place = Place::Routes { field: number, shape: table.shape };
+                    cache.put(place, Item::Routes(Arc::new(routes)));
+                }
+                Ok::<_, Error>((field.clone(), Arc::new(table), calibration.map(Arc::new)))
+            }
         });
         let (counters, sweep, dead, fields) =
             try_join4(view.get(&counters_key), view.get(&sweep_key), dead(view, keys), try_join_all(fields)).await?;
@@ -243,45 +236,58 @@ impl<'a> Snapshot<'a> {
         }
     }
 
-    /// A vector, as its metric scores it; none if the document has none in this field.
-    pub(crate) async fn scored_vector(self, name: &str, field: VectorField, id: u64) -> Result<Option<Arc<[f32]>>> {
-        let number = self.state.field_number(name);
-        if let Some(held) = self.held_vector(number, id) {
-            return Ok(Some(held));
-        }
-        let (key, Some(value)) = self.vector_bytes(name, field, id).await? else { return Ok(None) };
-        let mut vector = Vec::with_capacity(field.dims as usize);
-        push_scored(&key, &value, field, &mut vector)?;
-        let vector: Arc<[f32]> = vector.into();
-        self.hold_vector(number, id, Arc::clone(&vector));
-        Ok(Some(vector))
-    }
-
     pub(crate) fn hold_vector(self, number: u16, id: u64, vector: Arc<[f32]>) {
         self.state.cache.put(Place::Vector { field: number, id }, Item::Vector(vector));
     }
 
-    /// Several vectors, in the order of their ids.
+    /// Several vectors, in the order of their ids, as their metric scores them; none where a document has none in this field.
     pub(crate) async fn some_vectors(
         self,
         name: &str,
         field: VectorField,
         ids: &[u64],
     ) -> Result<Vec<Option<Arc<[f32]>>>> {
-        /// Vectors that are asked of the store at a time.
+        /// Pages that are asked of the store at a time.
         const AT_ONCE: usize = 64;
         let number = self.state.field_number(name);
         let mut found: Vec<Option<Arc<[f32]>>> = ids.iter().map(|id| self.held_vector(number, *id)).collect();
-        let missing: Vec<usize> = (0..ids.len()).filter(|at| found.get(*at).is_some_and(Option::is_none)).collect();
-        for some in missing.chunks(AT_ONCE) {
-            let read = some.iter().filter_map(|at| ids.get(*at)).map(|id| self.scored_vector(name, field, *id));
-            for (at, vector) in some.iter().zip(try_join_all(read).await?) {
-                if let Some(place) = found.get_mut(*at) {
-                    *place = vector;
+        let mut missing: BTreeMap<u64, Vec<(usize, u8)>> = BTreeMap::new();
+        for (at, id) in ids.iter().enumerate().filter(|(at, _)| found.get(*at).is_some_and(Option::is_none)) {
+            let (page, low) = page::split(*id, field.page_ids());
+            missing.entry(page).or_default().push((at, low));
+        }
+        let pages: Vec<_> = missing.into_iter().collect();
+        for some in pages.chunks(AT_ONCE) {
+            let read = some.iter().map(|(page, of)| self.vectors_of_page(name, field, *page, of));
+            for (at, vector) in try_join_all(read).await?.into_iter().flatten() {
+                if let (Some(place), Some(id)) = (found.get_mut(at), ids.get(at)) {
+                    self.hold_vector(number, *id, Arc::clone(&vector));
+                    *place = Some(vector);
                 }
             }
         }
         Ok(found)
+    }
+
+    /// The vectors of some places of a page, each with what its place is called.
+    async fn vectors_of_page(
+        self,
+        name: &str,
+        field: VectorField,
+        page: u64,
+        of: &[(usize, u8)],
+    ) -> Result<Vec<(usize, Arc<[f32]>)>> {
+        let key = self.keys.vec_page(name, page);
+        let Some(value) = self.view.get(&key).await? else { return Ok(Vec::new()) };
+        let mut vectors = Vec::with_capacity(of.len());
+        for (at, low) in of {
+            if let Some(bytes) = page::find(&key, &value, *low)? {
+                let mut vector = Vec::with_capacity(field.dims as usize);
+                push_scored(&key, bytes, field, &mut vector)?;
+                vectors.push((*at, vector.into()));
+            }
+        }
+        Ok(vectors)
     }
 
     /// Several vectors that must be there.
@@ -340,7 +346,13 @@ impl<'a> Snapshot<'a> {
         let table = self.state.table(field);
         let dims = self.state.config.schema.vector_field(field)?.dims as usize;
         let row_bytes = code_size(self.state.config.code_bits, dims) as u64 + ROW_BYTES;
-        let sized = |cell: &u32| (*cell, table.cells.get(cell).map_or(0, |info| info.rows * row_bytes));
+        let mut before = None;
+        let sized = |cell: &u32| {
+            let from = before.replace(*cell).map_or(*cell, |before| before + 1);
+            let rows: u64 = table.cells.range(from..*cell).map(|(_, info)| info.rows).sum();
+            let own = table.cells.get(cell).map_or(0, |info| info.rows);
+            Wanted { cell: *cell, size: own * row_bytes, between: rows * row_bytes }
+        };
         let runs = runs(&missing.keys().map(sized).collect::<Vec<_>>());
         let read = runs.into_iter().map(|(first, last)| self.run_of_cells(field, first, last, &missing));
         for (at, cell) in try_join_all(read).await?.into_iter().flatten() {
@@ -360,65 +372,21 @@ impl<'a> Snapshot<'a> {
         last: u32,
         wanted: &BTreeMap<u32, usize>,
     ) -> Result<Vec<(usize, Arc<Cell>)>> {
-        let mut found = Vec::new();
         // Also of one cell: to get it takes two reads, one after the other, where its row begins a block, as large rows do.
-        let range = self.keys.cells(field, first, last);
-        let mut rows = self.view.scan(range, Access::Bulk, Order::Ascending).await?;
-        while let Some(row) = rows.next().await? {
-            if let Key::Cell { cell, .. } = Key::decode(&row.key)?
-                && let Some(at) = wanted.get(&cell)
-            {
-                found.push((*at, Arc::new(Cell::decode(&row.key, &row.value)?)));
+        let parts = self.view.parts(self.keys.cells(field, first, last));
+        let read = parts.into_iter().map(|range| async move {
+            let mut found = Vec::new();
+            let mut rows = self.view.scan(range, Access::Bulk, Order::Ascending).await?;
+            while let Some(row) = rows.next().await? {
+                if let Key::Cell { cell, .. } = Key::decode(&row.key)?
+                    && let Some(at) = wanted.get(&cell)
+                {
+                    found.push((*at, Arc::new(Cell::decode(&row.key, &row.value)?)));
+                }
             }
-        }
-        Ok(found)
-    }
-
-    /// The centroids of a field.
-    pub(crate) async fn routes(self, name: &str, field: VectorField) -> Result<Arc<Routes>> {
-        let table = self.state.table(name);
-        let place = Place::Routes { field: self.state.field_number(name), shape: table.shape };
-        if let Some(Item::Routes(routes)) = self.state.cache.get(&place) {
-            return Ok(routes);
-        }
-        let routes = self.read_routes(name, field, &table.cells).await?;
-        self.state.cache.put(place, Item::Routes(Arc::clone(&routes)));
-        Ok(routes)
-    }
-
-    /// The centroids of the cells that will take the place of a field's cells.
-    pub(crate) async fn new_routes(self, name: &str, field: VectorField) -> Result<Arc<Routes>> {
-        let table = self.state.table(name);
-        let Some(rebuild) = &table.rebuild else { return self.routes(name, field).await };
-        let first = rebuild.cells.keys().next().copied().unwrap_or(table.next_cell);
-        let place = Place::NewRoutes { field: self.state.field_number(name), first };
-        if let Some(Item::Routes(routes)) = self.state.cache.get(&place) {
-            return Ok(routes);
-        }
-        let routes = self.read_routes(name, field, &rebuild.cells).await?;
-        self.state.cache.put(place, Item::Routes(Arc::clone(&routes)));
-        Ok(routes)
-    }
-
-    async fn read_routes(self, name: &str, field: VectorField, of: &BTreeMap<u32, CellInfo>) -> Result<Arc<Routes>> {
-        let (mut cells, mut centroids) = (Vec::with_capacity(of.len()), Vec::new());
-        let (Some(first), Some(last)) = (of.keys().next(), of.keys().next_back()) else {
-            return Ok(Arc::new(Routes::new(field.dims, cells, centroids)));
-        };
-        let range = self.keys.some_centroids(name, *first, *last);
-        let mut rows = self.view.scan(range, Access::Bulk, Order::Ascending).await?;
-        while let Some(row) = rows.next().await? {
-            if let Key::Centroid { cell, .. } = Key::decode(&row.key)?
-                && of.contains_key(&cell)
-            {
-                cells.push(cell);
-                cell::decode_centroid(&row.key, &row.value, field.dims, &mut centroids)?;
-            }
-        }
-        if !cells.iter().eq(of.keys()) {
-            return Err(Error::corrupt_at(&self.keys.table(name), "the table names a cell without a centroid"));
-        }
-        Ok(Arc::new(Routes::new(field.dims, cells, centroids)))
+            Ok::<_, Error>(found)
+        });
+        Ok(try_join_all(read).await?.concat())
     }
 
     /// All vectors of a field that are in no cell, dead ones among them.

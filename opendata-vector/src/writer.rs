@@ -113,7 +113,7 @@ impl Writer {
         let keys = Keys(view.prefix(SegmentId::CONTROL));
         let config = Arc::new(view.config().clone());
         let cache = Arc::new(Cache::new(config.cache_bytes));
-        let mut state = State::load(view.view(), keys, config, cache).await?;
+        let mut state = State::load(view.view(), keys, config, cache, &BTreeSet::new()).await?;
         let mut tails = BTreeMap::new();
         for (name, field) in &state.config.schema.vectors {
             let from = state.table(name).drained_to;

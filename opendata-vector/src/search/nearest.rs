@@ -8,25 +8,30 @@
 //! What is visited depends on the records alone, never on what happens to be in memory: all readers of a position get
 //! the same answer.
 
+use std::sync::Arc;
+
 use futures::future::{try_join, try_join_all};
 use opendata_core::slate::Access;
 use opendata_core::{Error, Result};
 
 use super::{Allowed, Effort, LegExplain, Scored, Top};
-use crate::cell::cluster;
 use crate::cell::quantize::{Around, CodeQuery};
+use crate::cell::table::{CellInfo, Table};
+use crate::cell::{Cell, cluster};
 use crate::kernel;
 use crate::schema::{Metric, VectorField};
-use crate::state::{Routes, Snapshot, push_scored};
+use crate::state::{Plan, Routes, Snapshot, push_scored};
 
 mod candidates;
 mod order;
 
 use candidates::Candidates;
 pub(crate) use order::CellOrder;
+use order::Next;
 
-/// Documents that are read with the vectors of a search that finds nothing in memory.
-const AHEAD: usize = 16;
+/// Vectors and documents at most that a search that finds nothing in memory reads before it knows that it needs them.
+const VECTORS_AHEAD: usize = 32;
+const DOCUMENTS_AHEAD: usize = 16;
 /// So few allowed documents are scored one by one, without the index.
 const FEW: u64 = 512;
 
@@ -71,6 +76,33 @@ pub(super) async fn search(
     }
 }
 
+/// Which cells are looked into, the nearest first.
+struct Probing<'a> {
+    query: CodeQuery,
+    table: &'a Table,
+    plan: Plan,
+    /// How much of the vectors is allowed.
+    share: f64,
+    order: CellOrder,
+}
+
+impl Probing<'_> {
+    /// The next, when so many allowed candidates were seen: none if these are enough.
+    fn visit(&mut self, seen: u64) -> Vec<(Next, CellInfo)> {
+        let wanted = self.plan.candidates.saturating_sub(seen) as f64;
+        let mut expected = 0.0;
+        let mut visit = Vec::new();
+        while (self.order.taken() < self.plan.cells || expected < wanted)
+            && let Some(next) = self.order.next()
+        {
+            let info = self.table.cells.get(&next.cell).copied().unwrap_or_default();
+            expected += info.rows as f64 * self.share;
+            visit.push((next, info));
+        }
+        visit
+    }
+}
+
 impl Search<'_> {
     fn score(&self, vector: &[f32]) -> f64 {
         f64::from(kernel::score(self.field.metric, &self.query, vector))
@@ -108,36 +140,41 @@ impl Search<'_> {
     async fn approximately(&self, effort: Effort, explain: &mut LegExplain) -> Result<Vec<Scored>> {
         let mut top = Top::new(self.depth);
         let dims = self.query.len();
-        let drained_to = self.snapshot.state.table(self.name).drained_to;
+        let table = self.snapshot.state.table(self.name);
+        let routes = self.snapshot.routes(self.name, self.field).await?;
+        let mut probing = self.probing(effort, &table, &routes);
+        // The tail and the first cells are read at once: each may be a request to the store.
         let tail = self.snapshot.tail(self.name, self.field);
-        let (tail, routes) = try_join(tail, self.snapshot.routes(self.name, self.field)).await?;
+        let first = probing.visit(0);
+        let (tail, cells) = try_join(tail, self.read(&first)).await?;
         for block in tail {
             for (id, vector) in block.ids.iter().zip(block.vectors.chunks_exact(dims)) {
-                if *id >= drained_to && self.allowed.contains(*id) {
+                if *id >= table.drained_to && self.allowed.contains(*id) {
                     explain.scored += 1;
                     top.push(Scored { score: self.score(vector), id: *id });
                 }
             }
         }
-        let candidates = self.probe(effort, &routes, &top, explain).await?;
+        explain.cells = routes.cells.len() as u64;
+        let mut candidates = Candidates::new(self.depth, top.threshold(), self.allowed);
+        let (mut visit, mut cells) = (first, cells);
+        // Every visit is of as many cells as are expected to hold what is still wanted.
+        while !visit.is_empty() {
+            explain.probed += visit.len() as u64;
+            for ((next, _), cell) in visit.iter().zip(cells) {
+                let (constant, distance) = probing.query.cell(next.dot, next.squared);
+                let centroid = cluster::row(&routes.centroids, dims, next.place);
+                candidates.estimate(&probing.query, Around { constant, distance, centroid }, &cell);
+            }
+            visit = probing.visit(candidates.seen);
+            cells = self.read(&visit).await?;
+        }
+        explain.estimated += candidates.seen;
         self.rerank(candidates, &mut top, explain).await?;
         Ok(top.into_sorted())
     }
 
-    /// Estimates the vectors in the nearest cells. Returns those that may be among the best.
-    async fn probe(
-        &self,
-        effort: Effort,
-        routes: &Routes,
-        tail: &Top,
-        explain: &mut LegExplain,
-    ) -> Result<Candidates<'_>> {
-        let mut candidates = Candidates::new(self.depth, tail.threshold(), self.allowed);
-        let table = self.snapshot.state.table(self.name);
-        explain.cells = routes.cells.len() as u64;
-        if routes.cells.is_empty() {
-            return Ok(candidates);
-        }
+    fn probing<'t>(&self, effort: Effort, table: &'t Table, routes: &Routes) -> Probing<'t> {
         let mut rotated = self.query.clone();
         routes.rotation.apply(&mut rotated);
         let query = CodeQuery::new(self.field.metric, rotated);
@@ -145,41 +182,24 @@ impl Search<'_> {
         let live = self.snapshot.state.counters.vectors.get(self.name).copied().unwrap_or(rows).max(1);
         let share = self.allowed.set.map_or(1.0, |set| (set.len() as f64 / live as f64).min(1.0));
         let plan = self.snapshot.state.plan(self.name, rows, effort, self.depth, share);
-        let in_each = (rows as f64 * share / routes.cells.len() as f64).max(1.0);
+        let in_each = (rows as f64 * share / routes.cells.len().max(1) as f64).max(1.0);
         // A few more, so that they need not be sorted in two goes.
         let visits = (1.25 * plan.candidates as f64 / in_each) as usize;
-        let mut order = CellOrder::new(&query, routes, plan.cells.max(visits));
-        // Every visit is of as many cells as are expected to hold what is still wanted.
-        loop {
-            let wanted = plan.candidates.saturating_sub(candidates.seen) as f64;
-            let mut expected = 0.0;
-            let mut visit = Vec::new();
-            while (order.taken() < plan.cells || expected < wanted)
-                && let Some(next) = order.next()
-            {
-                let info = table.cells.get(&next.cell).copied().unwrap_or_default();
-                expected += info.rows as f64 * share;
-                visit.push((next, info));
-            }
-            if visit.is_empty() {
-                break;
-            }
-            explain.probed += visit.len() as u64;
-            let cells: Vec<(u32, u64)> = visit.iter().map(|(next, info)| (next.cell, info.changed)).collect();
-            let contents = self.snapshot.cells(self.name, &cells).await?;
-            for ((next, _), cell) in visit.iter().zip(contents) {
-                let (constant, distance) = query.cell(next.dot, next.squared);
-                let centroid = cluster::row(&routes.centroids, self.query.len(), next.place);
-                candidates.estimate(&query, Around { constant, distance, centroid }, &cell);
-            }
-        }
-        explain.estimated += candidates.seen;
-        Ok(candidates)
+        let order = CellOrder::new(&query, routes, plan.cells.max(visits));
+        Probing { query, table, plan, share, order }
+    }
+
+    async fn read(&self, visit: &[(Next, CellInfo)]) -> Result<Vec<Arc<Cell>>> {
+        let cells: Vec<(u32, u64)> = visit.iter().map(|(next, info)| (next.cell, info.changed)).collect();
+        self.snapshot.cells(self.name, &cells).await
     }
 
     /// Scores candidates in full, the most promising first, until no bound of one that is left reaches what was found.
     async fn rerank(&self, candidates: Candidates<'_>, top: &mut Top, explain: &mut LegExplain) -> Result<()> {
+        let floor = candidates.floor();
         let promising = candidates.finish();
+        // About what the last result will score: the middle between the bounds of what has its place by now.
+        let last = promising.get(self.depth - 1).map_or(floor, |(upper, _)| (floor + upper) / 2.0);
         let mut left = promising.as_slice();
         let mut batch = self.depth + self.depth / 2 + 4;
         while !left.is_empty() {
@@ -189,12 +209,7 @@ impl Search<'_> {
                 some.iter().take_while(|(upper, _)| f64::from(*upper) >= threshold).map(|(_, id)| *id).collect();
             explain.scored += ids.len() as u64;
             let vectors = self.snapshot.scored_vectors(self.name, self.field, &ids);
-            // Where one must be read, its document will most likely have to be read as well: in the same round.
-            let number = self.snapshot.state.field_number(self.name);
-            let is_cold = ids.first().is_some_and(|id| self.snapshot.held_vector(number, *id).is_none());
-            let shown = if is_cold { self.depth.min(ids.len()).min(AHEAD) } else { 0 };
-            let documents = ids.iter().take(shown).map(|id| self.snapshot.stored(*id));
-            let (vectors, _) = try_join(vectors, try_join_all(documents)).await?;
+            let (vectors, ()) = try_join(vectors, self.read_ahead(&ids, rest, last)).await?;
             for (id, vector) in ids.iter().zip(vectors) {
                 top.push(Scored { score: self.score(&vector), id: *id });
             }
@@ -203,6 +218,23 @@ impl Search<'_> {
             }
             (left, batch) = (rest, left.len());
         }
+        Ok(())
+    }
+
+    /// Where vectors must be read, those of the next batch that are likely to be compared will have to be read as well, and most
+    /// likely the documents of the best: in the same round. It fills the cache only; what is compared does not depend on it.
+    async fn read_ahead(&self, ids: &[u64], rest: &[(f32, u64)], last: f32) -> Result<()> {
+        let number = self.snapshot.state.field_number(self.name);
+        if ids.first().is_none_or(|id| self.snapshot.held_vector(number, *id).is_some()) {
+            return Ok(());
+        }
+        let next = rest.iter().take_while(|(upper, _)| *upper >= last).take(VECTORS_AHEAD);
+        let next: Vec<u64> = next.map(|(_, id)| *id).collect();
+        // The order by codes is not quite the true one: some more than are shown.
+        let shown = (self.depth + self.depth / 4 + 1).min(DOCUMENTS_AHEAD);
+        let documents = ids.iter().take(shown).map(|id| self.snapshot.stored(*id));
+        let vectors = self.snapshot.scored_vectors(self.name, self.field, &next);
+        try_join(vectors, try_join_all(documents)).await?;
         Ok(())
     }
 }

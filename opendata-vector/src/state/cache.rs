@@ -105,6 +105,12 @@ impl Cache {
         Some(item)
     }
 
+    /// Whether there are centroids of a field, of whatever shape.
+    pub(crate) fn has_routes(&self, number: u16) -> bool {
+        let large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
+        large.iter().any(|(place, _)| matches!(place, Place::Routes { field, .. } if *field == number))
+    }
+
     pub(crate) fn put(&self, place: Place, item: Item) {
         if !place.is_large() {
             return self.small.insert(place, item);

@@ -54,3 +54,47 @@ async fn a_first_query_asks_the_store_in_few_rounds() {
     let (asked, rounds) = (faults.counts(), started.elapsed().as_secs());
     assert!(asked.gets <= 40 && rounds <= 6, "with the query, {rounds} rounds: {asked:?}");
 }
+
+#[tokio::test]
+async fn first_queries_of_a_compacted_index_ask_in_six_rounds_and_answer_as_when_warm() {
+    let config = Config { cell_rows: 64, ..Config::default() }
+        .vector("v", VectorField::new(64, Metric::L2))
+        .attribute("year", AttributeType::I64);
+    let bed = Bed::new(config).await;
+    let mut vectors = Clustered::new(2, 64);
+    for start in (0..8000).step_by(1000) {
+        let write = |op: &mut Op| {
+            for id in start..start + 1000 {
+                op.upsert(doc(id, vectors.next()));
+            }
+        };
+        bed.commit(write).await.unwrap();
+    }
+    bed.slate.maintain().await.unwrap();
+    bed.slate.compact().await.unwrap();
+    // One that is in no cell yet.
+    bed.commit(|op| _ = op.upsert(doc(8000, vectors.next()))).await.unwrap();
+    bed.slate.flush_files().await.unwrap();
+    let queries: Vec<Query> =
+        (0..10).map(|_| Query::nearest("v", vectors.next()).limit(10).select(Select::Id)).collect();
+    let warm = bed.reader();
+    let mut truth = Vec::new();
+    for query in &queries {
+        truth.push(warm.search(query).await.unwrap());
+    }
+    bed.slate.close().await.unwrap();
+
+    tokio::time::pause();
+    let faults = FaultStore::new(Arc::clone(bed.store.object_store()));
+    faults.set_rule(|_, _| Some(Fault::Slow(LATENCY)));
+    let slow = bed.store.map(|_| Arc::new(faults.clone()));
+    for (query, truth) in queries.iter().zip(truth) {
+        let (before, started) = (faults.counts().gets, Instant::now());
+        let store = slow.with_cold_cache();
+        let reader = SlateReader::builder(&store, "slate").register::<Vector>().open(At::Latest).await.unwrap();
+        let docs = reader.view().on(&reader.get::<Vector>("docs").unwrap()).unwrap();
+        assert_eq!(docs.search(query).await.unwrap(), truth);
+        let (gets, rounds) = (faults.counts().gets - before, started.elapsed().as_secs());
+        assert!(gets <= 60 && rounds <= 6, "{rounds} rounds, {gets} gets");
+    }
+}

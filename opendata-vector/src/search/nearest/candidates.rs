@@ -117,6 +117,11 @@ impl<'a> Candidates<'a> {
         self.floor = self.floor.max(self.sure.threshold() as f32);
     }
 
+    /// What the last of the best has for certain.
+    pub(super) fn floor(&self) -> f32 {
+        self.floor
+    }
+
     /// What the bounds do not rule out, the highest upper bounds first.
     pub(super) fn finish(mut self) -> Vec<(f32, u64)> {
         self.found.retain(|(upper, _)| *upper >= self.floor);
