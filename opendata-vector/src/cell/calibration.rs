@@ -5,9 +5,11 @@
 //! ```
 //!
 //! For a sampled vector all codes are ranked. A true neighbour is found when its cell is visited, and cells are visited in
-//! the order of their middles: so for each neighbour it is known how many vectors lie in the cells up to its own. The
-//! quantile of these numbers at some recall is how many candidates must be seen to reach it. A filter that lets
-//! every tenth document through asks for ten times the depth: its ten best are among the hundred best of all.
+//! the order of their middles: so for each neighbour it is known how many vectors lie in the cells up to its own, and for
+//! each number of candidates what recall every sampled vector would have had. Stored is the least number at which the mean
+//! recall, less what chance may have added to it, is what is wanted: with few sampled vectors, or some that are much harder
+//! than others, a search looks further. A filter that lets every tenth document through asks for ten times the depth: its
+//! ten best are among the hundred best of all.
 
 use bytes::Bytes;
 use opendata_core::codec::{Decoder, Encoder};
@@ -17,8 +19,9 @@ const LAYOUT: u8 = 1;
 /// Neighbours of a query that are asked for.
 pub(crate) const DEPTHS: [usize; 4] = [1, 10, 100, 1000];
 const RECALLS: [f64; 7] = [0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.998];
-/// Sampled vectors are in the index, queries are not: of what a recall leaves to miss, this much is asked for on top.
-const MARGIN: f64 = 0.25;
+/// Standard errors of the mean by which what was measured must exceed what is wanted: nineteen times of twenty it is then so for all
+/// vectors of the field.
+const ERRORS: f64 = 1.645;
 
 /// Candidates to see, by depth and recall.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,15 +32,11 @@ pub(crate) struct Calibration {
 }
 
 impl Calibration {
-    /// From what was measured: for each depth, the candidates up to each neighbour.
-    pub(crate) fn measured(rows: u64, mut needed: [Vec<u64>; 4]) -> Self {
-        let mut calibration = Self { rows, ..Self::default() };
-        for (row, needed) in calibration.candidates.iter_mut().zip(&mut needed) {
-            needed.sort_unstable();
-            for (candidates, recall) in row.iter_mut().zip(RECALLS) {
-                let at = (needed.len() as f64 * (recall + (1.0 - recall) * MARGIN)) as usize;
-                *candidates = needed.get(at.min(needed.len().saturating_sub(1))).copied().unwrap_or(rows);
-            }
+    /// From what was measured: for each depth and sampled vector, the candidates up to each neighbour.
+    pub(crate) fn measured(rows: u64, needed: &[Vec<Vec<u64>>; 4]) -> Self {
+        let mut calibration = Self { rows, candidates: [[rows; 7]; 4] };
+        for (row, needed) in calibration.candidates.iter_mut().zip(needed) {
+            *row = least_candidates(rows, needed);
         }
         calibration
     }
@@ -83,6 +82,35 @@ impl Calibration {
         };
         parse().map_err(|error: Error| Error::corrupt_at(key, error))
     }
+}
+
+/// For each recall the least number of candidates that reaches it.
+fn least_candidates(rows: u64, needed: &[Vec<u64>]) -> [u64; 7] {
+    let count = needed.len().max(1) as f64;
+    let mut neighbours: Vec<(u64, usize)> =
+        needed.iter().enumerate().flat_map(|(of, needed)| needed.iter().map(move |needed| (*needed, of))).collect();
+    neighbours.sort_unstable();
+    let mut found = vec![0.0; needed.len()];
+    let (mut sum, mut squares) = (0.0, 0.0);
+    let mut least = [rows; 7];
+    let mut reached = 0;
+    for (candidates, of) in neighbours {
+        let (Some(found), Some(all)) = (found.get_mut(of), needed.get(of)) else { continue };
+        let before = *found / all.len() as f64;
+        *found += 1.0;
+        let after = *found / all.len() as f64;
+        sum += after - before;
+        squares += after * after - before * before;
+        let mean = sum / count;
+        let error = ((squares / count - mean * mean).max(0.0) / count).sqrt();
+        while let (Some(least), Some(recall)) = (least.get_mut(reached), RECALLS.get(reached))
+            && mean - ERRORS * error >= *recall - f64::EPSILON * count
+        {
+            *least = candidates;
+            reached += 1;
+        }
+    }
+    least
 }
 
 fn interpolate(at: &[f64], of: &[u64], wanted: f64) -> f64 {

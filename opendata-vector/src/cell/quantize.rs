@@ -177,16 +177,6 @@ impl CodeQuery {
         }
     }
 
-    /// The estimated scores of vectors, without the constant of their cell.
-    pub(crate) fn estimate(&self, frame: &Frame, to: &mut Vec<f32>) {
-        to.clear();
-        self.all_products(frame, to);
-        let middle = self.middle(frame.bits);
-        for ((estimate, base), slope) in to.iter_mut().zip(&frame.base).zip(&frame.slope) {
-            *estimate = base + slope * (*estimate * self.scale - middle);
-        }
-    }
-
     /// The vectors of a frame whose scores may reach the floor by what their sketch says; false if it is not worth a look.
     pub(crate) fn reaching_by_sketch(
         &self,

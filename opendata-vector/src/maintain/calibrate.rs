@@ -6,13 +6,16 @@ use futures::future::try_join_all;
 use opendata_core::Result;
 
 use super::build::{Builder, blocking};
-use crate::cell::Cell;
 use crate::cell::calibration::{Calibration, DEPTHS};
-use crate::cell::quantize::CodeQuery;
+use crate::cell::quantize::{Around, CodeQuery, Scratch};
+use crate::cell::{Cell, cluster};
 use crate::search::{CellOrder, Scored, Top};
+use crate::state::Routes;
 
-/// Codes that are scored at most, over all sampled vectors.
-const SCORED: u64 = 24_000_000;
+/// Vectors that are looked at at most, over all sampled ones.
+const SEEN: u64 = 96_000_000;
+/// Sampled vectors, if there are so many: more make little less of what chance adds.
+const SAMPLED: std::ops::RangeInclusive<u64> = 32..=512;
 /// Cells that are looked at in one go.
 const AT_ONCE: usize = 64;
 
@@ -23,8 +26,8 @@ const SHARE: usize = 32;
 struct Sampled {
     id: u64,
     query: CodeQuery,
-    /// For each cell, in the order of the table: what its vectors have in common for this query, and how many vectors are in
-    /// the cells that are visited up to it.
+    /// For each cell, in the order of the table: what its vectors have in common for this query (the constant of their scores and
+    /// the distance to their middle), and how many vectors are in the cells that are visited up to it.
     cells: Vec<((f32, f32), u64)>,
     /// Neighbours, each with that number in place of its id.
     best: Top,
@@ -42,11 +45,12 @@ impl Builder<'_> {
             let mut shares = Vec::new();
             while !sampled.is_empty() {
                 let (dead, cells) = (self.snapshot.state.dead.clone(), Arc::clone(&cells));
+                let routes = Arc::clone(&self.work.routes);
                 let mut share = sampled.split_off(sampled.len().saturating_sub(SHARE));
                 shares.push(blocking(move || {
-                    let probe = dead.probe();
+                    let (probe, mut scratch) = (dead.probe(), Scratch::default());
                     for sampled in &mut share {
-                        sampled.look(first, &cells, |id| !probe.contains(id));
+                        sampled.look(first, &cells, &routes, |id| !probe.contains(id), &mut scratch);
                     }
                     share
                 }));
@@ -54,19 +58,19 @@ impl Builder<'_> {
             sampled = try_join_all(shares).await?.into_iter().flatten().collect();
             first += some.len();
         }
-        let mut needed: [Vec<u64>; 4] = Default::default();
+        let mut needed: [Vec<Vec<u64>>; 4] = Default::default();
         for sampled in sampled {
             let best = sampled.best.into_sorted();
             for (needed, depth) in needed.iter_mut().zip(DEPTHS) {
-                needed.extend(best.iter().take(depth).map(|neighbour| neighbour.id));
+                needed.push(best.iter().take(depth).map(|neighbour| neighbour.id).collect());
             }
         }
-        Ok((self.name.to_owned(), Calibration::measured(rows, needed)))
+        Ok((self.name.to_owned(), Calibration::measured(rows, &needed)))
     }
 
     /// Live vectors, each as many rows behind the one before.
     async fn sample(&self, rows: u64) -> Result<Vec<Sampled>> {
-        let count = (SCORED / rows.max(1)).clamp(16, 128) as usize;
+        let count = (SEEN / rows.max(1)).clamp(*SAMPLED.start(), *SAMPLED.end()) as usize;
         let step = (rows as usize / count).max(1);
         let (mut sampled, mut passed, mut next) = (Vec::new(), 0, step / 2);
         for (cell, info) in &self.table.cells {
@@ -103,16 +107,38 @@ impl Builder<'_> {
 }
 
 impl Sampled {
-    fn look(&mut self, first: usize, cells: &[Arc<Cell>], is_live: impl Fn(u64) -> bool) {
-        let mut estimates = Vec::new();
-        for (cell, ((constant, _), up_to)) in cells.iter().zip(self.cells.get(first..).unwrap_or_default()) {
+    fn look(
+        &mut self,
+        first: usize,
+        cells: &[Arc<Cell>],
+        routes: &Routes,
+        is_live: impl Fn(u64) -> bool,
+        scratch: &mut Scratch,
+    ) {
+        let (dims, mut one) = (self.query.rotated.len(), Vec::new());
+        let places = (first..).zip(self.cells.get(first..).unwrap_or_default());
+        for (cell, (place, ((constant, distance), up_to))) in cells.iter().zip(places) {
+            let centroid = cluster::row(&routes.centroids, dims, place);
+            let around = Around { constant: *constant, distance: *distance, centroid };
             for frame in &cell.frames {
-                self.query.estimate(frame, &mut estimates);
-                let threshold = self.best.threshold() as f32 - constant;
-                for (estimate, id) in estimates.iter().zip(&frame.ids) {
-                    if *estimate > threshold && *id != self.id && is_live(*id) {
-                        self.best.push(Scored { score: f64::from(constant + estimate), id: *up_to });
+                // As searches look, so that the sketches they want are made by the way. While there is no floor, everything passes.
+                let floor = self.best.threshold() as f32;
+                let is_narrowed =
+                    floor > f32::NEG_INFINITY && self.query.reaching_by_sketch(frame, around, floor, scratch);
+                if !is_narrowed {
+                    self.query.reaching(frame, around, floor, scratch);
+                }
+                for reaching in &scratch.reaching {
+                    let row = reaching.row as usize;
+                    let is_asked = frame.ids.get(row).is_some_and(|id| *id != self.id && is_live(*id));
+                    if !is_asked || f64::from(reaching.upper) <= self.best.threshold() {
+                        continue;
                     }
+                    let estimate = match is_narrowed {
+                        true => constant + self.query.estimate_one(frame, row, &mut one),
+                        false => reaching.estimate,
+                    };
+                    self.best.push(Scored { score: f64::from(estimate), id: *up_to });
                 }
             }
         }

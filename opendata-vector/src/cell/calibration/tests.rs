@@ -2,8 +2,8 @@ use super::*;
 
 fn uniform() -> Calibration {
     // Neighbour number n of every query is found after 10 n candidates.
-    let needed = DEPTHS.map(|depth| (1..=depth as u64).map(|neighbour| neighbour * 10).collect());
-    Calibration::measured(20_000, needed)
+    let needed = DEPTHS.map(|depth| vec![(1..=depth as u64).map(|neighbour| neighbour * 10).collect(); 3]);
+    Calibration::measured(20_000, &needed)
 }
 
 #[test]
@@ -33,6 +33,25 @@ fn more_recall_depth_and_rows_ask_for_more_candidates() {
 
 #[test]
 fn nothing_measured_asks_for_everything() {
-    let calibration = Calibration::measured(50, Default::default());
+    let calibration = Calibration::measured(50, &Default::default());
     assert_eq!(calibration.candidates(50, 10.0, 0.8), 50);
+}
+
+/// What is measured of `count` vectors, of which every tenth is hard: half of its neighbours lie ten times as far.
+fn mixed(count: u64) -> Calibration {
+    let of = |vector: u64, depth: usize| {
+        let far = |at: u64| if vector.is_multiple_of(10) && at.is_multiple_of(2) { 10 } else { 1 };
+        (0..depth as u64).map(|at| (at + 1 + vector % 7) * far(at)).collect::<Vec<u64>>()
+    };
+    let needed = DEPTHS.map(|depth| (0..count).map(|vector| of(vector, depth)).collect());
+    Calibration::measured(100_000, &needed)
+}
+
+#[test]
+fn what_few_vectors_say_is_trusted_less() {
+    let (few, many) = (mixed(20), mixed(2_000));
+    let at = |of: &Calibration| of.candidates(100_000, 10.0, 0.95);
+    assert!(at(&few) > at(&many), "{few:?} {many:?}");
+    // Of all of them, nineteen of twenty neighbours lie no further.
+    assert!((14..=60).contains(&at(&many)), "{many:?}");
 }

@@ -11,10 +11,11 @@ fn vector(random: &mut StdRng, dims: usize) -> Vec<f32> {
 fn estimate(query: &CodeQuery, code: &Code) -> f32 {
     let mut frame = Frame::default();
     frame.push(1, code);
-    let mut estimates = Vec::new();
-    query.estimate(&frame, &mut estimates);
+    let mut scratch = Scratch::default();
+    let around = Around { constant: 0.0, distance: 1.0, centroid: &[] };
+    query.reaching(&frame, around, f32::NEG_INFINITY, &mut scratch);
     let one = query.estimate_one(&frame, 0, &mut Vec::new());
-    assert_eq!(estimates, [one]);
+    assert!((scratch.reaching[0].estimate - one).abs() <= 1e-4 * one.abs().max(1.0), "{:?} {one}", scratch.reaching);
     one
 }
 
