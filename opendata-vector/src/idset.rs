@@ -186,6 +186,21 @@ impl Probe<'_> {
             None => self.folded.is_some_and(|set| set.contains(id)),
         }
     }
+
+    /// The places of those of some ids that are in the set.
+    pub(crate) fn rows_of(&self, ids: &[u64], rows: &mut Vec<u32>) {
+        rows.clear();
+        rows.resize(ids.len(), 0);
+        let mut count = 0;
+        for (row, id) in (0..).zip(ids) {
+            // Written whether it counts or not: whether an id is in the set is nothing that a processor could foresee.
+            if let Some(place) = rows.get_mut(count) {
+                *place = row;
+            }
+            count += usize::from(self.contains(*id));
+        }
+        rows.truncate(count);
+    }
 }
 
 #[cfg(test)]

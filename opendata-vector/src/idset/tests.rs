@@ -79,3 +79,16 @@ fn a_chunk_that_fills_up_takes_no_room() {
     assert_eq!(set, IdSet::range(0..CHUNK));
     assert!(matches!(set.chunk(0).map(|ids| &**ids), Some(Chunk::All)));
 }
+
+#[test]
+fn a_probe_tells_the_places_of_what_is_in_the_set() {
+    let mut set = IdSet::default();
+    for id in [3, 70_000, 70_001, 1 << 40] {
+        set.insert(id);
+    }
+    let mut rows = vec![9];
+    set.probe().rows_of(&[1, 3, 70_001, 1 << 40, 5], &mut rows);
+    assert_eq!(rows, [1, 2, 3]);
+    set.probe().rows_of(&[], &mut rows);
+    assert!(rows.is_empty());
+}

@@ -25,6 +25,8 @@ pub(super) struct Candidates<'a> {
     pub(super) seen: u64,
     scratch: Scratch,
     one: Vec<f32>,
+    /// Rows of a frame that are allowed.
+    rows: Vec<u32>,
 }
 
 impl<'a> Candidates<'a> {
@@ -41,6 +43,7 @@ impl<'a> Candidates<'a> {
             seen: 0,
             scratch: Scratch::default(),
             one: Vec::new(),
+            rows: Vec::new(),
         }
     }
 
@@ -49,12 +52,13 @@ impl<'a> Candidates<'a> {
         for frame in &cell.frames {
             match self.filter.take() {
                 Some(filter) => {
-                    let count = frame.ids.iter().filter(|id| filter.contains(**id)).count();
+                    filter.rows_of(&frame.ids, &mut self.rows);
+                    let count = self.rows.len();
                     self.seen += count as u64;
                     if count * ALONE > frame.ids.len() {
                         self.all(query, around, frame, |id| filter.contains(id));
                     } else if count > 0 {
-                        self.some(query, around, frame, &filter);
+                        self.some(query, around, frame);
                     }
                     self.filter = Some(filter);
                 }
@@ -97,18 +101,17 @@ impl<'a> Candidates<'a> {
     }
 
     /// Of few that are allowed each is looked at alone.
-    fn some(&mut self, query: &CodeQuery, around: Around<'_>, frame: &Frame, filter: &Probe<'_>) {
-        let mut one = std::mem::take(&mut self.one);
-        for (row, (spread, id)) in frame.spread.iter().zip(&frame.ids).enumerate() {
-            if filter.contains(*id) {
-                let estimate = around.constant + query.estimate_one(frame, row, &mut one);
-                let doubt = DEVIATIONS * around.distance * spread;
-                if estimate + doubt >= self.floor {
-                    self.keep(estimate, doubt, *id);
-                }
+    fn some(&mut self, query: &CodeQuery, around: Around<'_>, frame: &Frame) {
+        let (mut one, rows) = (std::mem::take(&mut self.one), std::mem::take(&mut self.rows));
+        for row in rows.iter().map(|row| *row as usize) {
+            let (Some(spread), Some(id)) = (frame.spread.get(row), frame.ids.get(row)) else { continue };
+            let estimate = around.constant + query.estimate_one(frame, row, &mut one);
+            let doubt = DEVIATIONS * around.distance * spread;
+            if estimate + doubt >= self.floor {
+                self.keep(estimate, doubt, *id);
             }
         }
-        self.one = one;
+        (self.one, self.rows) = (one, rows);
     }
 
     fn keep(&mut self, estimate: f32, doubt: f32, id: u64) {
