@@ -23,7 +23,7 @@ pub struct Config {
     /// The fields of documents.
     pub schema: Schema,
     /// Vectors that wait for the index before maintenance drains them. Until then they are scanned exactly.
-    /// 16 to 1,000,000; 4,096 by default.
+    /// 16 to 1,000,000; 4,096 by default. Of long vectors fewer: no more than are 1 MiB.
     pub tail_rows: u32,
     /// Ids that wait for the index at most: where maintenance does not keep up, the commit that finds so many drains a piece of
     /// them itself, and takes that much longer. Up to 16,000,000, and never less than `tail_rows`; 65,536 by default.

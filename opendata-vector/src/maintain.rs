@@ -180,7 +180,7 @@ enum Need {
 fn need(state: &State, name: &str) -> Option<Need> {
     let table = state.table(name);
     let target = u64::from(state.config.cell_rows);
-    let is_waiting = state.tail_rows(name) >= u64::from(state.config.tail_rows);
+    let is_waiting = state.tail_rows(name) >= state.waiting_rows(name);
     if let Some(rebuild) = &table.rebuild {
         // New vectors and old ones have their turns, so that neither waits for ever. Cells that will go are left as they are.
         return Some(match rebuild.fed_to >= table.drained_to {

@@ -139,6 +139,14 @@ impl State {
         self.counters.next_id.saturating_sub(drained_to)
     }
 
+    /// So many ids in no cell are worth a piece of maintenance: every search scans them exactly, so of long vectors fewer.
+    pub(crate) fn waiting_rows(&self, field: &str) -> u64 {
+        /// What a search scans in about a tenth of a millisecond.
+        const BYTES: u64 = 1 << 20;
+        let dims = self.config.schema.vectors.get(field).map_or(1, |field| u64::from(field.dims));
+        u64::from(self.config.tail_rows).min((BYTES / (dims * 4).max(1)).max(16))
+    }
+
     pub(crate) fn table(&self, field: &str) -> Arc<Table> {
         self.tables.get(field).cloned().unwrap_or_default()
     }
