@@ -86,6 +86,8 @@ struct Inner {
     leases: Arc<Leases>,
     counters: Arc<Counters>,
     wake_maintenance: Arc<tokio::sync::Notify>,
+    /// Held while a piece of background work is planned and committed.
+    maintaining: tokio::sync::Mutex<()>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 

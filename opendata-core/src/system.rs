@@ -96,7 +96,7 @@ pub trait DataSystem: Sized + Send + Sync + 'static {
 
     /// Looks for background work. What it returns is committed as an ordinary operation, whose
     /// [`prepare`](SystemWriter::prepare) checks again what was planned on; it is called again at once
-    /// until there is nothing to do.
+    /// until there is nothing to do. Of a slate one piece at a time is planned and committed.
     ///
     /// # Errors
     /// What reading returned.

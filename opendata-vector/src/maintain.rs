@@ -49,8 +49,6 @@ const SPLIT_AT: u64 = 6;
 /// A piece of background work.
 #[derive(Debug)]
 pub(crate) enum Upkeep {
-    /// Whoever planned another piece was faster: a conflict, so that one looks again.
-    Overtaken,
     /// Changes the cells of a field.
     Index(IndexJob),
     /// Stores how far searches of a field must look.
@@ -111,7 +109,6 @@ impl Upkeep {
                 let others = others.map(|(_, content)| content.value.len() + 64).sum::<usize>();
                 created + others + job.removed.len() * 64 + job.rebuild.size_bytes()
             }
-            Self::Overtaken => 0,
             Self::Calibrate { .. } => 256,
             Self::Forget { chunks, .. } => chunks.iter().map(|(_, ids)| ids.size_bytes() + 64).sum(),
             Self::Sweep { rows, .. } => {
@@ -123,7 +120,6 @@ impl Upkeep {
     /// Checks that what it was planned on is still so.
     pub(crate) fn check(&self, tables: &BTreeMap<String, Arc<Table>>, sweep: &Sweep) -> Result<()> {
         let is_current = match self {
-            Self::Overtaken => false,
             Self::Index(job) => tables.get(&job.field).map_or(0, |table| table.epoch) == job.epoch,
             // It was measured on records that may have changed since: it is a measure, not a promise.
             Self::Calibrate { .. } => true,
@@ -139,16 +135,12 @@ pub(crate) async fn plan(view: InstanceView<Vector>) -> Result<Option<Op>> {
     let Some(state) = view.state().cloned() else { return Ok(None) };
     let keys = Keys(view.prefix(SegmentId::CONTROL));
     let snapshot = Snapshot { view: view.view(), keys, state: &state };
-    let turn = state.turn.wait(state.pieces).await;
-    if turn.is_none() {
-        return Ok(Some(Op::upkeep(Upkeep::Overtaken, None)));
-    }
     for name in state.config.schema.vectors.keys() {
         if let Some(upkeep) = plan_field(snapshot, name).await? {
-            return Ok(Some(Op::upkeep(upkeep, turn)));
+            return Ok(Some(Op::upkeep(upkeep)));
         }
     }
-    Ok(sweep::plan(snapshot).await?.map(|upkeep| Op::upkeep(upkeep, turn)))
+    Ok(sweep::plan(snapshot).await?.map(Op::upkeep))
 }
 
 /// A piece of draining for each field whose tail has reached its limit: what the writer does itself before it lets the tail grow.

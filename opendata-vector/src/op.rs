@@ -9,7 +9,6 @@ use opendata_core::{ErrorKind, Operation};
 use crate::document::{Document, Patch};
 use crate::filter::Filter;
 use crate::maintain::Upkeep;
-use crate::state::turn::Held;
 
 /// Most documents that one [`delete_where`](Op::delete_where) may delete.
 pub const DELETE_LIMIT: u64 = 10_000;
@@ -23,8 +22,6 @@ pub struct Version(pub u64);
 pub struct Op {
     pub(crate) steps: Vec<Step>,
     pub(crate) upkeep: Option<Upkeep>,
-    /// The turn in which the upkeep was planned.
-    pub(crate) turn: Option<Held>,
     pub(crate) skips_invalid: bool,
     bytes: usize,
 }
@@ -80,9 +77,9 @@ impl Op {
         self
     }
 
-    pub(crate) fn upkeep(upkeep: Upkeep, turn: Option<Held>) -> Self {
+    pub(crate) fn upkeep(upkeep: Upkeep) -> Self {
         let bytes = upkeep.size_bytes();
-        Self { upkeep: Some(upkeep), turn, bytes, ..Self::default() }
+        Self { upkeep: Some(upkeep), bytes, ..Self::default() }
     }
 }
 

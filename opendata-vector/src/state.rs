@@ -31,7 +31,6 @@ mod plan;
 mod routes;
 mod runs;
 pub(crate) mod tail;
-pub(crate) mod turn;
 mod vectors;
 
 pub(crate) use cache::{Cache, Item, Place};
@@ -40,7 +39,6 @@ use routes::Middles;
 pub(crate) use routes::Routes;
 use runs::{ROW_BYTES, Wanted, runs};
 use tail::{Block, Tail};
-use turn::Turn;
 
 /// An instance at one position.
 pub struct State {
@@ -56,9 +54,6 @@ pub struct State {
     /// How often a commit had to drain a full tail itself, since the writer was opened.
     pub(crate) drained_by_commits: u64,
     pub(crate) cache: Arc<Cache>,
-    pub(crate) turn: Arc<Turn>,
-    /// Pieces of maintenance that it has seen applied, since the writer was opened.
-    pub(crate) pieces: u64,
 }
 
 impl State {
@@ -113,8 +108,6 @@ impl State {
             tails: BTreeMap::new(),
             drained_by_commits: 0,
             cache,
-            turn: Arc::default(),
-            pieces: 0,
         })
     }
 

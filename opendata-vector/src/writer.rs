@@ -28,7 +28,6 @@ use crate::postings;
 use crate::record::{self, Counters, Stored, Sweep, column, page};
 use crate::sparse::Weight;
 use crate::state::tail::{Block, Tail};
-use crate::state::turn::Held;
 use crate::state::{Cache, Item, Place, Snapshot, State, push_scored};
 use crate::system::Vector;
 use crate::text::{self, Posting};
@@ -77,8 +76,7 @@ pub struct Plan(Checked);
 
 enum Checked {
     Documents(Changes),
-    /// The turn ends when it was applied.
-    Upkeep(Upkeep, Option<Held>),
+    Upkeep(Upkeep),
 }
 
 /// What an operation comes to.
@@ -222,7 +220,6 @@ impl Writer {
     }
 
     fn reindex(&mut self, job: IndexJob, cx: &mut ApplyContext<'_>) {
-        self.published.turn.applied();
         let (keys, field) = (self.keys, &job.field);
         let (number, cache) = (self.published.field_number(field), Arc::clone(&self.published.cache));
         let table = Arc::make_mut(self.tables.entry(field.clone()).or_default());
@@ -344,8 +341,7 @@ impl Writer {
 
     fn maintain(&mut self, upkeep: Upkeep, cx: &mut ApplyContext<'_>) {
         match upkeep {
-            Upkeep::Overtaken => return,
-            Upkeep::Index(job) => return self.reindex(job, cx),
+            Upkeep::Index(job) => self.reindex(job, cx),
             Upkeep::Calibrate { field, calibration } => {
                 cx.put(self.keys.calibration(&field), calibration.encode());
                 self.calibrations.insert(field, Arc::new(calibration));
@@ -365,7 +361,6 @@ impl Writer {
                 self.sweep = next;
             }
         }
-        self.published.turn.applied();
     }
 }
 
@@ -379,7 +374,7 @@ impl SystemWriter for Writer {
     async fn prepare(&mut self, op: Op, cx: &PrepareContext<'_>) -> Result<Plan> {
         if let Some(upkeep) = op.upkeep {
             upkeep.check(&self.tables, &self.sweep)?;
-            return Ok(Plan(Checked::Upkeep(upkeep, op.turn)));
+            return Ok(Plan(Checked::Upkeep(upkeep)));
         }
         let mut draft = Draft::new(self, cx);
         for (call, step) in op.steps.into_iter().enumerate() {
@@ -400,7 +395,7 @@ impl SystemWriter for Writer {
 
     fn apply(&mut self, plan: Plan, cx: &mut ApplyContext<'_>) -> Receipt {
         match plan.0 {
-            Checked::Upkeep(upkeep, _turn) => {
+            Checked::Upkeep(upkeep) => {
                 self.maintain(upkeep, cx);
                 Receipt::default()
             }
@@ -473,8 +468,6 @@ impl SystemWriter for Writer {
             tails: self.tails.clone(),
             drained_by_commits: self.drained_by_commits,
             cache: Arc::clone(&self.published.cache),
-            turn: Arc::clone(&self.published.turn),
-            pieces: self.published.turn.pieces(),
         });
         Arc::clone(&self.published)
     }

@@ -103,6 +103,8 @@ async fn maintain_once(inner: &Arc<Inner>) -> Result<Round> {
     let instances: Vec<_> = inner.written.now().0.registry.shared().cloned().collect();
     for instance in instances {
         for _ in 0..IN_A_ROW {
+            // The task in the background and whoever asks for maintenance would plan the same piece, and the slower in vain.
+            let _turn = inner.maintaining.lock().await;
             let view = inner.written.now();
             if !view.0.states.contains_key(&instance.address()) {
                 break;

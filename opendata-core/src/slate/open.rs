@@ -342,6 +342,7 @@ impl Builder {
             leases,
             counters,
             wake_maintenance: Arc::new(tokio::sync::Notify::new()),
+            maintaining: tokio::sync::Mutex::new(()),
             tasks: std::sync::Mutex::new(Vec::new()),
         }));
         let tasks =

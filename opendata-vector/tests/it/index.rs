@@ -142,6 +142,15 @@ async fn a_commit_is_found_at_once_and_a_plan_that_is_late_changes_nothing() {
     assert_eq!(ids(&reader, &everything).await.len(), 900, "no vector is lost or doubled");
 }
 
+#[tokio::test]
+async fn two_that_maintain_at_once_do_each_piece_once() {
+    let bed = Bed::new(small(Metric::L2)).await;
+    fill(&bed, &mut Clustered::new(3, 16), 0..900).await;
+    let (one, other) = tokio::join!(bed.slate.maintain(), bed.slate.maintain());
+    assert!(one.unwrap() + other.unwrap() > 2);
+    assert_eq!(bed.slate.stats().maintenance_conflicts, 0, "no piece is planned twice");
+}
+
 /// What is visited depends on the records alone: neither on what is in memory, nor on where it is read.
 #[tokio::test]
 async fn searches_are_the_same_in_the_writer_elsewhere_and_after_reopening() {
