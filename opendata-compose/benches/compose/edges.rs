@@ -100,6 +100,8 @@ impl Bench<'_> {
         let source = self.open(&store, "source").await?;
         let end = self.fill(&source, &payloads).await?;
         source.flush_files().await?;
+        // At rest: reading would share the core with its compaction.
+        source.compact().await?;
         source.close().await?;
         let source = self.open(&store, "source").await?;
         let (mut rates, mut efforts) = ([const { Vec::new() }; 3], [const { Vec::new() }; 3]);
