@@ -130,20 +130,17 @@ impl Reader {
         self.view.config()
     }
 
-    async fn state(&self) -> Result<&State> {
-        self.state_for(&BTreeSet::new()).await
-    }
-
-    /// The state, for a search in some fields of vectors.
-    async fn state_for(&self, searched: &BTreeSet<&str>) -> Result<&State> {
+    /// The state. Where it must be read, what a query will want of it is read along.
+    async fn state(&self, query: Option<&Query>) -> Result<&State> {
         if let Some(state) = self.view.state() {
             return Ok(state);
         }
         let load = || async {
+            let searched = query.map(Query::searched).unwrap_or_default();
             let config = Arc::new(self.view.config().clone());
             let limit = config.cache_bytes;
             let cache = Arc::clone(self.view.cache::<OpeningCache>().0.get_or_init(|| Arc::new(Cache::new(limit))));
-            State::load(self.view.view(), self.keys(), config, cache, searched).await.map(Arc::new)
+            State::load(self.view.view(), self.keys(), config, cache, &searched).await.map(Arc::new)
         };
         Ok(self.loaded.get_or_try_init(load).await?)
     }
@@ -153,7 +150,11 @@ impl Reader {
     }
 
     async fn snapshot(&self) -> Result<Snapshot<'_>> {
-        Ok(Snapshot { view: self.view.view(), keys: self.keys(), state: self.state().await? })
+        self.snapshot_for(None).await
+    }
+
+    async fn snapshot_for(&self, query: Option<&Query>) -> Result<Snapshot<'_>> {
+        Ok(Snapshot { view: self.view.view(), keys: self.keys(), state: self.state(query).await? })
     }
 
     /// A document with everything in it.
@@ -236,8 +237,7 @@ impl Reader {
     /// # Errors
     /// `Invalid` if the query does not fit the schema, or what the store returned.
     pub async fn search(&self, query: &Query) -> Result<Results> {
-        let state = self.state_for(&query.searched()).await?;
-        crate::search::run(Snapshot { view: self.view.view(), keys: self.keys(), state }, query).await
+        crate::search::run(self.snapshot_for(Some(query)).await?, query).await
     }
 
     /// Figures of the instance at this position.
@@ -245,7 +245,7 @@ impl Reader {
     /// # Errors
     /// What the store returned.
     pub async fn stats(&self) -> Result<Stats> {
-        let state = self.state().await?;
+        let state = self.state(None).await?;
         let fields = state.config.schema.vectors.keys().map(|name| {
             let table = state.table(name);
             let stats = FieldStats {

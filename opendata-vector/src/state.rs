@@ -373,7 +373,6 @@ impl<'a> Snapshot<'a> {
         last: u32,
         wanted: &BTreeMap<u32, usize>,
     ) -> Result<Vec<(usize, Arc<Cell>)>> {
-        // Also of one cell: to get it takes two reads, one after the other, where its row begins a block, as large rows do.
         let parts = self.view.parts(self.keys.cells(field, first, last));
         let read = parts.into_iter().map(|range| async move {
             let mut found = Vec::new();

@@ -99,7 +99,6 @@ impl Bench<'_> {
         let payloads = Payloads::new();
         let source = self.open(&store, "source").await?;
         let end = self.fill(&source, &payloads).await?;
-        source.flush_files().await?;
         // At rest: reading would share the core with its compaction.
         source.compact().await?;
         source.close().await?;
