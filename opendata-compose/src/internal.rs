@@ -46,6 +46,7 @@ pub struct Builder {
     parts: Parts,
     must_exist: bool,
     reinstate: bool,
+    briefly: bool,
 }
 
 impl Builder {
@@ -102,6 +103,13 @@ impl Builder {
         self
     }
 
+    /// Opens the composite to do something and close it again; see [`slate::Builder::briefly`].
+    #[must_use]
+    pub fn briefly(mut self) -> Self {
+        self.briefly = true;
+        self
+    }
+
     /// Opens the composite and takes it over from any other writer.
     ///
     /// # Errors
@@ -113,6 +121,9 @@ impl Builder {
         }
         if self.reinstate {
             builder = builder.reinstate();
+        }
+        if self.briefly {
+            builder = builder.briefly();
         }
         Ok(InternalComposite { slate: builder.open().await?, parts: self.parts })
     }
@@ -143,6 +154,7 @@ impl InternalComposite {
             parts: Parts::default(),
             must_exist: false,
             reinstate: false,
+            briefly: false,
         }
     }
 

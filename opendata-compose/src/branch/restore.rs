@@ -76,7 +76,7 @@ impl ExternalComposite {
                 })?;
                 if writer.is_none() {
                     let fork = self.0.systems.describe(&self.0.store, path, &spec, &self.0.settings)?;
-                    writer = Some(fork.env(self.0.env.clone()).must_exist().open().await?);
+                    writer = Some(fork.env(self.0.env.clone()).must_exist().briefly().open().await?);
                 }
                 let Some(fork) = &writer else { continue };
                 let span = Span { after: member.position, until: time, trimmed: Trimmed::Refused };

@@ -164,7 +164,7 @@ impl Inner {
             }
             let spec = cut.spec.nodes.get(node).cloned().unwrap_or_default();
             let builder = self.systems.describe(&self.store, path, &spec, &self.settings)?.env(self.env.clone());
-            let composite = builder.must_exist().open().await?;
+            let composite = builder.must_exist().briefly().open().await?;
             let made = self.make_member(name, cut, node, composite.slate()).await;
             let closed = composite.close().await;
             made?;

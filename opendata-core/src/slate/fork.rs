@@ -17,6 +17,7 @@ use super::clock::SlateClock;
 use super::committer::write_failure;
 use super::registry::{Ancestor, Registry, SlateId};
 use super::router::{Router, SegmentExtractor};
+use super::settings::UNBOUNDED_FILES;
 use super::{At, Instance, Slate, SlateReader};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -284,8 +285,11 @@ enum Parent {
 /// Opens a slate's engine for a moment, without compaction and garbage collection.
 pub(super) async fn open_raw(store: &Store, path: &str, router: &Router, env: &Env) -> Result<Db> {
     let (cache, cache_id) = store.cache();
+    let (l0_max_ssts, l0_max_ssts_per_key) = UNBOUNDED_FILES;
     let settings = Engine {
         flush_interval: None,
+        l0_max_ssts,
+        l0_max_ssts_per_key,
         compactor_options: None,
         garbage_collector_options: None,
         object_store_max_retries: Some(5),

@@ -36,6 +36,15 @@ enum Missing {
     Refuse,
 }
 
+/// What a slate is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stay {
+    /// To be at work: compaction, garbage collection and maintenance go on in the background.
+    Long,
+    /// To do something and go: what would be begun in the background would be broken off.
+    Brief,
+}
+
 struct Wanted {
     name: String,
     system: crate::key::SystemId,
@@ -52,6 +61,7 @@ pub struct Builder {
     wanted: Vec<Wanted>,
     missing: Missing,
     reinstate: bool,
+    stay: Stay,
     pub(super) note_direct: bool,
 }
 
@@ -66,6 +76,7 @@ impl Builder {
             wanted: Vec::new(),
             missing: Missing::Create,
             reinstate: false,
+            stay: Stay::Long,
             note_direct: false,
         }
     }
@@ -115,6 +126,14 @@ impl Builder {
         self
     }
 
+    /// Opens the slate to do something and close it again: nothing is compacted, collected or maintained in the background meanwhile, and no number of
+    /// files that wait for compaction holds it up.
+    #[must_use]
+    pub fn briefly(mut self) -> Self {
+        self.stay = Stay::Brief;
+        self
+    }
+
     /// Opens the slate and takes it over from any other writer.
     ///
     /// # Errors
@@ -122,8 +141,11 @@ impl Builder {
     /// `Invalid` if what is at the path is no slate of this project, if a name is taken by another system or
     /// a configuration is wrong; `NotFound` under [`must_exist`](Self::must_exist); `Conflict` if it is [retired](Slate::retire). In all of these nothing was changed, and
     /// another writer goes on.
-    pub async fn open(self) -> Result<Slate> {
+    pub async fn open(mut self) -> Result<Slate> {
         self.settings.validate()?;
+        if self.stay == Stay::Brief {
+            self.settings = self.settings.idle();
+        }
         let full_path = self.store.slate_path(&self.path)?;
         let admin = self.store.admin(&self.path, &self.env)?;
         let manifest = admin.read_manifest(None).await.map_err(Error::from)?;
@@ -161,7 +183,7 @@ impl Builder {
         let object_store = Arc::clone(self.store.object_store());
         let (cache, cache_id) = self.store.cache();
         let mut builder = Db::builder(path.clone(), Arc::clone(&object_store))
-            .with_settings(self.settings.engine(self.store.kind()))
+            .with_settings(self.settings.engine(self.store.kind(), self.stay))
             .with_merge_operator(self.router.merge_operator())
             .with_segment_extractor(Arc::new(SegmentExtractor))
             .with_filter_policies(self.router.filter_policies())
@@ -419,3 +441,6 @@ pub(crate) async fn flush_files(db: &Db, timeout: Duration) -> Result<()> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests;

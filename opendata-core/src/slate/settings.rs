@@ -8,11 +8,15 @@ use slatedb::config::{
     GarbageCollectorOptions, GarbageCollectorScheduleOptions, Settings as Engine,
 };
 
+use super::open::Stay;
 use crate::error::{Error, Result};
 use crate::store::StoreKind;
 
 /// How long the engine tries to update a manifest. Its default is five minutes, for which a broken store could hold up a close.
 const MANIFEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How many files may wait for compaction, in a segment and over one key, where somebody adds one and goes: he would wait for a compactor that is not there.
+pub(super) const UNBOUNDED_FILES: (usize, usize) = (usize::MAX, usize::MAX);
 
 /// How compacted files are compressed. Each file says it of itself, so files of both kinds live side by side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,15 +125,24 @@ impl Settings {
         Duration::from_millis(self.flush_interval_ms)
     }
 
+    /// The same, with nothing to do in the background.
+    pub(crate) fn idle(self) -> Self {
+        Self { compaction: false, maintenance_interval_ms: 0, garbage_interval_s: 0, ..self }
+    }
+
     /// The engine's settings. The committer decides when the write-ahead log is flushed, so the engine's own timer is off.
-    pub(crate) fn engine(&self, kind: StoreKind) -> Engine {
+    pub(crate) fn engine(&self, kind: StoreKind, stay: Stay) -> Engine {
+        let (files, files_per_key) = match stay {
+            Stay::Long => (256, 64),
+            Stay::Brief => UNBOUNDED_FILES,
+        };
         Engine {
             flush_interval: None,
             manifest_poll_interval: Duration::from_millis(self.poll_interval_ms),
             manifest_update_timeout: MANIFEST_TIMEOUT,
             l0_sst_size_bytes: self.memtable_bytes,
-            l0_max_ssts: 256,
-            l0_max_ssts_per_key: 64,
+            l0_max_ssts: files,
+            l0_max_ssts_per_key: files_per_key,
             max_unflushed_bytes: self.unflushed_bytes,
             compactor_options: None,
             garbage_collector_options: self.garbage(kind),

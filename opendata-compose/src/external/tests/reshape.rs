@@ -319,3 +319,32 @@ async fn who_was_taken_over_does_not_take_what_the_other_makes_of_it() {
     append(&first.node("events").unwrap(), "3").await.unwrap();
     first.close().await.unwrap();
 }
+
+/// What the compactors of a slate have written down.
+async fn compactions(store: &Store, path: &str) -> usize {
+    let folder = store.slate_path(path).unwrap().join("compactions");
+    futures::StreamExt::count(store.object_store().list(Some(&folder))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_split_or_joined_is_not_compacted_once_more() {
+    let store = Store::from_url("memory:").unwrap();
+    let main = describe(&store, "p").open_as(&shop(&[("all", &["l", "copied", "sums"])])).await.unwrap();
+    write(&main, 0..3).await;
+    let before = async |nodes: &[&str]| {
+        let mut found = Vec::new();
+        for node in nodes {
+            let path = main.node(node).unwrap().slate().path().to_owned();
+            found.push((compactions(&store, &path).await, path));
+        }
+        found
+    };
+    let whole = before(&["all"]).await;
+    main.split("all", &parts(&[("events", &["l", "copied"]), ("metrics", &["sums"])])).await.unwrap();
+    let apart = before(&["events", "metrics"]).await;
+    main.join(&BTreeSet::from(["events".into(), "metrics".into()]), "all").await.unwrap();
+    for (then, path) in whole.into_iter().chain(apart) {
+        assert_eq!(compactions(&store, &path).await, then, "{path}");
+    }
+    main.close().await.unwrap();
+}
