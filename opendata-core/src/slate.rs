@@ -45,7 +45,7 @@ pub use checkpoint::{Checkpoint, checkpoints, extend_checkpoint, release_checkpo
 pub use context::{ApplyContext, PrepareContext};
 pub use copy::Copied;
 pub use files::{Amount, Files, SegmentFiles};
-pub use fork::delete;
+pub use fork::{Fork, delete};
 pub use join::join;
 pub use open::Builder;
 pub use reader::{At, Inspected, ReaderBuilder, SlateReader};

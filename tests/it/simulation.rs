@@ -324,7 +324,7 @@ impl Simulation {
         self.forks += 1;
         let path = format!("fork-{}", self.forks);
         let at = match self.composite.slate().fork(&path).await {
-            Ok(at) => at,
+            Ok(fork) => fork.position,
             Err(_) => return self.reopen().await,
         };
         let fork = open(&self.memory, &path, &self.clock, self.next).await?;

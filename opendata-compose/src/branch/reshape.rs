@@ -14,8 +14,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use opendata_core::slate::{self, At, SlateReader};
-use opendata_core::{Error, ErrorKind, Result};
+use futures::future::{join_all, try_join_all};
+use opendata_core::slate::{self, At, Fork, SlateReader};
+use opendata_core::{Error, Result};
 
 use crate::control::{Branch, Reshaping, Said, ShapePhase, State};
 use crate::external::ExternalComposite;
@@ -33,6 +34,13 @@ pub struct Reshaped {
     pub nodes: BTreeMap<String, String>,
     /// The branch that the old nodes are now.
     pub former: String,
+}
+
+/// A new node that has some instances of one old node, and where its slate will lie.
+struct Part<'a> {
+    node: &'a String,
+    instances: Vec<&'a str>,
+    path: &'a str,
 }
 
 impl ExternalComposite {
@@ -123,9 +131,7 @@ impl ExternalComposite {
             Ok(()) => self.reshape_fenced(&state, &found, &mut fenced).await,
             Err(error) => Err(error),
         };
-        for composite in fenced.into_values() {
-            let _: Result<()> = composite.close().await;
-        }
+        let _: Vec<Result<()>> = join_all(fenced.values().map(InternalComposite::close)).await;
         if let Err(error) = &outcome {
             let reason = error.to_string();
             let abort = |state: &State| {
@@ -150,34 +156,8 @@ impl ExternalComposite {
         fenced: &mut BTreeMap<String, InternalComposite>,
     ) -> Result<Reshaped> {
         let branch = state.branch(&reshaping.branch)?;
-        for node in &reshaping.from {
-            let path = branch.nodes.get(node).ok_or_else(|| no_node(branch, node))?;
-            let composite = match self.0.owned_at(node, path).filter(|_| planted!(CopiesUnfenced)) {
-                Some(writing) => writing,
-                None => self.fence(branch, node, path, "it is being split or joined").await?.0,
-            };
-            fenced.insert(node.clone(), composite);
-        }
-        let mut slates = BTreeMap::new();
-        for (node, path) in &reshaping.nodes {
-            let instances: BTreeSet<&String> =
-                reshaping.spec.nodes.get(node).into_iter().flat_map(|node| node.instances.keys()).collect();
-            let holds = |old: &&String| {
-                let spec = branch.spec.nodes.get(*old);
-                spec.is_some_and(|spec| spec.instances.keys().any(|instance| instances.contains(instance)))
-            };
-            let parents: Vec<&String> = reshaping.from.iter().filter(holds).collect();
-            match parents.as_slice() {
-                [parent] => {
-                    let parent = fenced.get(*parent).ok_or_else(|| no_node(branch, parent))?;
-                    let names: Vec<&str> = instances.iter().map(|instance| instance.as_str()).collect();
-                    parent.slate().fork_instances(&names, path).await?;
-                }
-                parents => self.join_slates(branch, parents, &reshaping.shape, path, fenced).await?,
-            }
-            let made = self.0.reading(path).read(At::Latest).await?;
-            slates.insert(node.clone(), made.slate_id().to_string());
-        }
+        self.fence_all(branch, &reshaping.from, fenced).await?;
+        let slates = self.make_slates(branch, reshaping, fenced).await?;
         let mut former = String::new();
         let commit = |state: &State| {
             former = state.free_former();
@@ -188,6 +168,65 @@ impl ExternalComposite {
         Ok(Reshaped { nodes: reshaping.nodes.clone(), former })
     }
 
+    /// Takes nodes away from their writers, side by side. Those that could be taken are in `fenced` also if others could not.
+    async fn fence_all(
+        &self,
+        branch: &Branch,
+        nodes: &BTreeSet<String>,
+        fenced: &mut BTreeMap<String, InternalComposite>,
+    ) -> Result<()> {
+        let fence = async |node: &String| {
+            let path = branch.nodes.get(node).ok_or_else(|| no_node(branch, node))?;
+            match self.0.owned_at(node, path).filter(|_| planted!(CopiesUnfenced)) {
+                Some(writing) => Ok(writing),
+                None => Ok(self.fence(branch, node, path, "it is being split or joined").await?.0),
+            }
+        };
+        let mut failed = None;
+        for (node, outcome) in nodes.iter().zip(join_all(nodes.iter().map(fence)).await) {
+            match outcome {
+                Ok(composite) => drop(fenced.insert(node.clone(), composite)),
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Makes the new slates. Returns their identities, by node.
+    async fn make_slates(
+        &self,
+        branch: &Branch,
+        reshaping: &Reshaping,
+        fenced: &BTreeMap<String, InternalComposite>,
+    ) -> Result<BTreeMap<String, String>> {
+        let mut slates = BTreeMap::new();
+        // What one old node becomes, for nodes that take over nothing of others.
+        let mut parts: BTreeMap<&String, Vec<Part<'_>>> = BTreeMap::new();
+        for (node, path) in &reshaping.nodes {
+            let instances = reshaping.spec.nodes.get(node).into_iter().flat_map(|node| node.instances.keys());
+            let instances: Vec<&str> = instances.map(String::as_str).collect();
+            let holds = |old: &&String| {
+                let spec = branch.spec.nodes.get(*old);
+                spec.is_some_and(|spec| instances.iter().any(|instance| spec.instances.contains_key(*instance)))
+            };
+            let parents: Vec<&String> = reshaping.from.iter().filter(holds).collect();
+            match parents.as_slice() {
+                [parent] => parts.entry(parent).or_default().push(Part { node, instances, path }),
+                parents => {
+                    let joined = self.join_slates(branch, parents, &reshaping.shape, path, fenced).await?;
+                    slates.insert(node.clone(), joined.slate_id.to_string());
+                }
+            }
+        }
+        for (parent, parts) in parts {
+            let slate = fenced.get(parent).ok_or_else(|| no_node(branch, parent))?.slate();
+            let wanted: Vec<_> = parts.iter().map(|part| (part.instances.as_slice(), part.path)).collect();
+            let forks = slate.fork_parts(&wanted).await?;
+            slates.extend(parts.iter().zip(forks).map(|(part, fork)| (part.node.clone(), fork.slate_id.to_string())));
+        }
+        Ok(slates)
+    }
+
     /// Joins slates that take no writes any more.
     async fn join_slates(
         &self,
@@ -196,28 +235,24 @@ impl ExternalComposite {
         shape: &str,
         path: &str,
         fenced: &BTreeMap<String, InternalComposite>,
-    ) -> Result<()> {
-        let mut readers: Vec<SlateReader> = Vec::new();
-        for parent in parents {
+    ) -> Result<Fork> {
+        let held = parents.iter().map(async |parent: &&String| {
             let old = branch.nodes.get(*parent).ok_or_else(|| no_node(branch, parent))?;
             let composite = fenced.get(*parent).ok_or_else(|| no_node(branch, parent))?;
             composite.checkpoint(shape, Some(PIN)).await?;
-            let at = At::Checkpoint(shape.to_owned());
-            readers.push(self.0.reading(old).read(at).await?);
-        }
+            self.0.reading(old).read(At::Checkpoint(shape.to_owned())).await
+        });
+        let readers: Vec<SlateReader> = try_join_all(held).await?;
         let joined = slate::join(&readers.iter().collect::<Vec<_>>(), path).await;
         drop(readers);
-        for parent in parents {
-            let Some(composite) = fenced.get(*parent) else { continue };
-            match composite.release(shape).await {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    tracing::debug!(%error, "a checkpoint expires by itself")
-                }
-                _ => {}
+        let released =
+            parents.iter().filter_map(|parent| fenced.get(*parent)).map(|composite| composite.release(shape));
+        for outcome in join_all(released).await {
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "a checkpoint expires by itself");
             }
         }
-        joined?;
-        Ok(())
+        joined
     }
 }
 

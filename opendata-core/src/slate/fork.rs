@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use slatedb::admin::CloneSourceSpec;
 use slatedb::config::{CloseOptions, FlushOptions, FlushType, Settings as Engine, WriteOptions};
 use slatedb::{Db, WriteBatch};
@@ -25,58 +26,74 @@ use crate::key::{InstanceId, Prefix, SystemId};
 use crate::store::Store;
 use crate::time::Position;
 
+/// A slate that was made of others, sharing their files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// Its identity.
+    pub slate_id: SlateId,
+    /// It has everything that it was made of up to here. Its own positions are higher.
+    pub position: Position,
+}
+
 /// How long a pin may outlive a fork that was broken off.
 const PIN: Duration = Duration::from_secs(600);
 
 impl Slate {
-    /// Forks the slate as it is now to another path of the same store. Returns the position both have in
-    /// common. Open the fork like any other slate; writes to either are not seen by the other.
+    /// Forks the slate as it is now to another path of the same store. Open the fork like any other slate; writes to either are not seen
+    /// by the other.
     ///
     /// # Errors
     /// `Conflict` if there is something at the path already; what the store returned.
-    pub async fn fork(&self, path: &str) -> Result<Position> {
-        self.fork_now(path, None).await
+    pub async fn fork(&self, path: &str) -> Result<Fork> {
+        self.fork_now(&[(None, path)]).await?.pop().ok_or_else(no_fork)
     }
 
     /// Forks one instance as it is now, with its cursors, into a slate of its own.
     ///
     /// # Errors
     /// `NotFound` if there is no such instance, and those of [`fork`](Self::fork).
-    pub async fn fork_instance(&self, instance: &str, path: &str) -> Result<Position> {
-        self.fork_now(path, Some(&[instance])).await
+    pub async fn fork_instance(&self, instance: &str, path: &str) -> Result<Fork> {
+        self.fork_now(&[(Some(&[instance]), path)]).await?.pop().ok_or_else(no_fork)
     }
 
-    /// Forks some instances as they are now, with their cursors, into one slate of their own.
+    /// Forks some instances as they are now, with their cursors, into one slate of their own, others into another, and so on. All of them are as
+    /// they were at one instant. Returns the forks in the order of their parts.
     ///
     /// # Errors
-    /// `NotFound` if there is no such instance, and those of [`fork`](Self::fork).
-    pub async fn fork_instances(&self, instances: &[&str], path: &str) -> Result<Position> {
-        self.fork_now(path, Some(instances)).await
+    /// `NotFound` if there is no such instance, and those of [`fork`](Self::fork); some of the forks may have been made then.
+    pub async fn fork_parts(&self, parts: &[(&[&str], &str)]) -> Result<Vec<Fork>> {
+        let parts: Vec<_> = parts.iter().map(|(instances, path)| (Some(*instances), *path)).collect();
+        self.fork_now(&parts).await
     }
 
-    async fn fork_now(&self, path: &str, instances: Option<&[&str]>) -> Result<Position> {
+    async fn fork_now(&self, parts: &[(Option<&[&str]>, &str)]) -> Result<Vec<Fork>> {
         let name = format!("fork-{}", self.0.env.random_uuid());
         let (id, position) = self.pin(name.clone(), Some(PIN)).await?;
         let source = Source { store: &self.0.store, path: &self.0.path, checkpoint: id, position };
         let registry = Arc::clone(&self.view().0.registry);
-        let only = instances.map(|names| Only { names, registry: &registry });
-        let forked = source.fork(path, only.as_ref(), &self.0.router, &self.0.env).await;
+        let fork = async |(instances, path): &(Option<&[&str]>, &str)| {
+            let only = instances.map(|names| Only { names, registry: &registry });
+            let slate_id = source.fork(path, only.as_ref(), &self.0.router, &self.0.env).await?;
+            Ok(Fork { slate_id, position })
+        };
+        // Where one fails the others are not broken off: their engines have to end in order.
+        let forked: Vec<Result<Fork>> = join_all(parts.iter().map(fork)).await;
         let released = self.release(&name).await;
-        forked?;
+        let forks = forked.into_iter().collect::<Result<_>>()?;
         released?;
-        Ok(position)
+        Ok(forks)
     }
 
     /// Forks the slate as it was at a checkpoint.
     ///
     /// # Errors
     /// `NotFound` if there is no such checkpoint, and those of [`fork`](Self::fork).
-    pub async fn fork_at(&self, checkpoint: &str, path: &str) -> Result<Position> {
+    pub async fn fork_at(&self, checkpoint: &str, path: &str) -> Result<Fork> {
         let Checkpoint { id, position, .. } =
             checkpoint::find(&self.0.store, &self.0.path, checkpoint, &self.0.env).await?;
         let source = Source { store: &self.0.store, path: &self.0.path, checkpoint: id, position };
-        source.fork(path, None, &self.0.router, &self.0.env).await?;
-        Ok(position)
+        let slate_id = source.fork(path, None, &self.0.router, &self.0.env).await?;
+        Ok(Fork { slate_id, position })
     }
 }
 
@@ -87,7 +104,7 @@ impl SlateReader {
     /// # Errors
     /// `Invalid` if this is not a reader of a checkpoint: what a writer has not yet flushed, only the writer can
     /// fork. `Conflict` if there is something at the new path; what the store returned.
-    pub async fn fork(&self, to: &str) -> Result<Position> {
+    pub async fn fork(&self, to: &str) -> Result<Fork> {
         self.fork_part(to, None).await
     }
 
@@ -95,11 +112,11 @@ impl SlateReader {
     ///
     /// # Errors
     /// `NotFound` if there is no such instance, and those of [`fork`](Self::fork).
-    pub async fn fork_instance(&self, instance: &str, to: &str) -> Result<Position> {
+    pub async fn fork_instance(&self, instance: &str, to: &str) -> Result<Fork> {
         self.fork_part(to, Some(instance)).await
     }
 
-    async fn fork_part(&self, to: &str, instance: Option<&str>) -> Result<Position> {
+    async fn fork_part(&self, to: &str, instance: Option<&str>) -> Result<Fork> {
         let (store, path, router, at) = self.parts();
         let At::Checkpoint(name) = at else {
             return Err(Error::invalid(
@@ -110,9 +127,13 @@ impl SlateReader {
         let source = Source { store, path, checkpoint: id, position };
         let (names, registry) = (instance.map(|instance| vec![instance]), Arc::clone(&self.view().0.registry));
         let only = names.as_deref().map(|names| Only { names, registry: &registry });
-        source.fork(to, only.as_ref(), router, self.env()).await?;
-        Ok(position)
+        let slate_id = source.fork(to, only.as_ref(), router, self.env()).await?;
+        Ok(Fork { slate_id, position })
     }
+}
+
+fn no_fork() -> Error {
+    Error::invalid("nothing was to be forked")
 }
 
 /// Deletes a slate and everything in it. Nobody may be writing to it.
@@ -182,7 +203,8 @@ impl Only<'_> {
 }
 
 impl Source<'_> {
-    pub(super) async fn fork(&self, to: &str, only: Option<&Only<'_>>, router: &Router, env: &Env) -> Result<()> {
+    /// Returns the fork's identity.
+    pub(super) async fn fork(&self, to: &str, only: Option<&Only<'_>>, router: &Router, env: &Env) -> Result<SlateId> {
         let admin = self.store.admin(to, env)?;
         if admin.read_manifest(None).await?.is_some() {
             return Err(Error::conflict(format!("there is a slate at this path already, path={to}")));
@@ -203,7 +225,7 @@ impl Source<'_> {
 
     /// Instances can only be cut out of a slate that has nothing in its log, such as one that was retired. From any other one the slate is cloned whole first, that clone is
     /// settled, and the instances are cut out of it; then the clone stays as the base that the fork's files belong to.
-    async fn fork_instances(&self, to: &str, only: &Only<'_>, router: &Router, env: &Env) -> Result<()> {
+    async fn fork_instances(&self, to: &str, only: &Only<'_>, router: &Router, env: &Env) -> Result<SlateId> {
         let ids = only.ids()?;
         match self.cut_out(self.spec()?, to, ids.clone(), env).await {
             Err(error) if error.kind() == ErrorKind::Invalid => {
@@ -242,7 +264,7 @@ impl Source<'_> {
     }
 
     /// Gives the clone its own identity and writes down where it comes from.
-    async fn christen(&self, to: &str, only: Option<(&[&str], Parent)>, router: &Router, env: &Env) -> Result<()> {
+    async fn christen(&self, to: &str, only: Option<(&[&str], Parent)>, router: &Router, env: &Env) -> Result<SlateId> {
         let db = open_raw(self.store, to, router, env).await?;
         let written = async {
             let snapshot = db.snapshot()?;
@@ -263,13 +285,13 @@ impl Source<'_> {
             // Where it would still be read as the parent's, it goes to sorted files.
             let files = if only.is_some() || was_retired { Files::Sorted } else { Files::Log };
             write_record(&db, registry.encode(), Position(snapshot.seq() + 1), files).await?;
-            Ok::<_, Error>(())
+            Ok::<_, Error>(registry.slate_id)
         }
         .await;
         let closed = close_raw(&db).await;
-        written?;
+        let slate_id = written?;
         closed?;
-        Ok(())
+        Ok(slate_id)
     }
 }
 

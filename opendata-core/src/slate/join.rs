@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use slatedb::admin::CloneSourceSpec;
 
 use super::checkpoint::{self, Checkpoint};
-use super::fork::{Files, Source, clone_failure, close_raw, joined_base_path, open_raw, write_record};
+use super::fork::{Files, Fork, Source, clone_failure, close_raw, joined_base_path, open_raw, write_record};
 use super::registry::{Ancestor, Registry, SlateId};
 use super::router::Router;
 use super::{At, SlateReader};
@@ -20,13 +20,13 @@ use crate::store::Store;
 use crate::time::Position;
 
 /// Joins slates, each as it stood at its reader's checkpoint, into a new one at a path of the same store. The
-/// new slate names all of them as its ancestors; its positions go on behind the last of any. Returns that position. The time it takes does not
+/// new slate names all of them as its ancestors; its positions go on behind the last of any. The time it takes does not
 /// grow with the data. Time and chance are those of the first reader.
 ///
 /// # Errors
 /// `Invalid` if there are fewer than two, or one is not a reader of a checkpoint; `Conflict` if two instances have the same name or
 /// the same keys, or there is something at the path; what the store returned.
-pub async fn join(sources: &[&SlateReader], to: &str) -> Result<Position> {
+pub async fn join(sources: &[&SlateReader], to: &str) -> Result<Fork> {
     let [first, _, ..] = sources else {
         return Err(Error::invalid(format!("at least two slates can be joined, slates={}", sources.len())));
     };
@@ -59,13 +59,13 @@ pub async fn join(sources: &[&SlateReader], to: &str) -> Result<Position> {
     let written = async {
         let at = Position(db.snapshot()?.seq()).max(last).next();
         write_record(&db, joined.encode(), at, Files::Sorted).await?;
-        Ok::<_, Error>(at)
+        Ok::<_, Error>(Fork { slate_id: joined.slate_id, position: at })
     }
     .await;
     let closed = close_raw(&db).await;
-    let at = written?;
+    let fork = written?;
     closed?;
-    Ok(at)
+    Ok(fork)
 }
 
 /// Only slates with nothing in their logs can be united, such as ones that were retired. Where one has something, all are cloned whole, and the clones are settled and united.

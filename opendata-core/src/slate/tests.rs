@@ -321,13 +321,14 @@ async fn a_fork_goes_its_own_way_and_its_parent_cannot_be_deleted_under_it() {
     let store = Store::from_url("memory:").unwrap();
     let slate = open(&store).await;
     add(&slate, 1).await.unwrap();
-    let at = slate.fork("f").await.unwrap();
+    let Fork { slate_id, position } = slate.fork("f").await.unwrap();
     assert_eq!(slate.fork("f").await.unwrap_err().kind(), ErrorKind::Conflict);
     let builder = Slate::builder(&store, "f").settings(settings()).system::<Ledger>("ledger", LedgerConfig::default());
     let fork = builder.must_exist().open().await.unwrap();
     assert_ne!(fork.id(), slate.id());
+    assert_eq!(fork.id(), slate_id);
     let lineage = fork.lineage();
-    assert_eq!((lineage.len(), lineage[0].slate_id, lineage[0].fork_position), (1, slate.id(), at));
+    assert_eq!((lineage.len(), lineage[0].slate_id, lineage[0].fork_position), (1, slate.id(), position));
     add(&fork, 10).await.unwrap();
     add(&slate, 1).await.unwrap();
     assert_eq!((balance(&fork.view()).await, balance(&slate.view()).await), (11, 2));

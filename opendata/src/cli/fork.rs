@@ -55,7 +55,7 @@ impl Fork {
 
 async fn fork(cx: &Context, wanted: ForkIn) -> Result<ForkOut, Failure> {
     let ForkIn { path, at, instance } = wanted;
-    let position = match (&at, &instance) {
+    let fork = match (&at, &instance) {
         (Some(_), None) => cx.reader(at.as_deref()).await?.fork(&path).await?,
         (Some(_), Some(instance)) => cx.reader(at.as_deref()).await?.fork_instance(instance, &path).await?,
         (None, instance) => {
@@ -68,5 +68,5 @@ async fn fork(cx: &Context, wanted: ForkIn) -> Result<ForkOut, Failure> {
             forked?
         }
     };
-    Ok(ForkOut { path, position })
+    Ok(ForkOut { path, position: fork.position })
 }

@@ -39,7 +39,7 @@ pub(super) async fn release(State(server): State<Server>, PathPart(name): PathPa
 pub(super) async fn fork(State(server): State<Server>, content: Content) -> Answer<Json<ForkOut>> {
     let ForkIn { path, at, instance } = content.json()?;
     let slate = server.composite().slate();
-    let position = match (at, instance) {
+    let fork = match (at, instance) {
         (None, None) => slate.fork(&path).await?,
         (None, Some(instance)) => slate.fork_instance(&instance, &path).await?,
         (Some(at), None) => slate.fork_at(&at, &path).await?,
@@ -49,7 +49,7 @@ pub(super) async fn fork(State(server): State<Server>, content: Content) -> Answ
             reader.open(At::Checkpoint(at)).await?.fork_instance(&instance, &path).await?
         }
     };
-    Ok(Json(ForkOut { path, position }))
+    Ok(Json(ForkOut { path, position: fork.position }))
 }
 
 pub(super) async fn stats(State(server): State<Server>) -> Answer<Json<StatsOut>> {

@@ -153,7 +153,7 @@ async fn a_split_that_is_wrong_changes_nothing_and_one_that_died_is_given_up() {
         deadline: main.0.env.now().plus_ms(700),
     };
     assert!(state.reshaping.is_none());
-    main.node("all").unwrap().slate().fork_instances(&["l", "copied"], &nodes["events"]).await.unwrap();
+    main.node("all").unwrap().slate().fork_parts(&[(&["l", "copied"], &nodes["events"])]).await.unwrap();
     main.control().append(said).await.unwrap();
     main.0.reconcile().await.unwrap();
     assert_eq!(main.node("all").unwrap_err().kind(), ErrorKind::Conflict, "nobody writes meanwhile");

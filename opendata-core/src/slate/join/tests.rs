@@ -47,9 +47,10 @@ async fn what_was_split_into_slates_of_its_own_is_joined_again_and_goes_on() {
         part.close().await.unwrap();
     }
     let (x, y) = (at(&store, "x").await.unwrap(), at(&store, "y").await.unwrap());
-    let position = join(&[&x, &y], "joined").await.unwrap();
+    let Fork { slate_id, position } = join(&[&x, &y], "joined").await.unwrap();
     assert!(position > last);
     let joined = open(&store, "joined", &[]).await;
+    assert_eq!(joined.id(), slate_id);
     assert_eq!((balance(&joined, "x").await, balance(&joined, "y").await), (101, 110));
     assert!(add(&joined, "x", 1).await > position);
     let ancestors: Vec<_> = joined.lineage().into_iter().map(|ancestor| ancestor.slate_id).collect();
@@ -86,9 +87,11 @@ async fn slates_that_were_retired_are_split_and_joined_without_clones_between() 
     add(&whole, "y", 10).await;
     whole.retire("it is being split").await.unwrap();
     let mut readers = Vec::new();
-    for name in ["x", "y"] {
-        let position = whole.fork_instances(&[name], name).await.unwrap();
+    let forks = whole.fork_parts(&[(&["x"], "x"), (&["y"], "y")]).await.unwrap();
+    for (name, fork) in ["x", "y"].into_iter().zip(forks) {
+        let Fork { slate_id, position } = fork;
         let part = open(&store, name, &[]).await;
+        assert_eq!(part.id(), slate_id);
         let ancestors = part.lineage();
         assert_eq!((ancestors.len(), ancestors[0].slate_id, ancestors[0].fork_position), (1, whole.id(), position));
         assert_eq!((part.retired(), part.view().instances().count()), (None, 1));
