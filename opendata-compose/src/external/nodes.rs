@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
+use futures::StreamExt;
+use futures::stream;
 use opendata_core::{Error, ErrorKind, Result};
 
 use super::{Inner, Own};
@@ -16,6 +18,9 @@ use crate::control::{Branch, BranchPhase, MAIN, Said, State};
 use crate::edge::schema::{Registration, register_declared};
 use crate::internal::InternalComposite;
 use crate::spec::NodeSpec;
+
+/// How many nodes are opened, or closed, side by side.
+const AT_ONCE: usize = 8;
 
 /// A node whose writer is here.
 #[derive(Clone)]
@@ -71,25 +76,24 @@ impl Inner {
                     .collect()
             }
         };
-        for (node, owned) in self.nodes.all() {
+        let owned = self.nodes.all();
+        let unwanted = owned.iter().filter(|(node, owned)| {
             // Other instances, or other settings of them, want it opened again.
-            let spec = state.branch(&self.branch).ok().and_then(|branch| branch.spec.nodes.get(&node));
-            let same = wanted.get(&node) == Some(&owned.path) && spec == Some(&owned.spec);
-            let keep = same && owned.composite.slate().failure().is_none();
-            if !keep {
-                self.give_up(&node).await;
-            }
-        }
-        let mut failed = None;
-        for (node, path) in wanted {
-            if self.nodes.get(&node).is_none()
-                && let Err(error) = self.take_over(&node, &path).await
-            {
-                tracing::warn!(node, %error, "a node could not be opened; it will be tried again");
-                failed.get_or_insert(error);
-            }
-        }
-        failed.map_or(Ok(()), Err)
+            let spec = state.branch(&self.branch).ok().and_then(|branch| branch.spec.nodes.get(*node));
+            let same = wanted.get(*node) == Some(&owned.path) && spec == Some(&owned.spec);
+            !same || owned.composite.slate().failure().is_some()
+        });
+        let given_up = stream::iter(unwanted.map(|(node, _)| self.give_up(node)).collect::<Vec<_>>());
+        given_up.buffered(AT_ONCE).collect::<()>().await;
+        let missing = wanted.iter().filter(|(node, _)| self.nodes.get(node).is_none());
+        let taken = missing.map(|(node, path)| async move {
+            let taken = self.take_over(node, path).await;
+            taken
+                .inspect_err(|error| tracing::warn!(node, %error, "a node could not be opened; it will be tried again"))
+        });
+        // One that cannot be opened keeps no other from being opened.
+        let taken: Vec<Result<()>> = stream::iter(taken.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
+        taken.into_iter().collect()
     }
 
     /// Whether a node is this process's: it was asked for here, and nobody has taken it over since.
