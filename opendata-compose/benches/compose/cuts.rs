@@ -99,36 +99,57 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
     reshapes(options).await
 }
 
-/// A node with two logs in one slate is split, one log a slate, and joined again.
+/// A node with two logs in one slate is split, one log a slate, and joined again: at rest, and while its files are being compacted.
 async fn reshapes(options: &Options) -> Outcome<()> {
     let payloads = Payloads::new();
     println!("\nA slate with two logs is split into two, and they are joined again; fsynced, median of {ROUNDS}, ms:");
-    println!("    {:>9} {:>9} {:>9}", "data", "split", "join");
+    println!("    {:>9} {:>9} {:>9} {:>18} {:>9}", "data", "split", "join", "compacting: split", "join");
+    for size in [options.largest / 100, options.largest / 10, options.largest] {
+        let mut times = Vec::new();
+        for state in [Files::Compacted, Files::Compacting] {
+            // Each begins anew: what was split and joined before has more ancestors, and that costs something as well.
+            let edge = EdgeSpec::new("l-m", ("all", "l"), ("all", "m"));
+            let folder = format!("reshapes-{size}-{state:?}");
+            let composite = open(options, &folder, &[("all", &["l", "m"])], edge).await?;
+            fill(&composite, "all", size, &payloads).await?;
+            if state == Files::Compacted {
+                composite.node("all")?.slate().compact().await?;
+            }
+            times.push(reshape(&composite).await?);
+            composite.close().await?;
+        }
+        let row: Vec<_> = times.into_iter().flatten().map(ms).collect();
+        let [split, join, split_beside, join_beside] = row.as_slice() else { continue };
+        println!("    {:>6} MB {split:>9.1} {join:>9.1} {split_beside:>18.1} {join_beside:>9.1}", size / 1_000_000);
+    }
+    Ok(())
+}
+
+/// What the files of a slate are when it is split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Files {
+    Compacted,
+    /// A compaction that an opening breaks off begins anew with the next, so it goes on over all rounds.
+    Compacting,
+}
+
+/// How long a split and a join take.
+async fn reshape(composite: &ExternalComposite) -> Outcome<[Duration; 2]> {
     let apart = |(node, log): (&str, &str)| (node.to_owned(), BTreeSet::from([log.to_owned()]));
     let parts: BTreeMap<_, _> = [("first", "l"), ("second", "m")].map(apart).into();
     let together = parts.keys().cloned().collect();
-    for size in [options.largest / 100, options.largest / 10, options.largest] {
-        // Each size begins anew: what was split and joined before has more ancestors, and that costs something as well.
-        let edge = EdgeSpec::new("l-m", ("all", "l"), ("all", "m"));
-        let composite = open(options, &format!("reshapes-{size}"), &[("all", &["l", "m"])], edge).await?;
-        fill(&composite, "all", size, &payloads).await?;
-        // At rest: a compaction that is broken off begins anew with each opening.
-        composite.node("all")?.slate().compact().await?;
-        let (mut splits, mut joins) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            let begun = Instant::now();
-            composite.split("all", &parts).await?;
-            splits.push(begun.elapsed());
-            composite.wait_caught_up(Duration::from_secs(60)).await?;
-            let begun = Instant::now();
-            composite.join(&together, "all").await?;
-            joins.push(begun.elapsed());
-            composite.wait_caught_up(Duration::from_secs(60)).await?;
-        }
-        println!("    {:>6} MB {:>9.1} {:>9.1}", size / 1_000_000, ms(median(splits)), ms(median(joins)));
-        composite.close().await?;
+    let (mut splits, mut joins) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        composite.split("all", &parts).await?;
+        splits.push(begun.elapsed());
+        composite.wait_caught_up(Duration::from_secs(60)).await?;
+        let begun = Instant::now();
+        composite.join(&together, "all").await?;
+        joins.push(begun.elapsed());
+        composite.wait_caught_up(Duration::from_secs(60)).await?;
     }
-    Ok(())
+    Ok([median(splits), median(joins)])
 }
 
 async fn cuts(options: &Options) -> Outcome<()> {
