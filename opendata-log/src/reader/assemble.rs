@@ -130,6 +130,11 @@ impl Assembled {
         Ok(Self { prefix, wanted, order, pieces, failed: None })
     }
 
+    /// Whether everything was given.
+    pub(crate) fn is_over(&self) -> bool {
+        self.pieces.is_empty() && self.failed.is_none()
+    }
+
     /// The records of the next clusters, so many that there are at least `enough`; none at the end of the segment.
     pub(crate) fn next(&mut self, enough: usize) -> Result<Option<Vec<Record>>> {
         if let Some(error) = self.failed.take() {

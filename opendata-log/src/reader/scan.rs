@@ -155,6 +155,16 @@ impl Scan {
         self.fill().await
     }
 
+    /// Whether it is known, without reading on, that nothing is left.
+    pub(crate) fn is_over(&self) -> bool {
+        let read_to_its_end = match &self.source {
+            Source::Between => true,
+            Source::Assembled { current, .. } => current.is_over(),
+            Source::Stream(_) => false,
+        };
+        read_to_its_end && self.segments.is_empty() && self.ready.as_slice().is_empty()
+    }
+
     /// All that is left.
     ///
     /// # Errors

@@ -111,6 +111,15 @@ impl Feed {
         }
     }
 
+    /// Waits until what is visible reaches a position.
+    async fn reaches(&mut self, position: Position) -> Result<()> {
+        match self {
+            Self::Writer { .. } => drop(self.visible(position).await?),
+            Self::Remote(remote) => remote.ring().reaches(position).await,
+        }
+        Ok(())
+    }
+
     fn frontier(&self) -> Position {
         match self {
             Self::Writer { views, .. } => views.borrow().position(),
@@ -161,7 +170,8 @@ impl Follower {
         }
     }
 
-    /// The next records, waiting until there are some. A call that is given up loses nothing.
+    /// The next records, waiting until there are some, however many commits without any come meanwhile: whoever reads up to a certain position
+    /// asks [`next_batch_before`](Self::next_batch_before). A call that is given up loses nothing.
     ///
     /// # Errors
     /// Those of [`next`](Self::next).
@@ -179,6 +189,25 @@ impl Follower {
                 return Ok(Batch { records, next: self.next });
             }
         }
+    }
+
+    /// The next records, waiting for them; none once everything before a position was given, whether there was anything for this follower or not. To read up to
+    /// what is there now, ask for what lies before the position behind it. The last records may go beyond that. A call that is given up loses nothing.
+    ///
+    /// # Errors
+    /// Those of [`next`](Self::next).
+    pub async fn next_batch_before(&mut self, end: Position) -> Result<Option<Batch>> {
+        while self.position() < end {
+            if let Some(batch) = self.ready_batch().await? {
+                return Ok(Some(batch));
+            }
+            tokio::select! {
+                biased;
+                woken = self.subscriber.woken() => woken?,
+                reached = self.feed.reaches(Position(end.0.saturating_sub(1))) => reached?,
+            }
+        }
+        Ok(None)
     }
 
     /// The next records that are there already; none if there are none now. It waits for the store, and for what was written to become visible, but
@@ -224,7 +253,8 @@ impl Follower {
     }
 
     /// Everything before this position was given. It moves on also when others' records are committed, so
-    /// that a cursor set to it does not hold what this follower never asked for.
+    /// that a cursor set to it does not hold what this follower never asked for; it does so while a call waits, so a loop over
+    /// [`next_batch`](Self::next_batch) until this has come somewhere may wait for ever: [`next_batch_before`](Self::next_batch_before) does not.
     #[must_use]
     pub fn position(&self) -> Position {
         if let Some(record) = self.ready.as_slice().first() {
@@ -308,7 +338,11 @@ impl Follower {
         match scan.next_batch().await? {
             Some(records) => {
                 self.next = records.last().map_or(self.next, |last| last.position.next());
-                self.catching_up = Some((scan, frontier));
+                if scan.is_over() {
+                    self.next = self.next.max(frontier.next());
+                } else {
+                    self.catching_up = Some((scan, frontier));
+                }
                 Ok(records)
             }
             None => {

@@ -74,6 +74,8 @@ pub(crate) enum Found {
 pub(crate) struct Ring {
     inner: Mutex<Inner>,
     watchers: AtomicUsize,
+    /// Told whenever the end moves.
+    moved: Notify,
     counters: Arc<Counters>,
 }
 
@@ -115,7 +117,7 @@ impl Ring {
     pub(crate) fn new(base: Position, limit_bytes: u64, counters: Arc<Counters>) -> Arc<Self> {
         let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
         let inner = Inner { base, end: base, limit_bytes, ..Inner::default() };
-        Arc::new(Self { inner: Mutex::new(inner), watchers: AtomicUsize::new(0), counters })
+        Arc::new(Self { inner: Mutex::new(inner), watchers: AtomicUsize::new(0), moved: Notify::new(), counters })
     }
 
     /// Whether anybody follows. While nobody does, chunks need not be kept.
@@ -151,6 +153,7 @@ impl Ring {
             inner.base = oldest.end;
             add(&self.counters.ring_evictions, (oldest.chunks.len() + oldest.controls.len()) as u64);
         }
+        self.moved.notify_waiters();
     }
 
     /// Says that something was committed from `first` to `end` whose chunks were not kept.
@@ -163,17 +166,31 @@ impl Ring {
         for waiting in inner.by_stream.values().flatten().chain(&inner.others) {
             waiting.notify(first);
         }
+        self.moved.notify_waiters();
     }
 
     /// Says that the slate moved on to `end` without anything for this log.
     pub(crate) fn advance(&self, end: Position) {
         let mut inner = self.lock();
         inner.end = inner.end.max(end);
+        self.moved.notify_waiters();
     }
 
     /// How far it reaches.
     pub(crate) fn end(&self) -> Position {
         self.lock().end
+    }
+
+    /// Waits until it reaches a position.
+    pub(crate) async fn reaches(&self, position: Position) {
+        loop {
+            // From here on no move is missed.
+            let moved = self.moved.notified();
+            if self.end() >= position {
+                return;
+            }
+            moved.await;
+        }
     }
 
     /// No more will come; wakes everyone.

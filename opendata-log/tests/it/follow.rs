@@ -227,3 +227,69 @@ async fn cursors_that_the_slate_keeps_with_the_log_are_passed_over_by_a_follower
     assert_eq!(take(&mut follower, 1).await, ["with a cursor"]);
     feed.stop().await;
 }
+
+/// Reads up to a position, and says what there was.
+async fn up_to(follower: &mut Follower, head: Position) -> Vec<String> {
+    let read = async {
+        let mut records = Vec::new();
+        while let Some(batch) = follower.next_batch_before(head.next()).await.unwrap() {
+            records.extend(batch.records);
+        }
+        records
+    };
+    let records = tokio::time::timeout(Duration::from_secs(10), read).await.expect("it ends");
+    assert!(follower.position() > head);
+    texts(&records)
+}
+
+/// A commit that holds nothing for whoever follows the log.
+async fn commit_without_records(bed: &Bed) -> Position {
+    let mut tx = bed.slate.begin();
+    tx.move_cursor(&bed.log, "edge/e", None, "1".into());
+    tx.commit_with(Ack::Written).await.unwrap().position()
+}
+
+#[tokio::test]
+async fn a_reader_up_to_a_position_ends_whatever_the_last_commits_hold() {
+    let bed = Bed::new(Config::default()).await;
+    bed.append("a", "1").await;
+    bed.append("b", "2").await;
+    let mut before = bed.append("a", "3").await;
+    bed.append("b", "4").await;
+    let head = commit_without_records(&bed).await;
+    for (streams, expected) in [(Streams::one("a"), vec!["1", "3"]), (Streams::All, vec!["1", "2", "3", "4"])] {
+        let options = FollowOptions::of(streams.clone()).from(FollowFrom::Oldest);
+        let mut follower = follow(&bed, Ack::Written, options).await;
+        assert_eq!(up_to(&mut follower, head).await, expected, "{streams:?}");
+    }
+    let options = FollowOptions::of(Streams::one("a")).from(FollowFrom::Oldest);
+    let mut follower = follow(&bed, Ack::Written, options).await;
+    assert_eq!(follower.next_batch_before(before).await.unwrap().unwrap().records.len(), 1);
+    before = follower.position();
+    assert_eq!(follower.next_batch_before(before).await.unwrap(), None, "nothing is read that was not asked for");
+    assert_eq!(up_to(&mut follower, head).await, ["3"]);
+}
+
+#[tokio::test]
+async fn what_was_read_from_the_slate_passes_the_commits_behind_it_that_hold_nothing() {
+    let bed = Bed::new(Config::default()).await;
+    bed.append("a", "1").await;
+    let head = commit_without_records(&bed).await;
+    let mut follower = follow(&bed, Ack::Written, FollowOptions::default().from(FollowFrom::Oldest)).await;
+    let batch = follower.next_batch().await.unwrap();
+    assert_eq!((texts(&batch.records), batch.next, follower.position()), (vec!["1".into()], head.next(), head.next()));
+}
+
+#[tokio::test]
+async fn a_reader_up_to_a_position_waits_until_that_is_durable() {
+    let bed = Bed::new(Config::default()).await;
+    let mut here = follow(&bed, Ack::Durable, FollowOptions::of(Streams::one("a"))).await;
+    let feed = feed(&bed, 1 << 20).await;
+    let mut elsewhere = feed.follow(FollowOptions::of(Streams::one("a"))).await.unwrap();
+    bed.append("a", "1").await;
+    bed.append("b", "2").await;
+    let head = commit_without_records(&bed).await;
+    let (here, elsewhere) = tokio::join!(up_to(&mut here, head), up_to(&mut elsewhere, head));
+    assert_eq!((here, elsewhere), (vec!["1".to_owned()], vec!["1".to_owned()]));
+    feed.stop().await;
+}
