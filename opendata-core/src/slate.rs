@@ -17,6 +17,7 @@ mod erased;
 mod files;
 mod fork;
 mod join;
+mod log_copies;
 mod maintenance;
 mod open;
 mod opening;

@@ -16,6 +16,7 @@ use slatedb::{Db, WriteBatch};
 use super::checkpoint::{self, Checkpoint};
 use super::clock::SlateClock;
 use super::committer::write_failure;
+use super::log_copies::LogCopies;
 use super::registry::{Ancestor, Registry, SlateId};
 use super::router::{Router, SegmentExtractor};
 use super::settings::UNBOUNDED_FILES;
@@ -211,11 +212,24 @@ impl Source<'_> {
         }
         match only {
             None => {
-                admin.create_clone_builder_from_source(self.spec()?).build().await.map_err(clone_failure)?;
+                self.clone_whole(to, env).await?;
                 self.christen(to, None, router, env).await
             }
             Some(only) => self.fork_instances(to, only, router, env).await,
         }
+    }
+
+    async fn clone_whole(&self, to: &str, env: &Env) -> Result<()> {
+        let source = self.store.admin(self.path, env)?;
+        let gone = || Error::not_found(format!("the checkpoint is gone, path={}", self.path));
+        let newest = source.read_manifest(None).await?.ok_or_else(gone)?;
+        let pinned =
+            newest.checkpoints().iter().find(|found| found.id == self.checkpoint).map(|found| found.manifest_id);
+        let pinned = source.read_manifest(Some(pinned.ok_or_else(gone)?)).await?.ok_or_else(gone)?;
+        let (log, last) = (self.store.slate_path(self.path)?.join("wal"), pinned.next_wal_sst_id().saturating_sub(1));
+        let store = self.store.map(|inner| Arc::new(LogCopies::new(inner, log, last)));
+        let builder = store.admin(to, env)?.create_clone_builder_from_source(self.spec()?);
+        builder.build().await.map_err(clone_failure)
     }
 
     /// The source as it stood at its checkpoint.
