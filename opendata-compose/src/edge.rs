@@ -36,7 +36,7 @@ pub use letter::{Letter, LetterKind};
 pub use reset::{Letters, drop_letters, replay_letters, reset};
 pub use run::{Barriers, Edge, EdgeParts, NoBarriers, RunningEdge};
 pub use source::SourceAt;
-pub(crate) use source::streams_of;
+pub(crate) use source::{check_begin, streams_of};
 pub use spec::{Again, EdgeSpec, Guarantee};
 pub use status::{EdgeState, EdgeStatus};
 pub use trouble::{Trouble, TroubleKind};

@@ -22,7 +22,8 @@ use std::time::Duration;
 use opendata_core::env::Env;
 use opendata_core::slate::{At, Settings, SlateReader};
 use opendata_core::store::Store;
-use opendata_core::{Error, ErrorKind, Result};
+use opendata_core::{Error, ErrorKind, Position, Result};
+use opendata_log::Log;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
@@ -37,7 +38,7 @@ use self::alignment::Alignments;
 use self::edges::Edges;
 use self::nodes::Nodes;
 use crate::control::{Branch, ControlLog, MAIN, ResetTo, Said, State};
-use crate::edge::{Again, Cursor, EdgeSpec};
+use crate::edge::{Again, Cursor, EdgeSpec, check_begin};
 use crate::internal::InternalComposite;
 use crate::spec::Composition;
 use crate::systems::Systems;
@@ -368,7 +369,8 @@ impl ExternalComposite {
     /// [`backfill`](Self::backfill) makes such things anew.
     ///
     /// # Errors
-    /// `NotFound` if there is no such edge; `Conflict` if its sink would not be the same as before; what the store returned.
+    /// `NotFound` if there is no such edge; `Conflict` if its sink would not be the same as before; `Invalid` if the position lies outside its source; what
+    /// the store returned.
     pub async fn reset(&self, edge: &str, to: ResetTo) -> Result<()> {
         let spec = self.spec()?;
         let known: Vec<_> = spec.edges.iter().map(|edge| edge.id.as_str()).collect();
@@ -403,11 +405,29 @@ impl ExternalComposite {
         Ok((!harmless).then_some(why))
     }
 
+    /// That a place lies in the source of an edge: it is said to whoever asks for it, since the edge could only wait there for ever.
+    async fn check_place(&self, edge: &EdgeSpec, to: ResetTo) -> Result<()> {
+        let ResetTo::Position(position) = to else { return Ok(()) };
+        let view = match self.reader(&edge.from.node).await {
+            Ok(reader) => reader.view(),
+            // Nobody has opened it yet, so there is nothing in it.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return check_begin(position, Position::ZERO, Position::ZERO);
+            }
+            Err(error) => return Err(error),
+        };
+        let trim = view.get_reader::<Log>(&edge.from.instance)?.trim_point().await?;
+        check_begin(position, trim, view.position().next())
+    }
+
     /// Lets an edge start anew elsewhere, whatever is there twice afterwards; see [`reset`](Self::reset).
     ///
     /// # Errors
-    /// `NotFound` if there is no such edge; what the store returned.
+    /// `NotFound` if there is no such edge; `Invalid` if the position lies outside its source; what the store returned.
     pub async fn reset_again(&self, edge: &str, to: ResetTo) -> Result<()> {
+        if let Some(found) = self.spec()?.edge(edge) {
+            self.check_place(found, to).await?;
+        }
         self.say(Said::Reset { branch: self.0.branch.clone(), edge: edge.to_owned(), to }).await
     }
 

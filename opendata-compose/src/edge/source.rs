@@ -42,6 +42,16 @@ enum End {
     Read { reader: Arc<SlateReader>, feed: WalFeed },
 }
 
+/// That an edge can begin at a position of a log.
+pub(crate) fn check_begin(position: Position, trim: Position, end: Position) -> Result<()> {
+    if position > end || position < trim {
+        return Err(Error::invalid(format!(
+            "the position to begin at lies outside the log, position={position}, trim={trim}, end={end}"
+        )));
+    }
+    Ok(())
+}
+
 impl Source {
     pub(crate) async fn open(at: &SourceAt, instance: &str, env: &Env) -> Result<Self> {
         match at {
@@ -111,13 +121,8 @@ impl Source {
             StartFrom::Oldest => Ok(trim),
             StartFrom::Tail => Ok(end),
             StartFrom::Position(position) => {
-                let position = Position(position);
-                if position > end || position < trim {
-                    return Err(Error::invalid(format!(
-                        "the position to begin at lies outside the log, position={position}, trim={trim}, end={end}"
-                    )));
-                }
-                Ok(position)
+                check_begin(Position(position), trim, end)?;
+                Ok(Position(position))
             }
             StartFrom::Time(time) => {
                 let options = ScanOptions {

@@ -100,6 +100,7 @@ impl ExternalComposite {
             Error::not_found(format!("no such edge, edge={}, edges=[{}]", new.id, known.join(", ")))
         })?;
         self.check_backfill(old, new).await?;
+        self.check_place(old, backfill.from).await?;
         let next = beside(new);
         match branch.spec.edge(&next.id) {
             Some(found) if *found == next => return Ok(()),

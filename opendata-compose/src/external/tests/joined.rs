@@ -142,6 +142,23 @@ async fn processes_that_own_different_nodes_run_their_edges_and_align() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_is_not_set_to_a_place_that_its_source_does_not_have() {
+    let store = Store::from_url("memory:").unwrap();
+    let main = describe(&store, "p").open_as(&joined(&["a", "b"], &[("a", "b")])).await.unwrap();
+    let first = write(&main, "a", "x").await;
+    main.wait_for(&first, "b", LONG).await.unwrap();
+    let onlooker = describe(&store, "q").attach().await.unwrap();
+    let nowhere = ResetTo::Position(Position(1 << 40));
+    for refused in [onlooker.reset("a-b", nowhere).await, onlooker.reset_again("a-b", nowhere).await] {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Invalid);
+    }
+    assert!(main.control().refresh().await.unwrap().branch(MAIN).unwrap().edges["a-b"].start.is_none());
+    let second = write(&main, "a", "y").await;
+    main.wait_for(&second, "b", LONG).await.unwrap();
+    main.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edge_is_paused_reset_changed_and_taken_out_without_touching_the_others() {
     let store = Store::from_url("memory:").unwrap();
     let spec = joined(&["a", "b", "c"], &[("a", "b"), ("a", "c")]);

@@ -90,7 +90,7 @@ pub(super) async fn rows(composite: &ExternalComposite) -> Result<Vec<Row>> {
             edge: edge.id.clone(),
             from: format!("{}/{}", edge.from.node, edge.from.instance),
             to,
-            state: state_of(&said, trouble.as_ref(), branch.owners.contains_key(edge.runs_on())),
+            state: state_of(&said, trouble.as_ref(), cursor.as_ref(), branch.owners.contains_key(edge.runs_on())),
             generation: said.generation,
             next: cursor.as_ref().map(|cursor| cursor.next.0),
             lag_records,
@@ -106,13 +106,15 @@ pub(super) async fn rows(composite: &ExternalComposite) -> Result<Vec<Row>> {
 }
 
 /// What an edge is doing, as far as the control log and its sink say.
-fn state_of(said: &EdgeSaid, trouble: Option<&Trouble>, is_owned: bool) -> &'static str {
+fn state_of(said: &EdgeSaid, trouble: Option<&Trouble>, cursor: Option<&Cursor>, is_owned: bool) -> &'static str {
     match (said, trouble.map(|trouble| trouble.kind)) {
         (EdgeSaid { paused: true, .. }, _) => "paused",
         (EdgeSaid { suspended: true, .. }, _) => "suspended",
         (_, Some(TroubleKind::Failed)) => "failed",
         _ if !is_owned => "stopped",
         (_, Some(TroubleKind::Resting)) => "resting",
+        // It was reset, or changed, and whoever owns its node has not begun it anew yet.
+        _ if cursor.is_some_and(|cursor| cursor.generation < said.generation) => "starting",
         _ => "running",
     }
 }
