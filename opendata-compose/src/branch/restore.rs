@@ -46,7 +46,7 @@ impl ExternalComposite {
             .newest_cut(&self.0.branch, time)
             .ok_or_else(|| Error::not_found(format!("there is no cut from that time or earlier, time={time}")))?;
         // The slates that were written then, and what they took after the cut.
-        let branch = state.branch(&found.branch)?.clone();
+        let branch = state.branch(state.branch_at(&self.0.branch, time))?.clone();
         let (cut, found) = (cut.to_owned(), found.clone());
         self.fork(name, &cut).await?;
         let paths = self.0.control.state().branch(name)?.nodes.clone();

@@ -44,7 +44,7 @@ impl State {
     }
 
     /// The one entry that makes a fork main.
-    pub(super) fn promote(&mut self, fork: &str, former: &str) -> Result<()> {
+    pub(super) fn promote(&mut self, fork: &str, former: &str, now: Timestamp) -> Result<()> {
         check_name("branch", former)?;
         self.promotion_of(fork)?;
         self.check_new_branch(former)?;
@@ -56,6 +56,7 @@ impl State {
             edge.suspended = false;
         }
         old.phase = BranchPhase::Former;
+        old.ceased = Some((now, self.next));
         // Whoever owned a node of main goes on with the new one.
         new.owners = std::mem::take(&mut old.owners);
         // The slates went from name to name, and with them their cuts.

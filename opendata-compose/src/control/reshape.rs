@@ -87,6 +87,7 @@ impl State {
             slates: branch.slates.iter().filter(|(node, _)| reshaping.from.contains(*node)).map(own).collect(),
             owners: BTreeMap::new(),
             nodes: old_nodes,
+            ceased: None,
         };
         let mut owners = BTreeMap::new();
         for node in reshaping.nodes.keys() {

@@ -83,7 +83,7 @@ impl State {
             | Said::ReshapeAbort { .. }
             | Said::ReshapeSwept { .. } => self.take_reshape(&entry.said),
             Said::PromoteBegin { fork, policy, deadline } => self.begin_promotion(fork, *policy, *deadline),
-            Said::PromoteCommit { fork, former } => self.promote(fork, former),
+            Said::PromoteCommit { fork, former } => self.promote(fork, former, now),
             Said::PromoteAbort { fork, .. } => {
                 self.promotion_of(fork)?;
                 self.promotion = None;
@@ -209,7 +209,6 @@ impl State {
         }
         let cut = Cut {
             branch: branch.to_owned(),
-            of_main: branch == MAIN,
             mode,
             phase: CutPhase::Held,
             begun,
@@ -313,6 +312,7 @@ impl State {
             phase: BranchPhase::Making(deadline),
             slates: BTreeMap::new(),
             owners: BTreeMap::new(),
+            ceased: None,
         };
         self.branches.insert(name.to_owned(), branch);
         Ok(())

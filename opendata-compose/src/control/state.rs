@@ -50,6 +50,8 @@ pub struct Branch {
     pub slates: BTreeMap<String, String>,
     /// Which process took which node over last.
     pub owners: BTreeMap<String, String>,
+    /// When another took its place as main, and with which entry.
+    pub ceased: Option<(Timestamp, u64)>,
 }
 
 /// Where a fork began.
@@ -97,8 +99,6 @@ pub struct EdgeState {
 pub struct Cut {
     /// The branch.
     pub branch: String,
-    /// Whether the branch was main when it was asked for.
-    pub of_main: bool,
     /// How it was taken.
     pub mode: CutMode,
     /// How far it is.
@@ -235,14 +235,26 @@ impl State {
         }
     }
 
-    /// The newest cut of a branch that was committed at this time or earlier. For main that is one of whatever was main then.
+    /// The branch that a name meant at a time: what was main then has another name since a promotion or a restore took its place.
+    #[must_use]
+    pub fn branch_at<'a>(&'a self, name: &'a str, at: Timestamp) -> &'a str {
+        if name != MAIN {
+            return name;
+        }
+        let formers = self.branches.iter().filter_map(|(former, branch)| Some((branch.ceased?, former.as_str())));
+        formers.filter(|((ceased, _), _)| *ceased > at).min().map_or(MAIN, |(_, former)| former)
+    }
+
+    /// The newest cut of a branch that was committed at this time or earlier: for main one of whatever was main then. Of a branch without
+    /// one it is the cut that it began at.
     #[must_use]
     pub fn newest_cut(&self, branch: &str, at: Timestamp) -> Option<(&str, &Cut)> {
-        let usable = self.cuts.iter().filter(|(_, cut)| {
-            let of = if branch == MAIN { cut.of_main } else { cut.branch == branch };
-            of && cut.phase == CutPhase::Committed && cut.ended.is_some_and(|ended| ended <= at)
-        });
-        usable.max_by_key(|(_, cut)| (cut.ended, cut.begun)).map(|(name, cut)| (name.as_str(), cut))
+        let line = self.branch_at(branch, at);
+        let is_usable = |cut: &Cut| cut.phase == CutPhase::Committed && cut.ended.is_some_and(|ended| ended <= at);
+        let own = self.cuts.iter().filter(|(_, cut)| cut.branch == line && is_usable(cut));
+        let newest = own.max_by_key(|(_, cut)| (cut.ended, cut.begun));
+        let base = || self.cuts.get_key_value(&self.branches.get(line)?.base.as_ref()?.cut);
+        newest.or_else(|| base().filter(|(_, cut)| is_usable(cut))).map(|(name, cut)| (name.as_str(), cut))
     }
 
     /// What became of a fork that is no longer there under its name.

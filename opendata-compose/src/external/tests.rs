@@ -183,6 +183,35 @@ async fn the_composition_at_a_time_is_the_cut_before_it_and_what_the_logs_took_u
 }
 
 #[tokio::test]
+async fn going_back_to_a_time_after_a_restore_does_not_bring_back_what_that_left_behind() {
+    let store = Store::from_url("memory:").unwrap();
+    let main = describe(&store, "p").open_as(&composition(&["a"])).await.unwrap();
+    let write = async |payload: &str| append(&main.node("a").unwrap(), payload).await.unwrap();
+    let moment = async || {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = main.0.env.now();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        now
+    };
+    write("one").await;
+    main.cut("c1", &CutOptions::default()).await.unwrap();
+    write("wrong").await;
+    let before = moment().await;
+    main.cut("c2", &CutOptions::default()).await.unwrap();
+    main.restore("c1").await.unwrap();
+    write("two").await;
+    let after = moment().await;
+    write("three").await;
+    assert_eq!(main.at_time(after).await.unwrap().name(), "c1");
+    main.restore_to(after).await.unwrap();
+    assert_eq!(payloads(&main.node("a").unwrap()).await, ["one", "two"]);
+    // What was main before that is found by its time as well.
+    main.restore_to(before).await.unwrap();
+    assert_eq!(payloads(&main.node("a").unwrap()).await, ["one", "wrong"]);
+    main.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_fork_that_is_discarded_is_deleted_and_its_name_stays_taken() {
     let store = Store::from_url("memory:").unwrap();
     let main = describe(&store, "p").open_as(&composition(&["a"])).await.unwrap();
