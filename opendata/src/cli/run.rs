@@ -103,7 +103,11 @@ impl Run {
             reduced_histograms: Arc::default(),
         };
         let intake = Arc::new(Intake::new(&composite, composition.server.default_tsdb.clone(), settings));
-        serve.run(composite, intake, otlp_grpc, node.node.settings.transaction_bytes, prometheus, stop).await
+        let limit = node.node.settings.transaction_bytes;
+        let served = serve.run(composite.clone(), intake, otlp_grpc, limit, prometheus, stop).await;
+        let closed = composite.close().await;
+        served?;
+        Ok(closed?)
     }
 }
 

@@ -46,10 +46,10 @@ impl Serve {
         self.address
     }
 
-    /// Serves until `stop` is done, or until the slate can no longer be written, and closes the slate.
+    /// Serves until `stop` is done, or until the slate can no longer be written. Closing the slate is the caller's: others may still be at work on it.
     ///
     /// # Errors
-    /// Why the slate can no longer be written, or what closing it returned.
+    /// Why the slate can no longer be written.
     pub(crate) async fn run(
         self,
         composite: InternalComposite,
@@ -105,10 +105,9 @@ impl Serve {
             // What flows in ends at once when it is told to; a task that panicked has said so.
             let _ = tokio::time::timeout(GRACE, task).await;
         }
-        let closed = composite.close().await;
         match failure {
             Some(error) => Err(error.into()),
-            None => Ok(closed?),
+            None => Ok(()),
         }
     }
 }

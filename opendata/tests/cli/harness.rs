@@ -172,6 +172,17 @@ impl Server {
         self.wait()
     }
 
+    /// Tells it to end, and returns what it said of itself while it ran and ended.
+    pub(super) fn last_words(mut self) -> String {
+        let mut stderr = self.child.as_mut().unwrap().stderr.take().unwrap();
+        let reading = std::thread::spawn(move || {
+            let mut words = String::new();
+            stderr.read_to_string(&mut words).map(|_| words)
+        });
+        assert_eq!(self.terminate(), 0);
+        reading.join().unwrap().unwrap()
+    }
+
     /// Waits for its end, and returns its exit code.
     pub(super) fn wait(mut self) -> i32 {
         self.child.as_mut().unwrap().wait().unwrap().code().unwrap_or(-1)

@@ -220,6 +220,18 @@ fn no_order_is_lost_or_counted_twice_whoever_is_killed() {
 }
 
 #[test]
+fn a_process_that_is_told_to_end_stops_its_edges_before_their_slates() {
+    let shop = Shop::new();
+    shop.place.ok(&["apply"]);
+    let all = shop.own_all();
+    shop.order(&all, 1);
+    eventually("the order is sold", || shop.sold(&[]) == 1.0);
+    let words = all.last_words();
+    assert!(!words.contains("WARN") && !words.contains("ERROR"), "{words}");
+    assert_eq!(shop.place.json(&["status"])[0]["edges"][0]["problem"], Value::Null);
+}
+
+#[test]
 fn a_cut_under_load_agrees_with_itself_and_main_is_put_back_to_it() {
     let shop = Shop::new();
     shop.place.ok(&["apply"]);
