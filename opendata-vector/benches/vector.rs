@@ -2,7 +2,7 @@
 //! kernel and beside what a user would pick instead, in the same run.
 //!
 //! ```text
-//! cargo xtask bench vector [-- --quick] [-- --set 256|50|debian|clustered] [-- --no-peers | -- --only-peers | -- --only ingest|cold] [-- --churn] [-- --trace] [-- --rows 100000] [-- --bits 4]
+//! cargo xtask bench vector [-- --quick] [-- --set 256|50|debian|clustered] [-- --no-peers | -- --only-peers | -- --only ingest|search|cold] [-- --churn] [-- --trace] [-- --rows 100000] [-- --bits 4]
 //! ```
 //!
 //! The first run installs Python packages into `target/bench-vector` (GloVe vectors, wordllama's token table, the peers) and
@@ -34,6 +34,7 @@ use sets::Set;
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Part {
     Ingest,
+    Search,
     Cold,
 }
 
@@ -63,6 +64,7 @@ fn asked() -> Asked {
         only_peers: has("--only-peers"),
         only: after("--only").map(|part| match part.as_str() {
             "ingest" => Part::Ingest,
+            "search" => Part::Search,
             "cold" => Part::Cold,
             other => panic!("no such part: {other}"),
         }),
@@ -95,9 +97,16 @@ async fn run(set: &Set, asked: &Asked) {
     let indexed_per_second = bed.ingest(set).await;
     println!("{:?}", bed.reader().stats().await.unwrap().fields["v"]);
     if let Some(part) = asked.only {
-        if part == Part::Cold {
+        if part != Part::Ingest {
             bed.compact(set).await;
-            cold::run(folder.path(), set, asked.trace).await;
+        }
+        match part {
+            Part::Ingest => {}
+            Part::Search => {
+                searches(&bed, set).await;
+                filtered_searches(&bed, set).await;
+            }
+            Part::Cold => cold::run(folder.path(), set, asked.trace).await,
         }
         return bed.slate.close().await.unwrap();
     }
@@ -112,17 +121,10 @@ async fn run(set: &Set, asked: &Asked) {
     bed.compact(set).await;
     let disk_bytes = bed.print_disk(set, "after compaction, index included").await;
     bed.print_rows(set).await;
-    println!("warm: recall@10, queries/s on all cores, ms of processor a query, p50 and p99 of one client");
-    bed.warm(set).await;
-    let mut found: Vec<Figures> = Vec::new();
-    for recall in [0.9, 0.95, 0.97, 0.99, 0.998] {
-        found.push(bed.measure(set, Effort::Recall(recall), None).await);
-    }
+    let found = searches(&bed, set).await;
     let memory_bytes = ours::anonymous_bytes().saturating_sub(before) as f64 / set.count() as f64;
     if !asked.only_peers {
-        for thousandths in [500, 100, 10, 1] {
-            bed.measure(set, Effort::Normal, Some(thousandths)).await;
-        }
+        filtered_searches(&bed, set).await;
         cold::run(folder.path(), set, asked.trace).await;
     }
     if asked.churn {
@@ -131,5 +133,21 @@ async fn run(set: &Set, asked: &Asked) {
     bed.slate.close().await.unwrap();
     if asked.peers || asked.only_peers {
         peers::run(set, &found, &Space { indexed_per_second, disk_bytes, memory_bytes }, &floor);
+    }
+}
+
+async fn searches(bed: &Bed, set: &Set) -> Vec<Figures> {
+    println!("warm: recall@10, queries/s on all cores, ms of processor a query, p50 and p99 of one client");
+    bed.warm(set).await;
+    let mut found = Vec::new();
+    for recall in [0.9, 0.95, 0.97, 0.99, 0.998] {
+        found.push(bed.measure(set, Effort::Recall(recall), None).await);
+    }
+    found
+}
+
+async fn filtered_searches(bed: &Bed, set: &Set) {
+    for thousandths in [500, 100, 10, 1] {
+        bed.measure(set, Effort::Normal, Some(thousandths)).await;
     }
 }
