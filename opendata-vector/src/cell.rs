@@ -9,7 +9,7 @@
 //!
 //! A commit that drains vectors into a cell appends a frame to it by merging. See [`quantize`] for the code.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use opendata_core::codec::{Decoder, Encoder};
@@ -17,12 +17,14 @@ use opendata_core::{Error, Result};
 
 pub(crate) mod calibration;
 pub(crate) mod cluster;
+pub(crate) mod places;
 pub(crate) mod quantize;
 pub(crate) mod rotate;
 pub(crate) mod sketch;
 pub(crate) mod strip;
 pub(crate) mod table;
 
+use crate::kernel;
 use quantize::Code;
 use sketch::Sketch;
 use strip::Strip;
@@ -63,6 +65,14 @@ impl Frame {
     /// Its vectors in few bits, where they are worth a look. The centroid is that of its cell.
     pub(crate) fn sketch(&self, centroid: &[f32]) -> Option<&Sketch> {
         Sketch::is_worth_it(self).then(|| self.made.sketch.get_or_init(|| Sketch::new(self, centroid)))
+    }
+
+    /// Fetches the sketch, if it was made, ahead of its use.
+    pub(crate) fn prefetch_sketch(&self) {
+        if let Some(sketch) = self.made.sketch.get() {
+            kernel::prefetch(&sketch.packed);
+            [&sketch.base, &sketch.slope, &sketch.spread].into_iter().for_each(|factors| kernel::prefetch(factors));
+        }
     }
 
     /// The codes side by side, where that is how they are scored.
@@ -163,7 +173,7 @@ fn upper_half(number: f32) -> u16 {
 /// A cell.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Cell {
-    pub(crate) frames: Vec<Arc<Frame>>,
+    pub(crate) frames: Vec<Frame>,
 }
 
 impl Cell {
@@ -177,14 +187,18 @@ impl Cell {
     /// that frames stay few and appending stays cheap.
     pub(crate) fn push(&mut self, frame: Frame) {
         let mut newest = frame;
-        while let Some(before) = self.frames.pop_if(|b| b.is_like(&newest) && b.ids.len() < newest.ids.len() * 8) {
-            let mut joined = Arc::unwrap_or_clone(before);
+        while let Some(mut joined) = self.frames.pop_if(|b| b.is_like(&newest) && b.ids.len() < newest.ids.len() * 8) {
             joined.append(&newest);
             newest = joined;
         }
         if !newest.ids.is_empty() {
-            self.frames.push(Arc::new(newest));
+            self.frames.push(newest);
         }
+    }
+
+    /// Fetches what leads to the codes, ahead of its use.
+    pub(crate) fn prefetch_frames(&self) {
+        kernel::prefetch(&self.frames);
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = u64> {
@@ -220,7 +234,7 @@ impl Cell {
                 _ => frames.push(frame),
             }
         }
-        Ok(Self { frames: frames.into_iter().map(Arc::new).collect() })
+        Ok(Self { frames })
     }
 }
 

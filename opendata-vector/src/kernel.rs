@@ -122,6 +122,14 @@ impl Plane {
     }
 }
 
+/// Asks for some memory ahead of its use. Cells lie all over the memory, and what is short is read before the processor has foreseen it.
+pub(crate) fn prefetch<T>(of: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    x86::prefetch(of);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = of;
+}
+
 /// Appends the inner product of the query with each code of one byte a dimension.
 pub(crate) fn codes8(codes: &[u8], size: usize, query: &Plane, to: &mut Vec<f32>) {
     (kernels().codes8)(codes, size, query, to);

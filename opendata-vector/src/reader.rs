@@ -270,10 +270,9 @@ impl Reader {
 
 /// Reads the selected fields of a document.
 pub(crate) async fn fetch(snapshot: Snapshot<'_>, id: u64, select: &Select) -> Result<Found> {
-    let mut stored = Arc::unwrap_or_clone(snapshot.stored(id).await?);
-    stored.attributes.retain(|name, _| select.wants(name));
-    stored.texts.retain(|name, _| select.wants(name));
-    stored.sparse.retain(|name, _| select.wants_vector(name));
-    let document = snapshot.document(stored, id, |name| select.wants_vector(name)).await?;
+    // Only what is asked for is copied out of the cache.
+    let held = snapshot.stored(id).await?;
+    let stored = held.selected(|name| select.wants(name), |name| select.wants_vector(name));
+    let document = snapshot.document(stored, id).await?;
     Ok(Found { document, version: Version(id) })
 }

@@ -129,6 +129,20 @@ impl Stored {
         })
     }
 
+    /// A copy with some of the attributes and texts, and with some of the vectors.
+    pub(crate) fn selected(&self, wants: impl Fn(&str) -> bool, wants_vector: impl Fn(&str) -> bool) -> Self {
+        fn some<T: Clone>(of: &BTreeMap<String, T>, wants: impl Fn(&str) -> bool) -> BTreeMap<String, T> {
+            of.iter().filter(|(name, _)| wants(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+        }
+        Self {
+            external: self.external.clone(),
+            vectors: self.vectors.iter().filter(|name| wants_vector(name)).cloned().collect(),
+            attributes: some(&self.attributes, &wants),
+            texts: some(&self.texts, &wants),
+            sparse: some(&self.sparse, &wants_vector),
+        }
+    }
+
     /// Whether it has a row of its own.
     pub(crate) fn is_large(encoded: &[u8]) -> bool {
         encoded.len() > page::LARGE_BYTES

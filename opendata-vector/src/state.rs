@@ -297,10 +297,10 @@ impl<'a> Snapshot<'a> {
         all.ok_or_else(|| Error::corrupt_at(&self.keys.table(name), "a cell names a vector that is missing"))
     }
 
-    /// The document with the vectors that are wanted.
-    pub(crate) async fn document(self, stored: Stored, id: u64, wants: impl Fn(&str) -> bool) -> Result<Document> {
+    /// The document with the vectors that are named.
+    pub(crate) async fn document(self, stored: Stored, id: u64) -> Result<Document> {
         let mut vectors = BTreeMap::new();
-        for name in stored.vectors.iter().filter(|name| wants(name)) {
+        for name in &stored.vectors {
             let field = self.state.config.schema.vector_field(name)?;
             let (key, value) = self.vector_bytes(name, field, id).await?;
             let value = value.ok_or_else(|| Error::corrupt_at(&key, "vector is missing"))?;

@@ -223,12 +223,11 @@ impl Writer {
         let (keys, field) = (self.keys, &job.field);
         let (number, cache) = (self.published.field_number(field), Arc::clone(&self.published.cache));
         let table = Arc::make_mut(self.tables.entry(field.clone()).or_default());
-        table.epoch += 1;
+        let changed = table.next_epoch();
         if !job.removed.is_empty() || !job.created.is_empty() {
-            table.shape = table.epoch;
+            table.shape = changed;
         }
         let is_first = table.cells.is_empty();
-        let changed = table.epoch;
         // What is written is what the next search reads. Older views ask for older epochs, which make room: they are read again.
         let let_go = |cell: u32, info: Option<CellInfo>| {
             let changed = info.map_or(0, |info| info.changed);
@@ -260,7 +259,7 @@ impl Writer {
             *info = CellInfo { rows: info.rows + content.cell.rows() as u64, changed };
             cx.merge(keys.cell(field, cell), content.value);
             if let Some(Item::Cell(held)) = cache.remove(&before) {
-                let mut grown = Cell::clone(&held);
+                let mut grown = Arc::unwrap_or_clone(held);
                 content.cell.frames.iter().for_each(|frame| grown.push(Frame::clone(frame)));
                 hold(cell, Arc::new(grown));
             }

@@ -8,10 +8,13 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use opendata_core::codec::{Decoder, Encoder};
 use opendata_core::{Error, Result};
+
+use super::places::Places;
 
 const LAYOUT: u8 = 2;
 
@@ -55,9 +58,34 @@ pub(crate) struct Table {
     /// What searches look into.
     pub(crate) cells: BTreeMap<u32, CellInfo>,
     pub(crate) rebuild: Option<Rebuild>,
+    pub(super) searched: Searched,
 }
 
+/// Made when it is asked for, of cells that do not change any more. Tables are equal whether it was or not.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Searched(Arc<OnceLock<Places>>);
+
+impl PartialEq for Searched {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Searched {}
+
 impl Table {
+    /// Begins to change it.
+    pub(crate) fn next_epoch(&mut self) -> u64 {
+        self.epoch += 1;
+        self.searched = Searched::default();
+        self.epoch
+    }
+
+    /// The cells as searches find them.
+    pub(crate) fn places(&self) -> &Places {
+        self.searched.0.get_or_init(|| Places::of(&self.cells))
+    }
+
     /// All vectors in cells, dead ones among them.
     pub(crate) fn rows(&self) -> u64 {
         self.cells.values().map(|cell| cell.rows).sum()

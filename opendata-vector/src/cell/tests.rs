@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::table::{CellInfo, Clustered, Rebuild, Table};
@@ -19,7 +21,7 @@ fn golden_bytes() {
     assert_eq!(opendata_core::Hex(&cell.encode()).to_string(), expected.replace(' ', ""));
     let cells = [(2, CellInfo { rows: 9, changed: 3 }), (5, CellInfo { rows: 1, changed: 4 })].into();
     let clustered = Clustered { rows: 7, drained_to: 8 };
-    let mut table = Table { epoch: 4, drained_to: 10, next_cell: 6, shape: 3, clustered, cells, rebuild: None };
+    let mut table = Table { epoch: 4, drained_to: 10, next_cell: 6, shape: 3, clustered, cells, ..Table::default() };
     let expected = "02 04 0a 06 03 07 08 02 02 09 03 03 01 04 00";
     assert_eq!(opendata_core::Hex(&table.encode()).to_string(), expected.replace(' ', ""));
     table.rebuild = Some(Rebuild { fed_to: 9, cells: [(6, CellInfo { rows: 2, changed: 5 })].into() });
@@ -33,7 +35,7 @@ fn frames_are_appended_and_thinned() {
     let (one, two) = (Cell::of(frame(8, &[1, 2])), Cell::of(frame(4, &[7])));
     let merged = merge(b"k", &[&one.encode(), &Cell::of(frame(8, &[5])).encode(), &two.encode()]).unwrap();
     let all = Cell::decode(b"k", &merged).unwrap();
-    assert_eq!(all.frames, [frame(8, &[1, 2, 5]), frame(4, &[7])].map(Arc::new));
+    assert_eq!(all.frames, [frame(8, &[1, 2, 5]), frame(4, &[7])]);
     assert_eq!(all.frames[0].retain(|id| id != 1), frame(8, &[2, 5]));
     let mut pushed = one;
     pushed.push(frame(8, &[5]));
@@ -64,7 +66,7 @@ proptest! {
             cells.into_iter().map(|(cell, (rows, changed))| (cell, CellInfo { rows, changed })).collect();
         let rebuild = is_rebuilt.then(|| Rebuild { fed_to: epoch / 3, cells: cells.clone() });
         let clustered = Clustered { rows: epoch, drained_to: epoch / 4 };
-        let table = Table { epoch, drained_to: epoch / 2, next_cell, shape: 1, clustered, cells, rebuild };
+        let table = Table { epoch, drained_to: epoch / 2, next_cell, shape: 1, clustered, cells, rebuild, ..Table::default() };
         prop_assert_eq!(Table::decode(b"k", &table.encode()).unwrap(), table);
     }
 
@@ -77,4 +79,24 @@ proptest! {
         let cut = cut.index(bytes.len());
         prop_assert!(cut == 1 || Cell::decode(b"k", &bytes[..cut]).is_err());
     }
+}
+
+#[test]
+fn a_table_that_changes_forgets_what_searches_knew_of_its_cells() {
+    let mut table = Table::default();
+    table.cells.insert(7, CellInfo { rows: 3, changed: 1 });
+    let cell = Arc::new(Cell::default());
+    let place = table.places().at(0).unwrap();
+    assert!(place.held().is_none());
+    place.hold(&cell);
+    assert!(Arc::ptr_eq(&place.held().unwrap(), &cell));
+    // A copy that is changed is another table.
+    let mut other = table.clone();
+    other.next_epoch();
+    other.cells.insert(9, CellInfo { rows: 2, changed: 2 });
+    assert_eq!((other.places().rows, other.places().at(1).unwrap().cell), (5, 9));
+    assert!(other.places().at(0).unwrap().held().is_none());
+    // Where the cache lets go of a cell, nothing else keeps it.
+    drop(cell);
+    assert!(table.places().at(0).unwrap().held().is_none());
 }

@@ -5,6 +5,8 @@
 //! the bytes that are left of it.
 #![expect(unsafe_code, reason = "vector instructions need it; see the head of this file")]
 
+use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+
 use super::codes::{Factors, Line, Reaching};
 use super::columns::Dots;
 use super::{Kernels, Plane};
@@ -38,6 +40,16 @@ pub(super) fn detect() -> Option<&'static Kernels> {
 /// The loops for AVX2, if this processor has it.
 pub(super) fn detect_avx2() -> Option<&'static Kernels> {
     (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(&avx2::KERNELS)
+}
+
+/// Every processor of this kind has the instruction, which reads nothing that a program could see.
+pub(super) fn prefetch<T>(of: &[T]) {
+    const LINE: usize = 64;
+    let start = of.as_ptr().cast::<i8>();
+    for line in (0..size_of_val(of)).step_by(LINE) {
+        // SAFETY: the address lies inside the slice.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(line)) };
+    }
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {

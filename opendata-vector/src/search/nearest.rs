@@ -15,8 +15,8 @@ use opendata_core::slate::Access;
 use opendata_core::{Error, Result};
 
 use super::{Allowed, Effort, LegExplain, Scored, Top};
+use crate::cell::places::{InPlace, Places};
 use crate::cell::quantize::{Around, CodeQuery};
-use crate::cell::table::{CellInfo, Table};
 use crate::cell::{Cell, cluster};
 use crate::kernel;
 use crate::schema::{Metric, VectorField};
@@ -79,25 +79,25 @@ pub(super) async fn search(
 /// Which cells are looked into, the nearest first.
 struct Probing<'a> {
     query: CodeQuery,
-    table: &'a Table,
+    places: &'a Places,
     plan: Plan,
     /// How much of the vectors is allowed.
     share: f64,
-    order: CellOrder,
+    order: CellOrder<'a>,
 }
 
-impl Probing<'_> {
+impl<'a> Probing<'a> {
     /// The next, when so many allowed candidates were seen: none if these are enough.
-    fn visit(&mut self, seen: u64) -> Vec<(Next, CellInfo)> {
+    fn visit(&mut self, seen: u64) -> Vec<(Next, &'a InPlace)> {
         let wanted = self.plan.candidates.saturating_sub(seen) as f64;
         let mut expected = 0.0;
         let mut visit = Vec::new();
         while (self.order.taken() < self.plan.cells || expected < wanted)
             && let Some(next) = self.order.next()
+            && let Some(cell) = self.places.at(next.place)
         {
-            let info = self.table.cells.get(&next.cell).copied().unwrap_or_default();
-            expected += info.rows as f64 * self.share;
-            visit.push((next, info));
+            expected += cell.info.rows as f64 * self.share;
+            visit.push((next, cell));
         }
         visit
     }
@@ -142,7 +142,7 @@ impl Search<'_> {
         let dims = self.query.len();
         let table = self.snapshot.state.table(self.name);
         let routes = self.snapshot.routes(self.name, self.field).await?;
-        let mut probing = self.probing(effort, &table, &routes);
+        let mut probing = self.probing(effort, table.places(), &routes);
         // The tail and the first cells are read at once: each may be a request to the store.
         let tail = self.snapshot.tail(self.name, self.field);
         let first = probing.visit(0);
@@ -161,10 +161,12 @@ impl Search<'_> {
         // Every visit is of as many cells as are expected to hold what is still wanted.
         while !visit.is_empty() {
             explain.probed += visit.len() as u64;
-            for ((next, _), cell) in visit.iter().zip(cells) {
+            for (at, ((next, _), cell)) in visit.iter().zip(&cells).enumerate() {
+                cells.get(at + 2).into_iter().for_each(|cell| cell.prefetch_frames());
+                cells.get(at + 1).into_iter().for_each(|cell| candidates.prefetch(cell));
                 let (constant, distance) = probing.query.cell(next.dot, next.squared);
                 let centroid = cluster::row(&routes.centroids, dims, next.place);
-                candidates.estimate(&probing.query, Around { constant, distance, centroid }, &cell);
+                candidates.estimate(&probing.query, Around { constant, distance, centroid }, cell);
             }
             visit = probing.visit(candidates.seen);
             cells = self.read(&visit).await?;
@@ -174,11 +176,11 @@ impl Search<'_> {
         Ok(top.into_sorted())
     }
 
-    fn probing<'t>(&self, effort: Effort, table: &'t Table, routes: &Routes) -> Probing<'t> {
+    fn probing<'t>(&self, effort: Effort, places: &'t Places, routes: &'t Routes) -> Probing<'t> {
         let mut rotated = self.query.clone();
         routes.rotation.apply(&mut rotated);
         let query = CodeQuery::new(self.field.metric, rotated);
-        let rows = table.rows();
+        let rows = places.rows;
         let live = self.snapshot.state.counters.vectors.get(self.name).copied().unwrap_or(rows).max(1);
         let share = self.allowed.set.map_or(1.0, |set| (set.len() as f64 / live as f64).min(1.0));
         let plan = self.snapshot.state.plan(self.name, rows, effort, self.depth, share);
@@ -186,12 +188,20 @@ impl Search<'_> {
         // A few more, so that they need not be sorted in two goes.
         let visits = (1.25 * plan.candidates as f64 / in_each) as usize;
         let order = CellOrder::new(&query, routes, plan.cells.max(visits));
-        Probing { query, table, plan, share, order }
+        Probing { query, places, plan, share, order }
     }
 
-    async fn read(&self, visit: &[(Next, CellInfo)]) -> Result<Vec<Arc<Cell>>> {
-        let cells: Vec<(u32, u64)> = visit.iter().map(|(next, info)| (next.cell, info.changed)).collect();
-        self.snapshot.cells(self.name, &cells).await
+    async fn read(&self, visit: &[(Next, &InPlace)]) -> Result<Vec<Arc<Cell>>> {
+        // The cache is asked now and then although all are known to be in memory, so that it keeps what is used.
+        if !self.snapshot.state.cache.wants_to_know_use()
+            && let Some(held) = visit.iter().map(|(_, cell)| cell.held()).collect()
+        {
+            return Ok(held);
+        }
+        let cells: Vec<(u32, u64)> = visit.iter().map(|(_, cell)| (cell.cell, cell.info.changed)).collect();
+        let found = self.snapshot.cells(self.name, &cells).await?;
+        visit.iter().zip(&found).for_each(|((_, place), cell)| place.hold(cell));
+        Ok(found)
     }
 
     /// Scores candidates in full, the most promising first, until no bound of one that is left reaches what was found.

@@ -5,6 +5,7 @@
 //! again. What is large and few (the centroids of a field, an old tail, ids that are gone) is kept apart, the newest of them.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -85,12 +86,19 @@ pub(crate) struct Cache {
     small: Sharded<Place, Item, Weigh>,
     /// The latest used in front.
     large: Mutex<VecDeque<(Place, Item)>>,
+    /// How often somebody was about to use what it keeps without asking it.
+    passed_by: AtomicU32,
 }
 
 impl Cache {
     pub(crate) fn new(limit: u64) -> Self {
         let items = (limit / AVERAGE_BYTES).clamp(64, 1 << 14) as usize;
-        Self { limit, small: Sharded::with_weighter(items, limit, Weigh), large: Mutex::default() }
+        Self {
+            limit,
+            small: Sharded::with_weighter(items, limit, Weigh),
+            large: Mutex::default(),
+            passed_by: AtomicU32::default(),
+        }
     }
 
     pub(crate) fn get(&self, place: &Place) -> Option<Item> {
@@ -103,6 +111,12 @@ impl Cache {
         let item = found.1.clone();
         large.push_front(found);
         Some(item)
+    }
+
+    /// Whether somebody who has found items elsewhere should ask for them all the same: what is never asked for makes room. It says so
+    /// every sixteenth time, since asking for many takes as long as using them.
+    pub(crate) fn wants_to_know_use(&self) -> bool {
+        self.passed_by.fetch_add(1, Ordering::Relaxed).is_multiple_of(16)
     }
 
     /// Whether there are centroids of a field, of whatever shape.

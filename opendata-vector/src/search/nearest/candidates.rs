@@ -3,6 +3,7 @@
 use crate::cell::quantize::{Around, CodeQuery, DEVIATIONS, Scratch};
 use crate::cell::{Cell, Frame};
 use crate::idset::Probe;
+use crate::kernel;
 use crate::search::{Allowed, Scored, Top};
 
 /// Vectors that are read for one result at most, when codes leave much open.
@@ -44,6 +45,16 @@ impl<'a> Candidates<'a> {
             scratch: Scratch::default(),
             one: Vec::new(),
             rows: Vec::new(),
+        }
+    }
+
+    /// Fetches what looking at a cell will read, ahead of it. The frames should be on their way already.
+    pub(super) fn prefetch(&self, cell: &Cell) {
+        for frame in &cell.frames {
+            frame.prefetch_sketch();
+            if self.filter.is_some() {
+                kernel::prefetch(&frame.ids);
+            }
         }
     }
 

@@ -15,30 +15,34 @@ pub(crate) struct Next {
     pub(crate) dot: f32,
     /// The centroid's squared length.
     pub(crate) squared: f32,
-    nearness: f32,
 }
 
-pub(crate) struct CellOrder {
-    all: Vec<Next>,
+pub(crate) struct CellOrder<'a> {
+    routes: &'a Routes,
+    /// Of each centroid its inner product with the query.
+    dots: Vec<f32>,
+    /// Nearness and place of each centroid in one number, which is less for what is nearer and, of equals, for the earlier cell:
+    /// numbers are sorted much faster than what must be compared by parts.
+    all: Vec<u64>,
     sorted: usize,
     taken: usize,
     /// How many are sorted at a time.
     step: usize,
 }
 
-impl CellOrder {
-    pub(crate) fn new(query: &CodeQuery, routes: &Routes, expected: usize) -> Self {
-        let mut all = Vec::with_capacity(routes.cells.len());
-        let blocks = routes.cells.chunks(COLUMN_ROWS).zip(routes.squares.chunks(COLUMN_ROWS));
-        for (block, (cells, squares)) in blocks.enumerate() {
-            let dots = routes.columns.dots(block, &query.rotated);
-            for (at, ((cell, squared), dot)) in cells.iter().zip(squares).zip(dots).enumerate() {
-                let place = block * COLUMN_ROWS + at;
+impl<'a> CellOrder<'a> {
+    pub(crate) fn new(query: &CodeQuery, routes: &'a Routes, expected: usize) -> Self {
+        let count = routes.cells.len();
+        let (mut dots, mut all) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for (block, squares) in routes.squares.chunks(COLUMN_ROWS).enumerate() {
+            let own = routes.columns.dots(block, &query.rotated);
+            for ((place, dot), squared) in (block * COLUMN_ROWS..).zip(own).zip(squares) {
                 let nearness = if query.metric == Metric::InnerProduct { dot } else { 2.0 * dot - squared };
-                all.push(Next { cell: *cell, place, dot, squared: *squared, nearness });
+                dots.push(dot);
+                all.push(u64::from(descending(nearness)) << 32 | place as u64);
             }
         }
-        Self { all, sorted: 0, taken: 0, step: expected.max(16) }
+        Self { routes, dots, all, sorted: 0, taken: 0, step: expected.max(16) }
     }
 
     pub(crate) fn taken(&self) -> usize {
@@ -47,18 +51,27 @@ impl CellOrder {
 
     pub(crate) fn next(&mut self) -> Option<Next> {
         if self.taken == self.sorted {
-            let better = |a: &Next, b: &Next| b.nearness.total_cmp(&a.nearness).then(a.cell.cmp(&b.cell));
             let left = self.all.get_mut(self.sorted..)?;
             let step = self.step.min(left.len());
             if step < left.len() {
-                left.select_nth_unstable_by(step, better);
+                left.select_nth_unstable(step);
             }
-            left.get_mut(..step)?.sort_unstable_by(better);
+            left.get_mut(..step)?.sort_unstable();
             self.sorted += step;
             self.step *= 2;
         }
-        let next = self.all.get(self.taken).copied();
-        self.taken += usize::from(next.is_some());
-        next
+        let place = *self.all.get(self.taken)? as u32 as usize;
+        self.taken += 1;
+        let (cell, squared) = (*self.routes.cells.get(place)?, *self.routes.squares.get(place)?);
+        Some(Next { cell, place, dot: *self.dots.get(place)?, squared })
     }
 }
+
+/// A number that is less for what is greater, in the order of [`f32::total_cmp`].
+fn descending(number: f32) -> u32 {
+    let bits = number.to_bits();
+    if bits >> 31 == 1 { bits } else { !bits & 0x7fff_ffff }
+}
+
+#[cfg(test)]
+mod tests;
