@@ -8,7 +8,7 @@ use roaring::RoaringBitmap;
 
 pub(crate) mod chunk;
 
-use chunk::{Chunk, Words, has};
+use chunk::{Chunk, WORDS, Words, has};
 
 /// Ids a chunk.
 pub(crate) const CHUNK: u64 = 1 << 16;
@@ -145,8 +145,8 @@ impl IdSet {
             return Probe { first: 0, chunks: Vec::new(), folded: Some(self) };
         }
         let chunks = (*first..=*last).map(|chunk| match self.chunks.get(&chunk).map(|ids| &**ids) {
-            None => Unfolded::None,
-            Some(Chunk::All) => Unfolded::All,
+            None => Unfolded::Words(&NONE),
+            Some(Chunk::All) => Unfolded::Words(&ALL),
             Some(Chunk::Words(words)) => Unfolded::Words(words),
             Some(list @ Chunk::List(_)) => Unfolded::Own(list.words()),
         });
@@ -168,12 +168,14 @@ pub(crate) struct Probe<'a> {
     folded: Option<&'a IdSet>,
 }
 
+/// Words in every case, so that there is nothing to decide for each id.
 enum Unfolded<'a> {
-    None,
-    All,
     Words(&'a Words),
     Own(Box<Words>),
 }
+
+static NONE: Words = [0; WORDS];
+static ALL: Words = [u64::MAX; WORDS];
 
 impl Probe<'_> {
     pub(crate) fn contains(&self, id: u64) -> bool {
@@ -181,8 +183,6 @@ impl Probe<'_> {
         match self.chunks.get(chunk.wrapping_sub(self.first) as usize) {
             Some(Unfolded::Words(words)) => has(words, low),
             Some(Unfolded::Own(words)) => has(words, low),
-            Some(Unfolded::All) => true,
-            Some(Unfolded::None) => false,
             None => self.folded.is_some_and(|set| set.contains(id)),
         }
     }

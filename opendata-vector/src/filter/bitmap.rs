@@ -4,6 +4,7 @@
 //! chunk is cached for as long as no id is given out. Sweeps rewrite rows, so each piece of one is another version: what it
 //! removed may be alive for views that are older.
 
+use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
@@ -22,6 +23,34 @@ use crate::record;
 use crate::record::column::{self, Column, ordered};
 use crate::schema::Schema;
 use crate::state::{Item, Place, Snapshot};
+
+/// What is demanded of the number of each attribute.
+type Spans<'a> = BTreeMap<&'a str, Vec<(Comparison, u64)>>;
+
+/// The places of the numbers of a column that compare so.
+fn places(column: &Column, comparison: Comparison, number: u64) -> Range<usize> {
+    match comparison {
+        Comparison::Less => 0..column.below(number),
+        Comparison::LessOrEqual => 0..column.up_to(number),
+        Comparison::Greater => column.up_to(number)..column.len(),
+        Comparison::Equal => column.below(number)..column.up_to(number),
+        _ => column.below(number)..column.len(),
+    }
+}
+
+/// The places of the numbers that compare in all these ways.
+fn places_of_all(column: &Column, span: &[(Comparison, u64)]) -> Range<usize> {
+    let all = span.iter().map(|(comparison, number)| places(column, *comparison, *number));
+    let both = all.fold(0..column.len(), |a, b| a.start.max(b.start)..a.end.min(b.end));
+    both.start..both.end.max(both.start)
+}
+
+fn narrowed(found: Option<IdSet>, by: IdSet) -> IdSet {
+    match found {
+        Some(found) => found.intersect(&by),
+        None => by,
+    }
+}
 
 /// Where bitmaps are read.
 #[derive(Clone, Copy)]
@@ -42,23 +71,7 @@ impl<'a> Bitmaps<'a> {
 
     async fn of(self, filter: &'a Filter) -> Result<IdSet> {
         match filter {
-            Filter::And(all) => {
-                let mut found: Option<IdSet> = None;
-                for one in all {
-                    let set = self.evaluate(one).await?;
-                    found = Some(match found {
-                        Some(found) => found.intersect(&set),
-                        None => set,
-                    });
-                    if found.as_ref().is_some_and(|found| found.len() == 0) {
-                        break;
-                    }
-                }
-                match found {
-                    Some(found) => Ok(found),
-                    None => self.snapshot.everything().await,
-                }
-            }
+            Filter::And(all) => self.all_of(all).await,
             Filter::Or(all) => {
                 let mut found = IdSet::default();
                 for one in all {
@@ -96,6 +109,43 @@ impl<'a> Bitmaps<'a> {
         }
     }
 
+    async fn all_of(self, all: &'a [Filter]) -> Result<IdSet> {
+        let mut found: Option<IdSet> = None;
+        let (spans, others) = self.spans(all)?;
+        for (attribute, span) in spans {
+            let set = self.numbers(attribute, |column| places_of_all(column, &span)).await?;
+            found = Some(narrowed(found, set));
+        }
+        for one in others {
+            if found.as_ref().is_some_and(|found| found.len() == 0) {
+                break;
+            }
+            let set = self.evaluate(one).await?;
+            found = Some(narrowed(found, set));
+        }
+        match found {
+            Some(found) => Ok(found),
+            None => self.snapshot.everything().await,
+        }
+    }
+
+    /// By attribute what is demanded of its number, so that from here to there is one range and not two of half the numbers; and
+    /// everything else.
+    fn spans(self, all: &'a [Filter]) -> Result<(Spans<'a>, Vec<&'a Filter>)> {
+        let (mut spans, mut others) = (Spans::new(), Vec::new());
+        for one in all {
+            if let Filter::Compare { attribute, comparison, value } = one
+                && *comparison != Comparison::NotEqual
+                && let Some(number) = ordered(&single(self.schema, attribute, value)?)
+            {
+                spans.entry(attribute).or_default().push((*comparison, number));
+            } else {
+                others.push(one);
+            }
+        }
+        Ok((spans, others))
+    }
+
     async fn compare(self, attribute: &str, comparison: Comparison, value: &Scalar) -> Result<IdSet> {
         if comparison == Comparison::Equal {
             return self.equal(attribute, value).await;
@@ -104,13 +154,7 @@ impl<'a> Bitmaps<'a> {
             return Ok(self.exists(attribute).await?.without(&self.equal(attribute, value).await?));
         }
         if let Some(number) = ordered(value) {
-            let places = |column: &Column| match comparison {
-                Comparison::Less => 0..column.below(number),
-                Comparison::LessOrEqual => 0..column.up_to(number),
-                Comparison::Greater => column.up_to(number)..column.len(),
-                _ => column.below(number)..column.len(),
-            };
-            return self.numbers(attribute, places).await;
+            return self.numbers(attribute, |column| places(column, comparison, number)).await;
         }
         let keys = self.snapshot.keys;
         let at = keys.attr_value(attribute, value).build();
@@ -130,7 +174,7 @@ impl<'a> Bitmaps<'a> {
     async fn equal(self, attribute: &str, value: &Scalar) -> Result<IdSet> {
         let keys = self.snapshot.keys;
         match ordered(value) {
-            Some(number) => self.numbers(attribute, |column| column.below(number)..column.up_to(number)).await,
+            Some(number) => self.numbers(attribute, |column| places(column, Comparison::Equal, number)).await,
             None => {
                 let row = |chunk| keys.attr(attribute, value, chunk);
                 self.stored(row, keys.attr_value(attribute, value).range()).await
@@ -188,7 +232,7 @@ impl<'a> Bitmaps<'a> {
         }
         if missing.len() > FEW {
             let mut rows = self.snapshot.view.scan(all, Access::Bulk, Order::Ascending).await?;
-            let mut read = std::collections::BTreeMap::new();
+            let mut read = BTreeMap::new();
             while let Some(row) = rows.next().await? {
                 read.insert(row.key, row.value);
             }

@@ -4,7 +4,7 @@ use roaring::RoaringBitmap;
 
 /// So many ids are kept as a list at most: 8 KiB, as much as a bit for each takes.
 const LISTED: usize = 4096;
-const WORDS: usize = 1024;
+pub(crate) const WORDS: usize = 1024;
 
 pub(crate) type Words = [u64; WORDS];
 
@@ -168,8 +168,12 @@ impl Chunk {
     }
 
     fn combine(&self, other: &Self, of: impl Fn(u64, u64) -> u64) -> Self {
-        let (mut words, other) = (self.words(), other.words());
-        words.iter_mut().zip(other.iter()).for_each(|(own, other)| *own = of(*own, *other));
+        let mut words = self.words();
+        let mut with = |other: &Words| words.iter_mut().zip(other).for_each(|(own, other)| *own = of(*own, *other));
+        match other {
+            Self::Words(other) => with(other),
+            Self::List(_) | Self::All => with(&other.words()),
+        }
         Self::of(words)
     }
 
