@@ -28,7 +28,7 @@
 //!
 //! Internal ids grow by one with each version of a document that is written; a chunk is 65,536 of them.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use opendata_core::key::{KeyBuilder, KeyRange, KeyReader, Prefix, SegmentId, Tag};
 use opendata_core::{Error, Result};
 
@@ -191,6 +191,11 @@ impl Keys {
 
     pub(crate) fn id(self, external: &[u8]) -> Bytes {
         self.document(ID).raw(external).build()
+    }
+
+    /// The same, as a slice of a buffer.
+    pub(crate) fn id_in(self, external: &[u8], buffer: &mut BytesMut) -> Bytes {
+        self.0.in_segment(DOCUMENTS).key_in(ID, buffer).raw(external).build_in(buffer)
     }
 
     pub(crate) fn ids(self) -> KeyRange {

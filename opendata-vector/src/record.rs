@@ -19,7 +19,7 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use opendata_core::codec::{Decoder, Encoder};
 use opendata_core::{Error, Result, Timestamp};
 use roaring::RoaringBitmap;
@@ -59,10 +59,12 @@ fn text(decoder: &mut Decoder<'_>) -> Result<String> {
     String::from_utf8(bytes.to_vec()).map_err(|_| Error::corrupt("not UTF-8"))
 }
 
-pub(crate) fn encode_id(id: u64) -> Bytes {
+/// As a slice of a buffer that many share.
+pub(crate) fn encode_id(id: u64, buffer: &mut BytesMut) -> Bytes {
     let mut value = Encoder::with_capacity(LAYOUT, 11);
     value.varint(id);
-    value.finish()
+    buffer.extend_from_slice(value.as_slice());
+    buffer.split().freeze()
 }
 
 pub(crate) fn decode_id(key: &[u8], value: &[u8]) -> Result<u64> {
@@ -260,7 +262,10 @@ impl Counters {
     pub(crate) fn add(&mut self, stored: &Stored) {
         self.live += 1;
         for field in &stored.vectors {
-            *self.vectors.entry(field.clone()).or_default() += 1;
+            match self.vectors.get_mut(field) {
+                Some(live) => *live += 1,
+                None => _ = self.vectors.insert(field.clone(), 1),
+            }
         }
         for (field, (words, _)) in &stored.texts {
             let (documents, total) = self.texts.entry(field.clone()).or_default();

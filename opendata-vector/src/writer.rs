@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use opendata_core::env::Env;
 use opendata_core::key::SegmentId;
 use opendata_core::slate::{Access, ApplyContext, InstanceView, Order, PrepareContext};
@@ -21,11 +21,13 @@ use crate::cell::calibration::Calibration;
 use crate::cell::table::{CellInfo, Clustered, Rebuild, Table};
 use crate::cell::{Cell, Frame};
 use crate::idset::{self, chunk::Chunk};
+use crate::kernel;
 use crate::key::{Key, Keys};
 use crate::maintain::{self, Cycle, IndexJob, Step, Upkeep};
 use crate::op::{Op, Receipt};
 use crate::postings;
 use crate::record::{self, Counters, Stored, Sweep, column, page};
+use crate::schema::Schema;
 use crate::sparse::Weight;
 use crate::state::tail::{Block, Tail};
 use crate::state::{Cache, Item, Place, Snapshot, State, push_scored};
@@ -52,13 +54,20 @@ pub struct Writer {
     /// No document has a greater id, so that nothing has to be looked up for one that comes behind.
     last_id: Bytes,
     group: Group,
+    /// Where the keys and values of ids are written one behind the other: each is a slice of it.
+    buffer: BytesMut,
 }
+
+/// Bytes that are allocated at a time for keys and values of ids.
+const BUFFER_BYTES: usize = 1 << 16;
 
 /// What the transactions of the group under way have added.
 #[derive(Default)]
 struct Group {
     bitmaps: BTreeMap<Bytes, RoaringBitmap>,
-    numbers: BTreeMap<Bytes, Vec<(u64, u16)>>,
+    /// By attribute and chunk: which documents have it, and its numbers.
+    has: BTreeMap<String, BTreeMap<u64, RoaringBitmap>>,
+    numbers: BTreeMap<String, BTreeMap<u64, Vec<(u64, u16)>>>,
     terms: BTreeMap<Bytes, Vec<Posting>>,
     sparse: BTreeMap<Bytes, Vec<Weight>>,
     blocks: BTreeMap<String, Block>,
@@ -96,7 +105,23 @@ struct Write {
     id: u64,
     stored: Stored,
     words: Vec<(String, Vec<String>)>,
-    vectors: Vec<(String, Bytes)>,
+    vectors: Vec<WrittenVector>,
+}
+
+struct WrittenVector {
+    field: String,
+    /// As it is stored.
+    value: Bytes,
+    /// Its components, where they are stored as they are.
+    components: Option<Vec<f32>>,
+}
+
+/// Changes what stands under a name, which is not copied where there is something already.
+fn change<T: Default>(of: &mut BTreeMap<String, T>, name: &str, change: impl FnOnce(&mut T)) {
+    match of.get_mut(name) {
+        Some(own) => change(own),
+        None => change(of.entry(name.to_owned()).or_default()),
+    }
 }
 
 struct Kill {
@@ -104,6 +129,24 @@ struct Kill {
     stored: Stored,
     /// Nothing takes its place.
     gone: bool,
+}
+
+impl Group {
+    /// Adds a vector to what will be scanned.
+    fn push(&mut self, id: u64, vector: &WrittenVector, schema: &Schema) {
+        let Some(field) = schema.vectors.get(&vector.field) else { return };
+        change(&mut self.blocks, &vector.field, |block| match &vector.components {
+            Some(components) => {
+                let start = block.vectors.len();
+                block.vectors.extend_from_slice(components);
+                kernel::normalise(field.metric, block.vectors.get_mut(start..).unwrap_or_default());
+                block.ids.push(id);
+            }
+            // The value was encoded a moment ago.
+            None if push_scored(b"", &vector.value, *field, &mut block.vectors).is_ok() => block.ids.push(id),
+            None => {}
+        });
+    }
 }
 
 impl Writer {
@@ -142,6 +185,7 @@ impl Writer {
             tails,
             drained_by_commits: 0,
             group: Group::default(),
+            buffer: BytesMut::with_capacity(BUFFER_BYTES),
             published: Arc::new(state),
         })
     }
@@ -149,7 +193,8 @@ impl Writer {
     fn write(&mut self, write: Write, cx: &mut ApplyContext<'_>) {
         let Write { id, stored, words, vectors } = write;
         let (chunk, low) = idset::split(id);
-        cx.put_visible(self.keys.id(&stored.external), record::encode_id(id));
+        let key = self.keys.id_in(&stored.external, &mut self.buffer);
+        cx.put_visible(key, record::encode_id(id, &mut self.buffer));
         if stored.external > self.last_id {
             self.last_id = stored.external.clone();
         }
@@ -160,21 +205,15 @@ impl Writer {
         } else {
             self.group.documents.insert(id, Some(encoded));
         }
-        for (name, value) in vectors {
-            if let Some(field) = self.published.config.schema.vectors.get(&name) {
-                let block = self.group.blocks.entry(name.clone()).or_default();
-                // The value was encoded a moment ago.
-                if push_scored(b"", &value, *field, &mut block.vectors).is_ok() {
-                    block.ids.push(id);
-                }
-            }
-            self.group.vectors.entry(name).or_default().insert(id, Some(value));
+        for vector in vectors {
+            self.group.push(id, &vector, &self.published.config.schema);
+            change(&mut self.group.vectors, &vector.field, |all| _ = all.insert(id, Some(vector.value)));
         }
         for (name, value) in &stored.attributes {
-            self.group.bitmaps.entry(self.keys.has(name, chunk)).or_default().insert(low.into());
+            change(&mut self.group.has, name, |has| _ = has.entry(chunk).or_default().insert(low.into()));
             for scalar in value.scalars() {
                 if let Some(number) = column::ordered(&scalar) {
-                    self.group.numbers.entry(self.keys.num(name, chunk)).or_default().push((number, low));
+                    change(&mut self.group.numbers, name, |all| all.entry(chunk).or_default().push((number, low)));
                 } else {
                     self.group.bitmaps.entry(self.keys.attr(name, &scalar, chunk)).or_default().insert(low.into());
                 }
@@ -432,8 +471,13 @@ impl SystemWriter for Writer {
         for (key, bitmap) in std::mem::take(&mut self.group.bitmaps) {
             cx.merge(key, record::encode_bitmap(&bitmap));
         }
-        for (key, numbers) in std::mem::take(&mut self.group.numbers) {
-            cx.merge(key, column::encode(numbers));
+        for (name, chunks) in std::mem::take(&mut self.group.has) {
+            chunks.iter().for_each(|(chunk, ids)| cx.merge(self.keys.has(&name, *chunk), record::encode_bitmap(ids)));
+        }
+        for (name, chunks) in std::mem::take(&mut self.group.numbers) {
+            for (chunk, numbers) in chunks {
+                cx.merge(self.keys.num(&name, chunk), column::encode(numbers));
+            }
         }
         for (key, postings) in std::mem::take(&mut self.group.terms) {
             cx.merge(key, text::encode(&postings));

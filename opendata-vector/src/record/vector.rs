@@ -21,9 +21,11 @@ const FAR: u8 = 15;
 
 /// A vector as it is stored.
 pub(crate) fn encode(storage: Storage, vector: &[f32]) -> Bytes {
-    let mut value = Vec::with_capacity(5 + vector.len() * 4);
+    let mut value = Vec::new();
     match storage {
         Storage::F32 => {
+            // As much as is written, so that nothing is left to be given back.
+            value.reserve_exact(packed_size(vector));
             pack(vector, &mut value);
             if value.len() > 1 + vector.len() * 4 {
                 value.clear();
@@ -67,6 +69,13 @@ pub(crate) fn decode(key: &[u8], value: &[u8], dims: u32, to: &mut Vec<f32>) -> 
         _ => return Err(wrong()),
     }
     Ok(())
+}
+
+/// Bytes of form 4.
+fn packed_size(vector: &[f32]) -> usize {
+    let largest = vector.iter().map(|v| exponent(*v)).max().unwrap_or(0);
+    let far = vector.iter().filter(|v| largest - exponent(**v) >= FAR).count();
+    2 + vector.len() * 3 + vector.len().div_ceil(2) + far
 }
 
 fn exponent(component: f32) -> u8 {

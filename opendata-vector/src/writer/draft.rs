@@ -6,7 +6,7 @@ use bytes::Bytes;
 use opendata_core::slate::PrepareContext;
 use opendata_core::{Error, ErrorKind, Result};
 
-use super::{Changes, Kill, Write, Writer};
+use super::{Changes, Kill, Write, Writer, WrittenVector};
 use crate::document::{Document, ID_LIMIT_BYTES, Patch, STRING_LIMIT_BYTES, Value};
 use crate::filter::Filter;
 use crate::kernel;
@@ -270,12 +270,15 @@ impl Slot {
 impl Written {
     fn finish(self, schema: &Schema) -> Result<Write> {
         let Self { id, document, kept } = self;
-        let mut vectors: Vec<(String, Bytes)> = kept.into_iter().collect();
-        for (field, components) in &document.vectors {
-            let storage = schema.vector_field(field)?.storage;
-            vectors.push((field.clone(), vector::encode(storage, components)));
+        let kept = kept.into_iter().map(|(field, value)| WrittenVector { field, value, components: None });
+        let mut vectors: Vec<WrittenVector> = kept.collect();
+        for (field, components) in document.vectors {
+            let storage = schema.vector_field(&field)?.storage;
+            let value = vector::encode(storage, &components);
+            let components = (storage == Storage::F32).then_some(components);
+            vectors.push(WrittenVector { field, value, components });
         }
-        vectors.sort();
+        vectors.sort_by(|a, b| a.field.cmp(&b.field));
         let mut words = Vec::new();
         let mut texts = BTreeMap::new();
         for (field, value) in document.texts {
@@ -287,7 +290,7 @@ impl Written {
         let stored = Stored {
             sparse: sparse.collect::<Result<_>>()?,
             external: document.id,
-            vectors: vectors.iter().map(|(field, _)| field.clone()).collect(),
+            vectors: vectors.iter().map(|vector| vector.field.clone()).collect(),
             attributes: document.attributes,
             texts,
         };
