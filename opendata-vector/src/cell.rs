@@ -69,10 +69,7 @@ impl Frame {
 
     /// Fetches the sketch, if it was made, ahead of its use.
     pub(crate) fn prefetch_sketch(&self) {
-        if let Some(sketch) = self.made.sketch.get() {
-            kernel::prefetch(&sketch.packed);
-            [&sketch.base, &sketch.slope, &sketch.spread].into_iter().for_each(|factors| kernel::prefetch(factors));
-        }
+        self.made.sketch.get().into_iter().for_each(Sketch::prefetch);
     }
 
     /// The codes side by side, where that is how they are scored.

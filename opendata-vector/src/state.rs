@@ -118,8 +118,8 @@ impl State {
 
     /// Bytes that it takes in memory, about, without what is cached.
     pub(crate) fn size_bytes(&self) -> u64 {
-        /// What a cell takes in a table, about.
-        const CELL: usize = 48;
+        /// What a cell takes in a table and in its place, about.
+        const CELL: usize = 96;
         let cells: usize = self.tables.values().map(|table| table.cells.len() * CELL).sum();
         let doomed = self.cycle.as_ref().map_or(0, |cycle| cycle.doomed.size_bytes());
         let tails = self.tails.values().flat_map(Tail::blocks).map(|block| block.size_bytes());

@@ -195,8 +195,7 @@ impl CodeQuery {
         let rounded = scale * scale * dims as f32 / (12.0 * Bits::of(dims).missed);
         let doubt = SKETCH_DEVIATIONS * (around.distance * around.distance + rounded).sqrt();
         let line = Line { scale, middle: 0.0, constant, doubt, floor };
-        let factors = Factors { base: &sketch.base, slope: &sketch.slope, spread: &sketch.spread };
-        kernel::reaching(&scratch.products, factors, line, &mut scratch.reaching);
+        kernel::reaching(&scratch.products, sketch.factors(), line, &mut scratch.reaching);
         true
     }
 

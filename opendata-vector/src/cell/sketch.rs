@@ -5,8 +5,9 @@
 //! nearer the centroid is to the query, the less is left open. Whatever the bound does not rule out is looked at again by the code.
 
 use super::Frame;
+use crate::kernel::codes::Factors;
 use crate::kernel::lookup::{self, Nibbles};
-use crate::kernel::plain;
+use crate::kernel::{self, plain};
 
 /// Codes of fewer bytes are as quick to look at whole.
 pub(super) const LEAST_BYTES: usize = 32;
@@ -17,12 +18,9 @@ const LEAST_FOR_ONE: usize = 128;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sketch {
     pub(crate) packed: Vec<Nibbles>,
-    /// What takes the place of the code's `base`.
-    pub(crate) base: Vec<f32>,
-    /// What the inner product with the query is multiplied by.
-    pub(crate) slope: Vec<f32>,
-    /// One standard deviation of the estimate for a query at distance one from the centroid.
-    pub(crate) spread: Vec<f32>,
+    /// For all vectors what takes the place of the code's `base`; then what the inner product with the query is multiplied by; then one
+    /// standard deviation of the estimate for a query at distance one from the centroid. Side by side they are read in one run.
+    factors: Vec<f32>,
 }
 
 /// Bits a dimension of a sketch.
@@ -56,12 +54,24 @@ impl Sketch {
         frame.bits == 8 && frame.code_size >= LEAST_BYTES
     }
 
+    pub(crate) fn factors(&self) -> Factors<'_> {
+        let (base, rest) = self.factors.split_at(self.factors.len() / 3);
+        let (slope, spread) = rest.split_at(rest.len() / 2);
+        Factors { base, slope, spread }
+    }
+
+    /// Fetches it ahead of its use.
+    pub(crate) fn prefetch(&self) {
+        kernel::prefetch(&self.packed);
+        kernel::prefetch(&self.factors);
+    }
+
     /// The centroid is the one that the frame's codes were made for.
     pub(crate) fn new(frame: &Frame, centroid: &[f32]) -> Self {
         let dims = frame.code_size;
         let bits = Bits::of(dims);
         let half = (1 << bits.count) as f32 / 2.0;
-        let mut sketch = Self::default();
+        let (mut bases, mut slopes, mut spreads) = (Vec::new(), Vec::new(), Vec::new());
         let mut all = Vec::with_capacity(frame.codes.len());
         let codes = frame.codes.chunks_exact(dims.max(1));
         for ((code, base), slope) in codes.zip(&frame.base).zip(&frame.slope) {
@@ -78,12 +88,12 @@ impl Sketch {
             let cosine_squared = (along * along / (squared * plain::dot(&odd, &odd))).min(1.0);
             let missed = (1.0 - cosine_squared) / cosine_squared / (dims as f32 - 1.0);
             let own_slope = slope * squared / along;
-            sketch.base.push(base + slope * plain::dot(&grid, centroid) - own_slope * plain::dot(&odd, centroid));
-            sketch.slope.push(own_slope);
-            sketch.spread.push((slope.abs() * squared.sqrt()) * missed.sqrt());
+            bases.push(base + slope * plain::dot(&grid, centroid) - own_slope * plain::dot(&odd, centroid));
+            slopes.push(own_slope);
+            spreads.push((slope.abs() * squared.sqrt()) * missed.sqrt());
         }
         let code = |row: usize, dim: usize| all.get(row * dims + dim).copied().unwrap_or(0);
-        sketch.packed = lookup::pack(frame.ids.len(), dims, bits.count, code);
-        sketch
+        let packed = lookup::pack(frame.ids.len(), dims, bits.count, code);
+        Self { packed, factors: [bases, slopes, spreads].concat() }
     }
 }

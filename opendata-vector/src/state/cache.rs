@@ -114,9 +114,9 @@ impl Cache {
     }
 
     /// Whether somebody who has found items elsewhere should ask for them all the same: what is never asked for makes room. It says so
-    /// every sixteenth time, since asking for many takes as long as using them.
+    /// now and then, since asking for many takes as long as using them.
     pub(crate) fn wants_to_know_use(&self) -> bool {
-        self.passed_by.fetch_add(1, Ordering::Relaxed).is_multiple_of(16)
+        self.passed_by.fetch_add(1, Ordering::Relaxed).is_multiple_of(64)
     }
 
     /// Whether there are centroids of a field, of whatever shape.
