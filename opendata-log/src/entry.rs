@@ -25,21 +25,44 @@ const WATERMARK: u8 = 2;
 #[derive(Clone, Debug, Default)]
 pub struct NewRecord {
     pub(crate) payload: Bytes,
-    pub(crate) extra: Option<Box<Extra>>,
+    pub(crate) about: About,
 }
 
-/// What most records do not have.
+/// What a record has beside its payload. Records that an edge carries have a time and rarely headers: only those take memory of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Extra {
-    pub(crate) headers: Vec<u8>,
-    pub(crate) event_time: Option<Timestamp>,
-    pub(crate) schema_id: u32,
+pub(crate) struct About {
+    #[expect(
+        clippy::box_collection,
+        reason = "records without headers, which most are, have eight bytes for them instead of 24"
+    )]
+    headers: Option<Box<Vec<u8>>>,
+    event_time: Timestamp,
+    schema_id: u32,
+    has_event_time: bool,
+}
+
+impl About {
+    pub(crate) fn headers(&self) -> &[u8] {
+        self.headers.as_ref().map_or(&[], |headers| headers)
+    }
+
+    pub(crate) fn event_time(&self) -> Option<Timestamp> {
+        self.has_event_time.then_some(self.event_time)
+    }
+
+    pub(crate) fn schema_id(&self) -> u32 {
+        self.schema_id
+    }
+
+    fn set_event_time(&mut self, time: Timestamp) {
+        (self.event_time, self.has_event_time) = (time, true);
+    }
 }
 
 impl NewRecord {
     /// A record with nothing but a payload.
     pub fn new(payload: impl Into<Bytes>) -> Self {
-        Self { payload: payload.into(), extra: None }
+        Self { payload: payload.into(), about: About::default() }
     }
 
     /// Adds a header. Names may repeat; their order is kept.
@@ -47,33 +70,35 @@ impl NewRecord {
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let mut header = Encoder::default();
         header.bytes(name.as_bytes()).bytes(value.as_ref());
-        self.extra().headers.extend_from_slice(header.as_slice());
+        self.about.headers.get_or_insert_default().extend_from_slice(header.as_slice());
         self
     }
 
     /// Sets when the event happened. Without it, that is when it was ingested.
     #[must_use]
     pub fn event_time(mut self, time: Timestamp) -> Self {
-        self.extra().event_time = Some(time);
+        self.about.set_event_time(time);
         self
     }
 
     /// Sets the schema that the payload follows; zero, the default, is none.
     #[must_use]
     pub fn schema_id(mut self, id: u32) -> Self {
-        self.extra().schema_id = id;
+        self.about.schema_id = id;
         self
     }
 
     /// The same payload, headers, event time and schema as a record that was read.
     #[must_use]
     pub fn copy_of(record: &Record) -> Self {
-        let extra = Extra {
-            headers: record.headers.0.to_vec(),
-            event_time: Some(record.event_time),
+        let headers = &record.headers.0;
+        let mut about = About {
+            headers: (!headers.is_empty()).then(|| Box::new(headers.to_vec())),
             schema_id: record.schema_id,
+            ..About::default()
         };
-        Self { payload: record.payload.clone(), extra: Some(Box::new(extra)) }
+        about.set_event_time(record.event_time);
+        Self { payload: record.payload.clone(), about }
     }
 
     /// Its payload.
@@ -85,19 +110,19 @@ impl NewRecord {
     /// Its headers so far.
     #[must_use]
     pub fn headers(&self) -> Headers {
-        Headers(self.extra.as_ref().map(|extra| Bytes::copy_from_slice(&extra.headers)).unwrap_or_default())
+        Headers(Bytes::copy_from_slice(self.about.headers()))
     }
 
     /// The schema that was set; zero is none.
     #[must_use]
     pub fn schema_id_set(&self) -> u32 {
-        self.extra.as_ref().map_or(0, |extra| extra.schema_id)
+        self.about.schema_id
     }
 
     /// When the event happened, if that was set.
     #[must_use]
     pub fn event_time_set(&self) -> Option<Timestamp> {
-        self.extra.as_ref().and_then(|extra| extra.event_time)
+        self.about.event_time()
     }
 
     /// Another payload; everything else stays.
@@ -110,11 +135,7 @@ impl NewRecord {
     /// Payload and headers together, in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        self.payload.len() + self.extra.as_ref().map_or(0, |extra| extra.headers.len())
-    }
-
-    fn extra(&mut self) -> &mut Extra {
-        self.extra.get_or_insert_default()
+        self.payload.len() + self.about.headers().len()
     }
 }
 

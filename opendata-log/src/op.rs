@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use opendata_core::{Error, Operation, Position, Timestamp};
 
 use crate::config::STREAM_NAME_LIMIT_BYTES;
-use crate::entry::{Control, Extra, NewRecord};
+use crate::entry::{About, Control, NewRecord};
 use crate::maintain::Upkeep;
 use crate::record::Hold;
 
@@ -60,7 +60,7 @@ pub(crate) struct Entry {
     /// Index of the stream among the names, or [`CONTROL`].
     pub(crate) stream: u32,
     pub(crate) payload: Bytes,
-    pub(crate) extra: Option<Box<Extra>>,
+    pub(crate) about: About,
 }
 
 /// Who sends, and the how-manieth of its transactions this is.
@@ -91,14 +91,14 @@ impl Op {
     /// Appends a record with nothing but a payload.
     pub fn append(&mut self, stream: impl AsRef<[u8]>, payload: impl Into<Bytes>) -> &mut Self {
         let stream = self.stream(stream.as_ref());
-        self.push(stream, payload.into(), None);
+        self.push(stream, payload.into(), About::default());
         self
     }
 
     /// Appends a record.
     pub fn append_record(&mut self, stream: impl AsRef<[u8]>, record: NewRecord) -> &mut Self {
         let stream = self.stream(stream.as_ref());
-        self.push(stream, record.payload, record.extra);
+        self.push(stream, record.payload, record.about);
         self
     }
 
@@ -115,7 +115,7 @@ impl Op {
         let stream = self.stream(stream.as_ref());
         self.entries.reserve(payloads.size_hint().0);
         for payload in payloads {
-            self.push(stream, payload.into(), None);
+            self.push(stream, payload.into(), About::default());
         }
         self
     }
@@ -124,13 +124,13 @@ impl Op {
     pub fn barrier(&mut self, id: impl AsRef<[u8]>) -> &mut Self {
         let id = Bytes::copy_from_slice(id.as_ref());
         self.check_name("barrier", &id);
-        self.push(CONTROL, Control::Barrier(id).encode(), None);
+        self.push(CONTROL, Control::Barrier(id).encode(), About::default());
         self
     }
 
     /// Puts a watermark into the log: no event older than `time` is expected behind it.
     pub fn watermark(&mut self, time: Timestamp) -> &mut Self {
-        self.push(CONTROL, Control::Watermark(time).encode(), None);
+        self.push(CONTROL, Control::Watermark(time).encode(), About::default());
         self
     }
 
@@ -206,13 +206,13 @@ impl Op {
         Self { bytes: upkeep.size_bytes(), upkeep: Some(upkeep), ..Self::default() }
     }
 
-    fn push(&mut self, stream: u32, payload: Bytes, extra: Option<Box<Extra>>) {
-        let size = payload.len() + extra.as_ref().map_or(0, |extra| extra.headers.len());
+    fn push(&mut self, stream: u32, payload: Bytes, about: About) {
+        let size = payload.len() + about.headers().len();
         if size > self.largest.1 {
             self.largest = (self.entries.len(), size);
         }
         self.bytes += size + ENTRY_BYTES;
-        self.entries.push(Entry { stream, payload, extra });
+        self.entries.push(Entry { stream, payload, about });
     }
 
     fn stream(&mut self, name: &[u8]) -> u32 {

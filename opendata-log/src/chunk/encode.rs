@@ -6,7 +6,7 @@ use opendata_core::{Position, Timestamp};
 
 use super::{COMPRESSED, DERIVED, EVENT_TIMES, HEADERS, LAYOUT, MIXED_SCHEMAS, RECORD_LIMIT, SCHEMA, SPARSE, UNIFORM};
 use crate::config::Compression;
-use crate::entry::Extra;
+use crate::entry::About;
 
 /// Bodies below this are not worth a try: the header of the block would eat the gain.
 const LEAST_COMPRESSED_BYTES: usize = 128;
@@ -20,7 +20,7 @@ pub(crate) struct Pending {
     pub(crate) position: Position,
     pub(crate) payload: Bytes,
     pub(crate) derived: bool,
-    pub(crate) extra: Option<Box<Extra>>,
+    pub(crate) about: About,
 }
 
 impl Pending {
@@ -29,15 +29,15 @@ impl Pending {
     }
 
     fn headers(&self) -> &[u8] {
-        self.extra.as_ref().map_or(&[], |extra| &extra.headers)
+        self.about.headers()
     }
 
     fn schema_id(&self) -> u32 {
-        self.extra.as_ref().map_or(0, |extra| extra.schema_id)
+        self.about.schema_id()
     }
 
     pub(crate) fn event_time(&self, ingest_time: Timestamp) -> Timestamp {
-        self.extra.as_ref().and_then(|extra| extra.event_time).unwrap_or(ingest_time)
+        self.about.event_time().unwrap_or(ingest_time)
     }
 }
 
@@ -113,12 +113,11 @@ fn shape(records: &[&Pending], first: &Pending, ingest_time: Timestamp) -> Shape
         }
         let time = record.event_time(ingest_time);
         event_times = Some(event_times.map_or((time, time), |(least, most)| (least.min(time), most.max(time))));
-        let Some(extra) = &record.extra else { continue };
-        body_bytes += extra.headers.len();
-        if !extra.headers.is_empty() {
+        body_bytes += record.headers().len();
+        if !record.headers().is_empty() {
             flags |= HEADERS;
         }
-        if extra.schema_id != 0 {
+        if record.schema_id() != 0 {
             flags |= SCHEMA;
         }
     }

@@ -6,7 +6,7 @@ use crate::config::Compression;
 use crate::entry::{NewRecord, Record};
 
 fn pending(position: u64, record: NewRecord) -> Pending {
-    Pending { position: Position(position), payload: record.payload, derived: false, extra: record.extra }
+    Pending { position: Position(position), payload: record.payload, derived: false, about: record.about }
 }
 
 fn write(records: &[Pending], compression: Compression) -> Bytes {
@@ -122,7 +122,7 @@ fn build(cases: &[Case], ingest: Timestamp, derived: bool) -> (Vec<Pending>, Vec
         if case.schema_id != 0 {
             record = record.schema_id(case.schema_id);
         }
-        let blob = record.extra.as_ref().map(|extra| extra.headers.clone()).unwrap_or_default();
+        let blob = record.about.headers().to_vec();
         expected.push(Record {
             stream: "s".into(),
             position: Position(position),

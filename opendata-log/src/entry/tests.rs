@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn headers_keep_their_order_and_may_repeat() {
     let record = NewRecord::new("x").header("a", "1").header("b", b"\xff\0").header("a", "");
-    let headers = Headers::decode(record.extra.unwrap().headers.into()).unwrap();
+    let headers = Headers::decode(Bytes::copy_from_slice(record.about.headers())).unwrap();
     let all: Vec<_> = headers.iter().collect();
     assert_eq!(all, [("a", b"1".as_slice()), ("b", b"\xff\0"), ("a", b"")]);
     assert_eq!(headers.get("a"), Some(b"1".as_slice()));

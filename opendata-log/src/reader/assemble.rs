@@ -94,8 +94,9 @@ pub(crate) struct Assembled {
     prefix: Prefix,
     wanted: Wanted,
     order: Order,
-    /// The next one last.
     pieces: Vec<Piece>,
+    /// Which piece comes when, by its first position (descending: its last one); the next one last. Pieces are large, and sorting them would move them.
+    turns: Vec<(Position, u32)>,
     /// What was found wrong behind the records that were given last.
     failed: Option<Error>,
 }
@@ -123,16 +124,21 @@ impl Assembled {
             let range = key::control_chunks(prefix, wanted.positions.start);
             read_range(&view, range, &wanted, true, &mut pieces).await?;
         }
+        let turn = |(index, piece): (u32, &Piece)| match order {
+            Order::Ascending => (piece.chunk.first, index),
+            Order::Descending => (piece.chunk.last, index),
+        };
+        let mut turns: Vec<(Position, u32)> = (0..).zip(&pieces).map(turn).collect();
         match order {
-            Order::Ascending => pieces.sort_unstable_by_key(|piece| std::cmp::Reverse(piece.chunk.first)),
-            Order::Descending => pieces.sort_unstable_by_key(|piece| piece.chunk.last),
+            Order::Ascending => turns.sort_unstable_by_key(|turn| std::cmp::Reverse(*turn)),
+            Order::Descending => turns.sort_unstable(),
         }
-        Ok(Self { prefix, wanted, order, pieces, failed: None })
+        Ok(Self { prefix, wanted, order, pieces, turns, failed: None })
     }
 
     /// Whether everything was given.
     pub(crate) fn is_over(&self) -> bool {
-        self.pieces.is_empty() && self.failed.is_none()
+        self.turns.is_empty() && self.failed.is_none()
     }
 
     /// The records of the next clusters, so many that there are at least `enough`; none at the end of the segment.
@@ -140,39 +146,37 @@ impl Assembled {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        let Some(mut next) = self.pieces.pop() else { return Ok(None) };
-        let mut records = Vec::with_capacity(next.chunk.count);
-        loop {
+        if self.turns.is_empty() {
+            return Ok(None);
+        }
+        let mut records = Vec::with_capacity(enough.min(self.turns.len()));
+        while records.len() < enough && !self.turns.is_empty() {
             let whole = records.len();
-            if let Err(error) = self.cluster(&next, &mut records) {
+            if let Err(error) = self.cluster(&mut records) {
                 if whole == 0 {
                     return Err(error);
                 }
                 // What stands before the damage is given first.
                 records.truncate(whole);
                 self.failed = Some(error);
-                return Ok(Some(records));
+                break;
             }
-            if records.len() >= enough {
-                return Ok(Some(records));
-            }
-            next = match self.pieces.pop() {
-                Some(next) => next,
-                None => return Ok(Some(records)),
-            };
         }
+        Ok(Some(records))
     }
 
-    /// Appends the records of the cluster that begins with a chunk.
-    fn cluster(&mut self, first: &Piece, records: &mut Vec<Record>) -> Result<()> {
-        let (mut low, mut high) = (first.chunk.first, first.chunk.last);
+    /// Appends the records of the next cluster.
+    fn cluster(&mut self, records: &mut Vec<Record>) -> Result<()> {
         let already = records.len();
-        self.read(first, records)?;
+        let Self { prefix, wanted, pieces, turns, .. } = self;
+        let Some(first) = take_turn(pieces, turns, |_| true) else { return Ok(()) };
+        let (mut low, mut high) = (first.chunk.first, first.chunk.last);
+        first.read(*prefix, wanted, records)?;
         let mut mixed = false;
-        while let Some(next) = self.pieces.pop_if(|next| next.chunk.first <= high && next.chunk.last >= low) {
+        while let Some(next) = take_turn(pieces, turns, |next| next.chunk.first <= high && next.chunk.last >= low) {
             low = low.min(next.chunk.first);
             high = high.max(next.chunk.last);
-            self.read(&next, records)?;
+            next.read(*prefix, wanted, records)?;
             mixed = true;
         }
         let records = records.get_mut(already..).unwrap_or_default();
@@ -186,13 +190,28 @@ impl Assembled {
         }
         Ok(())
     }
+}
 
-    fn read(&self, piece: &Piece, out: &mut Vec<Record>) -> Result<()> {
-        if piece.control {
-            return read_controls(self.prefix, &piece.chunk, self.wanted.positions.clone(), out);
+impl Piece {
+    /// Appends its wanted records.
+    fn read(&self, prefix: Prefix, wanted: &Wanted, out: &mut Vec<Record>) -> Result<()> {
+        if self.control {
+            return read_controls(prefix, &self.chunk, wanted.positions.clone(), out);
         }
-        self.wanted.read(self.prefix, &piece.chunk, out)
+        wanted.read(prefix, &self.chunk, out)
     }
+}
+
+/// The piece whose turn is next, if it is wanted.
+fn take_turn<'a>(
+    pieces: &'a [Piece],
+    turns: &mut Vec<(Position, u32)>,
+    wanted: impl Fn(&Piece) -> bool,
+) -> Option<&'a Piece> {
+    let (_, index) = turns.last()?;
+    let piece = pieces.get(*index as usize).filter(|piece| wanted(piece))?;
+    turns.pop();
+    Some(piece)
 }
 
 async fn read_range(
@@ -203,9 +222,15 @@ async fn read_range(
     pieces: &mut Vec<Piece>,
 ) -> Result<()> {
     let mut rows = view.scan(range, Access::Bulk).await?;
+    let mut stream = Bytes::new();
     while let Some(row) = rows.next().await? {
-        let chunk = layout::chunk(&row)?;
+        let mut chunk = layout::chunk(&row)?;
         if wanted.wants(&chunk) && (control || wanted.streams.contains(&chunk.stream)) {
+            // One name a stream, not one a chunk: rows come stream by stream, and each name keeps a key.
+            if chunk.stream != stream {
+                stream = chunk.stream;
+            }
+            chunk.stream = stream.clone();
             pieces.push(Piece { chunk, control });
         }
     }

@@ -69,7 +69,7 @@ impl Gathered {
                     *last = position;
                 }
             }
-            self.records.push((stream, Pending { position, payload: entry.payload, derived, extra: entry.extra }));
+            self.records.push((stream, Pending { position, payload: entry.payload, derived, about: entry.about }));
             position = position.next();
         }
     }
