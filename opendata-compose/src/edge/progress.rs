@@ -32,14 +32,6 @@ pub(crate) struct Effects {
     pub(crate) rows: StateRows,
 }
 
-impl Effects {
-    /// Room for what is made of so many records.
-    pub(crate) fn of(records: usize) -> Self {
-        let (outputs, origins) = (Vec::with_capacity(records), Vec::new());
-        Self { outputs, origins, ..Self::default() }
-    }
-}
-
 /// Whether results of windows that are due go into this transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Results {

@@ -1,7 +1,7 @@
 //! The task that reads a source ahead while what was read before is applied.
 //!
-//! What it has read lies in one place, in pieces that grow up to a portion: whoever applies them takes at once what is there. So a transaction is one record while
-//! the edge is idle, and a whole portion under load, however small the commits of the source were.
+//! What it has read lies in one place, in pieces. Small commits of the source grow together into one piece, and pieces are small enough that their records are
+//! still in the processor's cache when they are applied.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 const AHEAD: usize = 2;
 /// How often a source without news says how far it looked.
 const IDLE: Duration = Duration::from_millis(20);
-/// After so many records the task lets others have their turn.
+/// After so many records the task lets others have their turn; smaller pieces grow up to this.
 const TURN: usize = 1_024;
 
 /// What comes out of a source, in order.
@@ -65,10 +65,10 @@ impl Reading {
         Self { ahead, task }
     }
 
-    /// The next piece, waiting until it holds at least so many records, or can grow no more. A call that is given up loses nothing.
-    pub(crate) async fn next(&self, least: usize) -> Piece {
+    /// The next piece. A call that is given up loses nothing.
+    pub(crate) async fn next(&self) -> Piece {
         loop {
-            if let Some(piece) = self.ahead.take(least) {
+            if let Some(piece) = self.ahead.take() {
                 return piece;
             }
             if self.ahead.lock().ended {
@@ -76,6 +76,12 @@ impl Reading {
             }
             self.ahead.filled.notified().await;
         }
+    }
+
+    /// Whether the next piece is there, or comes as fast as it can be read.
+    pub(crate) fn has_more(&self) -> bool {
+        let queue = self.ahead.lock();
+        queue.behind || !queue.pieces.is_empty()
     }
 }
 
@@ -92,7 +98,7 @@ struct Queue {
     pieces: VecDeque<Piece>,
     records: usize,
     size_bytes: usize,
-    /// What is read was there for long: more comes as fast as it can be read.
+    /// What is read was there for long: another piece comes as fast as it can be read.
     behind: bool,
     /// The task is gone.
     ended: bool,
@@ -113,15 +119,8 @@ impl Ahead {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, least: usize) -> Option<Piece> {
+    fn take(&self) -> Option<Piece> {
         let mut queue = self.lock();
-        let least = if queue.behind { usize::MAX } else { least };
-        if let (Some(Piece::Records { records, size_bytes, .. }), 1) = (queue.pieces.front(), queue.pieces.len())
-            && records.len() < least.min(self.portion.records)
-            && *size_bytes < self.portion.size_bytes
-        {
-            return None;
-        }
         let piece = queue.pieces.pop_front()?;
         if let Piece::Records { records, size_bytes, .. } = &piece {
             queue.records -= records.len();
@@ -162,7 +161,9 @@ impl Queue {
             (
                 Some(Piece::Records { records, next, size_bytes }),
                 Piece::Records { records: more, next: later, size_bytes: bytes },
-            ) if records.len() + more.len() <= portion.records && *size_bytes + bytes <= portion.size_bytes => {
+            ) if records.len() + more.len() <= portion.records.min(TURN)
+                && *size_bytes + bytes <= portion.size_bytes =>
+            {
                 records.extend(more);
                 (*next, *size_bytes) = (later, *size_bytes + bytes);
             }

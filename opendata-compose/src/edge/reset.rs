@@ -162,7 +162,7 @@ async fn one(
     tx.mark_derived();
     match Delivery::of(spec)? {
         Some(delivery) => delivery.deliver(cursor.source, effects.outputs, &effects.origins).await?,
-        None => instance.fill(&mut tx, effects.outputs)?,
+        None => instance.fill(&mut tx, &mut effects.outputs)?,
     }
     for (key, value) in effects.rows {
         instance.set_state(&mut tx, &name, key, value);

@@ -1,6 +1,8 @@
 //! One session of an edge: from opening its source and reading its cursor until something fails or it is told to end.
 //!
-//! Transactions are on their way while the next records are read and transformed: each is conditional on the cursor that the one before it leaves, so if one is
+//! A transaction grows as long as more records are there, up to a portion: one record while the edge is idle, a whole portion under load, however small the
+//! commits of the source were. Records are let go of as soon as they are transformed, piece by piece, so that they need no memory but the processor's cache.
+//! Transactions are on their way while the next one grows: each is conditional on the cursor that the one before it leaves, so if one is
 //! refused all behind it are as well, and a new session begins at the stored cursor. Nothing is ever retried without reading that first.
 
 use std::collections::VecDeque;
@@ -24,7 +26,13 @@ use super::source::{Source, judge};
 use super::status::EdgeState;
 use super::transform::Outputs;
 
+mod draft;
 mod opening;
+
+use draft::{Draft, Span};
+
+/// So many records are transformed together.
+const SLICE: usize = 1_024;
 
 /// How often the edge looks at how far it lags.
 const TICK: Duration = Duration::from_millis(500);
@@ -58,6 +66,8 @@ pub(crate) struct Session<'a> {
     schema: Option<Schema>,
     progress: Progress,
     reading: Reading,
+    /// What was made of records since the last transaction was sent; the progress is that far.
+    draft: Draft,
     /// The cursor as the last transaction on its way leaves it.
     staged: Bytes,
     flights: VecDeque<Flight>,
@@ -70,15 +80,6 @@ struct Flight {
     outcome: Pin<Box<dyn Future<Output = Result<Commit>> + Send>>,
     cursor: Cursor,
     span: Span,
-}
-
-/// The records of a transaction.
-#[derive(Clone, Copy, Debug, Default)]
-struct Span {
-    records: usize,
-    size_bytes: usize,
-    first: Position,
-    last: Position,
 }
 
 pub(crate) async fn session(cx: &mut Context) -> Ended {
@@ -122,9 +123,14 @@ impl Session<'_> {
                 }
                 Wanted::Run => {}
             }
-            let free = self.flights.len() < self.in_flight();
+            let is_full = self.draft.span.is_full(portion(self.cx));
             // While a transaction is on its way the next one grows: many small ones would cost more than they are sooner.
-            let least = if self.flights.is_empty() { 1 } else { portion(self.cx).records };
+            let waits = self.flights.is_empty() && !self.draft.span.is_empty() && !self.reading.has_more();
+            if waits || is_full && self.flights.len() < self.in_flight() {
+                self.submit().await?;
+                self.flush_windows().await?;
+                continue;
+            }
             tokio::select! {
                 biased;
                 outcome = landed(&mut self.flights), if !self.flights.is_empty() => self.land(outcome).await?,
@@ -134,26 +140,26 @@ impl Session<'_> {
                     }
                 }
                 _ = ticks.tick() => self.tick().await?,
-                piece = self.reading.next(least), if free => self.take(piece).await?,
+                piece = self.reading.next(), if !is_full => self.take(piece).await?,
             }
         }
     }
 
     async fn take(&mut self, piece: Piece) -> Result<(), Ended> {
         match self.before_the_end(piece) {
-            Piece::Records { records, next, size_bytes } => self.stage(records, next, size_bytes).await,
+            Piece::Records { records, next, size_bytes } => self.stage(&records, next, size_bytes).await,
             Piece::Idle(position) => {
                 self.idle = position;
                 if self.cx.until == Some(position) {
                     self.progress.cursor.next = position;
-                    self.submit(Effects::default(), Span::default()).await?;
+                    self.submit().await?;
                 }
                 self.announce();
                 Ok(())
             }
             Piece::Barrier { id, at } => {
                 self.progress.cursor.next = at.next();
-                self.submit(Effects::default(), Span::default()).await?;
+                self.submit().await?;
                 self.drain().await?;
                 let arrived = self.cx.barriers.arrived(&self.cx.spec.id, &id, at);
                 let mut wanted = self.cx.wanted.clone();
@@ -178,12 +184,17 @@ impl Session<'_> {
     fn before_the_end(&self, piece: Piece) -> Piece {
         let Some(until) = self.cx.until else { return piece };
         match piece {
-            Piece::Records { mut records, next, size_bytes } => {
+            Piece::Records { mut records, size_bytes, .. }
+                if records.last().is_some_and(|last| last.position >= until) =>
+            {
                 records.retain(|record| record.position < until);
                 match records.is_empty() {
                     true => Piece::Idle(until),
-                    false => Piece::Records { records, next: next.min(until), size_bytes },
+                    false => Piece::Records { records, next: until, size_bytes },
                 }
+            }
+            Piece::Records { records, next, size_bytes } => {
+                Piece::Records { records, next: next.min(until), size_bytes }
             }
             Piece::Barrier { at, .. } if at >= until => Piece::Idle(until),
             Piece::Idle(position) => Piece::Idle(position.min(until)),
@@ -191,42 +202,55 @@ impl Session<'_> {
         }
     }
 
-    /// Makes a transaction of records and sends it on its way.
-    async fn stage(&mut self, records: Vec<Record>, next: Position, size_bytes: usize) -> Result<(), Ended> {
-        let all_mine = records.iter().all(|record| self.is_mine(record));
+    /// Puts what is made of records into the draft. What does not go into it as well begins the next one.
+    async fn stage(&mut self, records: &[Record], next: Position, size_bytes: usize) -> Result<(), Ended> {
+        if !self.draft.span.has_room(records.len(), size_bytes, portion(self.cx)) {
+            self.submit().await?;
+            self.flush_windows().await?;
+        }
+        for slice in records.chunks(SLICE) {
+            self.make(slice).await?;
+        }
+        self.progress.cursor.next = next;
+        self.draft.span.add(records, size_bytes);
+        Ok(())
+    }
+
+    async fn make(&mut self, records: &[Record]) -> Result<(), Ended> {
+        let all_mine = records.iter().all(|record| is_mine(self.cx, &self.streams, record));
         let chosen: Vec<Record>;
         let selected: &[Record] = if all_mine {
-            &records
+            records
         } else {
-            chosen = records.iter().filter(|record| self.is_mine(record)).cloned().collect();
+            chosen = records.iter().filter(|record| is_mine(self.cx, &self.streams, record)).cloned().collect();
             &chosen
         };
         let mut outputs = Outputs::of(selected.len());
         self.cx.transform.apply(selected, &mut outputs).await.map_err(Ended::Retry)?;
         self.refuse_misfits(selected, &mut outputs);
         let (mut outcomes, mut made) = (outputs.into_outcomes(), Vec::new());
-        let mut effects = Effects::of(selected.len());
-        for record in &records {
-            if all_mine || self.is_mine(record) {
+        let effects = &mut self.draft.effects;
+        effects.outputs.reserve(selected.len());
+        for record in records {
+            if all_mine || is_mine(self.cx, &self.streams, record) {
                 let outcome = outcomes.next(&mut made);
-                self.progress.pass(record, outcome, &mut made, &mut effects).map_err(Ended::Failed)?;
+                self.progress.pass(record, outcome, &mut made, effects).map_err(Ended::Failed)?;
             } else {
                 self.progress.pass_by(record);
             }
         }
-        self.progress.cursor.next = next;
-        let span = Span {
-            records: records.len(),
-            size_bytes,
-            first: records.first().map_or(next, |record| record.position),
-            last: records.last().map_or(next, |record| record.position),
-        };
-        self.submit(effects, span).await?;
-        self.flush_windows().await
+        self.fill()
     }
 
-    fn is_mine(&self, record: &Record) -> bool {
-        record.control.is_none() && (self.cx.spec.event_time.idle_ms.is_none() || self.streams.contains(&record.stream))
+    /// Puts outputs into the transaction; those for a sink outside stay until it is sent.
+    fn fill(&mut self) -> Result<(), Ended> {
+        if self.cx.delivery.is_some() {
+            return Ok(());
+        }
+        let Draft { tx, effects, .. } = &mut self.draft;
+        effects.origins.clear();
+        let filled = self.cx.instance.fill(tx, &mut effects.outputs);
+        filled.map_err(|error| Ended::Failed(Fault::Invalid(error)))
     }
 
     /// Records that do not fit the schema, and those that the sink was found to refuse.
@@ -248,36 +272,31 @@ impl Session<'_> {
     /// Writes what windows are due without waiting for more records.
     async fn flush_windows(&mut self) -> Result<(), Ended> {
         while self.progress.windows.is_due(self.progress.cursor.watermark) {
-            let mut effects = Effects::default();
-            self.progress.finish(Results::Written, &mut effects);
-            self.send(effects, Span::default()).await?;
+            self.send(Results::Written).await?;
         }
         Ok(())
     }
 
-    async fn submit(&mut self, mut effects: Effects, span: Span) -> Result<(), Ended> {
+    async fn submit(&mut self) -> Result<(), Ended> {
         // While a culprit is looked for, results of windows go apart from records: no record is to be blamed for them.
         let results = if self.cx.careful.is_some() { Results::Held } else { Results::Written };
-        self.progress.finish(results, &mut effects);
-        self.send(effects, span).await
+        self.send(results).await
     }
 
-    /// Sends a transaction on its way: data, letters, windows and cursor, on the condition that the cursor stands where the one before leaves it.
-    async fn send(&mut self, effects: Effects, span: Span) -> Result<(), Ended> {
+    /// Sends the draft on its way: data, letters, windows and cursor, on the condition that the cursor stands where the one before leaves it.
+    async fn send(&mut self, results: Results) -> Result<(), Ended> {
         while self.flights.len() >= self.in_flight() {
             let outcome = landed(&mut self.flights).await;
             self.land(outcome).await?;
         }
-        let Effects { outputs, origins, letters, rows } = effects;
+        self.progress.finish(results, &mut self.draft.effects);
+        self.fill()?;
+        let draft = std::mem::replace(&mut self.draft, Draft::new(&self.cx.sink));
+        let Draft { mut tx, effects: Effects { outputs, origins, letters, rows }, span } = draft;
         let cursor = self.progress.cursor.clone();
-        let mut tx = self.cx.sink.begin();
-        tx.mark_derived();
         if let Some(delivery) = &self.cx.delivery {
             let delivered = delivery.deliver(cursor.source, outputs, &origins).await;
             delivered.map_err(|error| self.lost(error, span))?;
-        } else {
-            let filled = self.cx.instance.fill(&mut tx, outputs);
-            filled.map_err(|error| Ended::Failed(Fault::Invalid(error)))?;
         }
         let instance = &self.cx.instance;
         for letter in letters {
@@ -338,7 +357,7 @@ impl Session<'_> {
 
     /// Says how far the sink has come, where the source has nothing more for this edge.
     fn announce(&self) {
-        if !self.flights.is_empty() {
+        if !self.flights.is_empty() || !self.draft.span.is_empty() {
             return;
         }
         let idle = self.idle;
@@ -375,8 +394,11 @@ impl Session<'_> {
         }
     }
 
-    /// Waits until nothing is on its way.
+    /// Sends what was made and waits until nothing is on its way.
     async fn drain(&mut self) -> Result<(), Ended> {
+        if !self.draft.span.is_empty() {
+            self.submit().await?;
+        }
         while !self.flights.is_empty() {
             let outcome = landed(&mut self.flights).await;
             self.land(outcome).await?;
@@ -415,7 +437,7 @@ impl Session<'_> {
             let reader = self.source.reader(&view).map_err(Context::fault)?;
             if reader.last_record().await.ok().flatten().is_some_and(|last| last >= next) {
                 self.progress.cursor.next = self.idle;
-                self.submit(Effects::default(), Span::default()).await?;
+                self.submit().await?;
             }
         }
         Ok(())
@@ -426,6 +448,10 @@ impl Session<'_> {
         let one = self.cx.careful.is_some() || self.cx.delivery.is_some();
         if one { 1 } else { self.cx.spec.batch.in_flight as usize }
     }
+}
+
+fn is_mine(cx: &Context, streams: &Streams, record: &Record) -> bool {
+    record.control.is_none() && (cx.spec.event_time.idle_ms.is_none() || streams.contains(&record.stream))
 }
 
 /// How much goes into one transaction.

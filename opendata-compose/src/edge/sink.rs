@@ -68,15 +68,15 @@ impl Instance {
         }
     }
 
-    /// Puts what a transform made into a transaction.
-    pub(crate) fn fill(&self, tx: &mut Transaction, outputs: Vec<Output>) -> Result<()> {
+    /// Moves what a transform made into a transaction.
+    pub(crate) fn fill(&self, tx: &mut Transaction, outputs: &mut Vec<Output>) -> Result<()> {
         if outputs.is_empty() {
             return Ok(());
         }
         match self {
             Self::Log(handle) => {
                 let op = tx.on(handle);
-                for output in outputs {
+                for output in outputs.drain(..) {
                     match output {
                         Output::Append(stream, record) => drop(op.append_record(stream, record)),
                         other => return Err(self.misfit(&other)),
@@ -85,7 +85,7 @@ impl Instance {
             }
             Self::Tsdb(handle) => {
                 let op = tx.on(handle);
-                for output in outputs {
+                for output in outputs.drain(..) {
                     match output {
                         Output::Sample(labels, at, value) => drop(op.sample(labels, at, value)),
                         Output::Add(labels, at, value) => drop(op.add(labels, at, value)),
@@ -95,7 +95,7 @@ impl Instance {
             }
             Self::Vector(handle) => {
                 let op = tx.on(handle);
-                for output in outputs {
+                for output in outputs.drain(..) {
                     match output {
                         Output::Upsert(document) => drop(op.upsert(*document)),
                         Output::Delete(id) => drop(op.delete(id)),

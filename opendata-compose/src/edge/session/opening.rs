@@ -6,7 +6,7 @@ use bytes::Bytes;
 use opendata_core::slate::View;
 use opendata_core::{Error, ErrorKind, Position, Result};
 
-use super::{Ended, Session, portion};
+use super::{Draft, Ended, Session, portion};
 use crate::edge::cursor::Cursor;
 use crate::edge::fault::Fault;
 use crate::edge::progress::Progress;
@@ -55,7 +55,8 @@ impl<'a> Session<'a> {
         });
         let reading = Reading::start(follower, portion(cx));
         let streams = cx.streams();
-        Ok(Self { cx, name, streams, source, schema, progress, reading, staged, flights: VecDeque::new(), idle: next })
+        let (draft, flights) = (Draft::new(&cx.sink), VecDeque::new());
+        Ok(Self { cx, name, streams, source, schema, progress, reading, draft, staged, flights, idle: next })
     }
 }
 

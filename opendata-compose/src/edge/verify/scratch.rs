@@ -41,8 +41,8 @@ impl Scratch {
 
     async fn commit(&self, made: &[Made]) -> Result<()> {
         let mut tx = self.slate.begin();
-        let outputs = made.iter().flat_map(|made| made.outputs.iter().cloned()).collect();
-        self.instance.fill(&mut tx, outputs)?;
+        let mut outputs = made.iter().flat_map(|made| made.outputs.iter().cloned()).collect();
+        self.instance.fill(&mut tx, &mut outputs)?;
         tx.commit_with(Ack::Written).await.map_err(Error::from)?;
         Ok(())
     }
