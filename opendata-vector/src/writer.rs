@@ -15,28 +15,27 @@ use opendata_core::env::Env;
 use opendata_core::key::SegmentId;
 use opendata_core::slate::{Access, ApplyContext, InstanceView, Order, PrepareContext};
 use opendata_core::{Position, Result, SystemWriter};
-use roaring::RoaringBitmap;
 
 use crate::cell::calibration::Calibration;
 use crate::cell::table::{CellInfo, Clustered, Rebuild, Table};
 use crate::cell::{Cell, Frame};
 use crate::idset::{self, chunk::Chunk};
-use crate::kernel;
 use crate::key::{Key, Keys};
 use crate::maintain::{self, Cycle, IndexJob, Step, Upkeep};
 use crate::op::{Op, Receipt};
 use crate::postings;
 use crate::record::{self, Counters, Stored, Sweep, column, page};
-use crate::schema::Schema;
 use crate::sparse::Weight;
-use crate::state::tail::{Block, Tail};
-use crate::state::{Cache, Item, Place, Snapshot, State, push_scored};
+use crate::state::tail::Tail;
+use crate::state::{Cache, Item, Place, Snapshot, State};
 use crate::system::Vector;
 use crate::text::{self, Posting};
 
 mod draft;
+mod group;
 
 use draft::Draft;
+use group::{Group, change};
 
 /// The writer of a vector instance.
 pub struct Writer {
@@ -60,25 +59,6 @@ pub struct Writer {
 
 /// Bytes that are allocated at a time for keys and values of ids.
 const BUFFER_BYTES: usize = 1 << 16;
-
-/// What the transactions of the group under way have added.
-#[derive(Default)]
-struct Group {
-    bitmaps: BTreeMap<Bytes, RoaringBitmap>,
-    /// By attribute and chunk: which documents have it, and its numbers.
-    has: BTreeMap<String, BTreeMap<u64, RoaringBitmap>>,
-    numbers: BTreeMap<String, BTreeMap<u64, Vec<(u64, u16)>>>,
-    terms: BTreeMap<Bytes, Vec<Posting>>,
-    sparse: BTreeMap<Bytes, Vec<Weight>>,
-    blocks: BTreeMap<String, Block>,
-    /// Chunks of dead ids that have lost some.
-    forgotten: BTreeSet<u64>,
-    /// What goes into pages: none for what is dead.
-    documents: BTreeMap<u64, Option<Bytes>>,
-    vectors: BTreeMap<String, BTreeMap<u64, Option<Bytes>>>,
-    /// Live documents that the published state does not have.
-    recent: BTreeMap<u64, Stored>,
-}
 
 /// A checked operation.
 pub struct Plan(Checked);
@@ -116,37 +96,11 @@ struct WrittenVector {
     components: Option<Vec<f32>>,
 }
 
-/// Changes what stands under a name, which is not copied where there is something already.
-fn change<T: Default>(of: &mut BTreeMap<String, T>, name: &str, change: impl FnOnce(&mut T)) {
-    match of.get_mut(name) {
-        Some(own) => change(own),
-        None => change(of.entry(name.to_owned()).or_default()),
-    }
-}
-
 struct Kill {
     id: u64,
     stored: Stored,
     /// Nothing takes its place.
     gone: bool,
-}
-
-impl Group {
-    /// Adds a vector to what will be scanned.
-    fn push(&mut self, id: u64, vector: &WrittenVector, schema: &Schema) {
-        let Some(field) = schema.vectors.get(&vector.field) else { return };
-        change(&mut self.blocks, &vector.field, |block| match &vector.components {
-            Some(components) => {
-                let start = block.vectors.len();
-                block.vectors.extend_from_slice(components);
-                kernel::normalise(field.metric, block.vectors.get_mut(start..).unwrap_or_default());
-                block.ids.push(id);
-            }
-            // The value was encoded a moment ago.
-            None if push_scored(b"", &vector.value, *field, &mut block.vectors).is_ok() => block.ids.push(id),
-            None => {}
-        });
-    }
 }
 
 impl Writer {
