@@ -209,7 +209,13 @@ impl Session<'_> {
             self.flush_windows().await?;
         }
         for slice in records.chunks(SLICE) {
-            self.make(slice).await?;
+            if let Err(ended) = self.make(slice).await {
+                // What was made before the transform failed need not be made again.
+                if matches!(ended, Ended::Retry(_)) {
+                    self.drain().await?;
+                }
+                return Err(ended);
+            }
         }
         self.progress.cursor.next = next;
         self.draft.span.add(records, size_bytes);
