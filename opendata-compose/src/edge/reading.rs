@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 const AHEAD: usize = 2;
 /// How often a source without news says how far it looked.
 const IDLE: Duration = Duration::from_millis(20);
-/// After so many records the task lets others have their turn; smaller pieces grow up to this.
-const TURN: usize = 1_024;
+/// After so many records the task lets others have their turn; smaller pieces grow up to this, and so many are transformed together.
+pub(crate) const TURN: usize = 1_024;
 
 /// What comes out of a source, in order.
 #[derive(Debug)]

@@ -313,14 +313,6 @@ impl Context {
         streams_of(&self.spec.from.streams)
     }
 
-    /// What the reader must see: everything, where the passing of time is judged by records of others.
-    pub(crate) fn followed(&self) -> opendata_log::Streams {
-        match self.spec.event_time.idle_ms {
-            Some(_) => opendata_log::Streams::All,
-            None => self.streams(),
-        }
-    }
-
     pub(crate) fn fault(error: Error) -> Ended {
         Ended::Failed(Fault::Invalid(error))
     }

@@ -19,10 +19,10 @@ use tokio::time::MissedTickBehavior;
 use super::cursor::Cursor;
 use super::fault::Fault;
 use super::progress::{Effects, Progress, Results};
-use super::reading::{Piece, Portion, Reading};
+use super::reading::{Piece, Portion, Reading, TURN};
 use super::run::{Context, Wanted, show};
 use super::schema::Schema;
-use super::source::{Source, judge};
+use super::source::{Source, is_mine, judge};
 use super::status::EdgeState;
 use super::transform::Outputs;
 
@@ -30,9 +30,6 @@ mod draft;
 mod opening;
 
 use draft::{Draft, Span};
-
-/// So many records are transformed together.
-const SLICE: usize = 1_024;
 
 /// How often the edge looks at how far it lags.
 const TICK: Duration = Duration::from_millis(500);
@@ -208,7 +205,7 @@ impl Session<'_> {
             self.submit().await?;
             self.flush_windows().await?;
         }
-        for slice in records.chunks(SLICE) {
+        for slice in records.chunks(TURN) {
             if let Err(ended) = self.make(slice).await {
                 // What was made before the transform failed need not be made again.
                 if matches!(ended, Ended::Retry(_)) {
@@ -223,12 +220,12 @@ impl Session<'_> {
     }
 
     async fn make(&mut self, records: &[Record]) -> Result<(), Ended> {
-        let all_mine = records.iter().all(|record| is_mine(self.cx, &self.streams, record));
+        let all_mine = records.iter().all(|record| is_mine(&self.cx.spec, &self.streams, record));
         let chosen: Vec<Record>;
         let selected: &[Record] = if all_mine {
             records
         } else {
-            chosen = records.iter().filter(|record| is_mine(self.cx, &self.streams, record)).cloned().collect();
+            chosen = records.iter().filter(|record| is_mine(&self.cx.spec, &self.streams, record)).cloned().collect();
             &chosen
         };
         let mut outputs = Outputs::of(selected.len());
@@ -238,7 +235,7 @@ impl Session<'_> {
         let effects = &mut self.draft.effects;
         effects.outputs.reserve(selected.len());
         for record in records {
-            if all_mine || is_mine(self.cx, &self.streams, record) {
+            if all_mine || is_mine(&self.cx.spec, &self.streams, record) {
                 let outcome = outcomes.next(&mut made);
                 self.progress.pass(record, outcome, &mut made, effects).map_err(Ended::Failed)?;
             } else {
@@ -454,10 +451,6 @@ impl Session<'_> {
         let one = self.cx.careful.is_some() || self.cx.delivery.is_some();
         if one { 1 } else { self.cx.spec.batch.in_flight as usize }
     }
-}
-
-fn is_mine(cx: &Context, streams: &Streams, record: &Record) -> bool {
-    record.control.is_none() && (cx.spec.event_time.idle_ms.is_none() || streams.contains(&record.stream))
 }
 
 /// How much goes into one transaction.

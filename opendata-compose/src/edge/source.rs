@@ -8,14 +8,14 @@ use opendata_core::slate::{Ack, Ancestor, At, Handle, Slate, SlateId, SlateReade
 use opendata_core::store::Store;
 use opendata_core::{Error, ErrorKind, Position, Result};
 use opendata_log::{
-    ControlRecords, FollowFrom, FollowOptions, Follower, Log, Reader, ScanOptions, Start, Streams, WalFeed,
+    ControlRecords, FollowFrom, FollowOptions, Follower, Log, Reader, Record, ScanOptions, Start, Streams, WalFeed,
 };
 use opendata_tsdb::Tsdb;
 use opendata_vector::Vector;
 
 use super::cursor::Cursor;
 use super::fault::Fault;
-use super::spec::{StartFrom, StreamsSpec};
+use super::spec::{EdgeSpec, StartFrom, StreamsSpec};
 
 /// How often another process's log is looked at for news.
 const POLL: Duration = Duration::from_millis(20);
@@ -180,6 +180,19 @@ pub(crate) fn judge(error: Error, next: Position, at: &SourceAt) -> Result<Error
         (ErrorKind::Invalid | ErrorKind::Corrupt | ErrorKind::Unsupported, _) => Err(Fault::Invalid(error)),
         _ => Ok(error),
     }
+}
+
+/// What the reader of an edge must see: everything, where the passing of time is judged by records of others.
+pub(crate) fn followed_by(spec: &EdgeSpec) -> Streams {
+    match spec.event_time.idle_ms {
+        Some(_) => Streams::All,
+        None => streams_of(&spec.from.streams),
+    }
+}
+
+/// Whether a record that the reader of an edge sees is for the edge itself, whose streams these are.
+pub(crate) fn is_mine(spec: &EdgeSpec, streams: &Streams, record: &Record) -> bool {
+    record.control.is_none() && (spec.event_time.idle_ms.is_none() || streams.contains(&record.stream))
 }
 
 /// The selection as the log knows it.

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -39,6 +39,10 @@ impl LogCopies {
         Self { inner, folder, last, made: Mutex::default() }
     }
 
+    fn made(&self) -> MutexGuard<'_, HashSet<Path>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A copy that is asked for, and those to make along with it.
     fn batch(&self, from: &Path, to: &Path) -> Vec<(Path, Path)> {
         let number = from.filename().and_then(|name| name.strip_suffix(".sst")).and_then(|name| name.parse().ok());
@@ -64,12 +68,12 @@ fn folder_of(location: &Path) -> Option<Path> {
 #[async_trait]
 impl ObjectStore for LogCopies {
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        if self.made().remove(to) {
+            return Ok(());
+        }
         let mut batch = self.batch(from, to);
         {
-            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-            if made.remove(to) {
-                return Ok(());
-            }
+            let made = self.made();
             batch.retain(|(_, to)| !made.contains(to));
         }
         let copies = batch.iter().map(|(from, to)| self.inner.copy_opts(from, to, options.clone()));
@@ -77,7 +81,7 @@ impl ObjectStore for LogCopies {
         let asked_for = outcomes.next().map_or(Ok(()), |(outcome, _)| outcome);
         // What could not be copied along is asked for in its turn.
         let along = outcomes.filter(|(outcome, _)| outcome.is_ok()).map(|(_, (_, to))| to);
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).extend(along);
+        self.made().extend(along);
         asked_for
     }
 

@@ -1,11 +1,10 @@
 //! The cells of a table as searches find them: by their places, which are those of the centroids. Made when a table is first searched,
 //! and never stored.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::Cell;
-use super::table::CellInfo;
+use super::table::{CellInfo, Table};
 
 /// The cells of a table, in the order of their numbers.
 #[derive(Debug, Default)]
@@ -24,10 +23,9 @@ pub(crate) struct InPlace {
 }
 
 impl Places {
-    pub(super) fn of(cells: &BTreeMap<u32, CellInfo>) -> Self {
-        let rows = cells.values().map(|cell| cell.rows).sum();
-        let cells = cells.iter().map(|(cell, info)| InPlace { cell: *cell, info: *info, held: OnceLock::new() });
-        Self { rows, cells: cells.collect() }
+    pub(super) fn of(table: &Table) -> Self {
+        let cells = table.cells.iter().map(|(cell, info)| InPlace { cell: *cell, info: *info, held: OnceLock::new() });
+        Self { rows: table.rows(), cells: cells.collect() }
     }
 
     pub(crate) fn at(&self, place: usize) -> Option<&InPlace> {

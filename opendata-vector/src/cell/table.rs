@@ -83,7 +83,7 @@ impl Table {
 
     /// The cells as searches find them.
     pub(crate) fn places(&self) -> &Places {
-        self.searched.0.get_or_init(|| Places::of(&self.cells))
+        self.searched.0.get_or_init(|| Places::of(self))
     }
 
     /// All vectors in cells, dead ones among them.

@@ -45,6 +45,11 @@ fn places_of_all(column: &Column, span: &[(Comparison, u64)]) -> Range<usize> {
     both.start..both.end.max(both.start)
 }
 
+/// Whether it can be narrowed no further.
+fn is_nothing(found: &Option<IdSet>) -> bool {
+    found.as_ref().is_some_and(|found| found.len() == 0)
+}
+
 fn narrowed(found: Option<IdSet>, by: IdSet) -> IdSet {
     match found {
         Some(found) => found.intersect(&by),
@@ -113,11 +118,14 @@ impl<'a> Bitmaps<'a> {
         let mut found: Option<IdSet> = None;
         let (spans, others) = self.spans(all)?;
         for (attribute, span) in spans {
+            if is_nothing(&found) {
+                break;
+            }
             let set = self.numbers(attribute, |column| places_of_all(column, &span)).await?;
             found = Some(narrowed(found, set));
         }
         for one in others {
-            if found.as_ref().is_some_and(|found| found.len() == 0) {
+            if is_nothing(&found) {
                 break;
             }
             let set = self.evaluate(one).await?;

@@ -13,7 +13,7 @@ use crate::edge::progress::Progress;
 use crate::edge::reading::Reading;
 use crate::edge::run::Context;
 use crate::edge::schema::{self, Schema};
-use crate::edge::source::{Source, judge};
+use crate::edge::source::{Source, followed_by, judge};
 use crate::edge::window;
 
 /// Rows of old windows that one transaction removes.
@@ -42,7 +42,7 @@ impl<'a> Session<'a> {
         cx.claimed = true;
         let progress = load(cx, &name, cursor).await?;
         let next = progress.cursor.next;
-        let follower = match source.follow(cx.followed(), next).await {
+        let follower = match source.follow(followed_by(&cx.spec), next).await {
             Ok(follower) => follower,
             // The end of the log as this process has read it; the cursor was checked against the source itself.
             Err(error) if error.kind() == ErrorKind::Invalid => return Err(Ended::Retry(error)),

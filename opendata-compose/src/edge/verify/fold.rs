@@ -11,7 +11,7 @@ use crate::edge::cursor::{Counts, Cursor};
 use crate::edge::letter::{Letter, LetterKind};
 use crate::edge::progress::{Effects, Progress, Results};
 use crate::edge::schema::{self, Schema};
-use crate::edge::source::streams_of;
+use crate::edge::source::{followed_by, is_mine, streams_of};
 use crate::edge::transform::{Fate, Outcome, Outcomes, Output, Outputs};
 use crate::edge::window::{Windows, check_value};
 
@@ -101,7 +101,7 @@ impl Fold {
     /// Folds everything up to the cursor.
     pub(super) async fn run(mut self, edge: &Prepared<'_>, sink: &mut dyn Take, tell: Tell<'_>) -> Result<Folded> {
         let spec = edge.spec();
-        let followed = if spec.event_time.idle_ms.is_some() { Streams::All } else { self.streams.clone() };
+        let followed = followed_by(spec);
         let options = ScanOptions { control: ControlRecords::Shown, ..ScanOptions::of(followed) };
         let log = edge.subject.source.get_reader::<Log>(&spec.from.instance)?;
         let mut scan = log.scan_with(options.within(edge.from.next..edge.cursor.next)).await?;
@@ -124,9 +124,7 @@ impl Fold {
     }
 
     async fn batch(&mut self, edge: &Prepared<'_>, records: &[Record], sink: &mut dyn Take) -> Result<()> {
-        let idle = edge.spec().event_time.idle_ms.is_some();
-        let is_mine = |record: &Record| record.control.is_none() && (!idle || self.streams.contains(&record.stream));
-        let mine: Vec<bool> = records.iter().map(is_mine).collect();
+        let mine: Vec<bool> = records.iter().map(|record| is_mine(edge.spec(), &self.streams, record)).collect();
         let selected: Vec<Record> =
             records.iter().zip(&mine).filter(|(_, mine)| **mine).map(|(record, _)| record.clone()).collect();
         let mut outputs = Outputs::of(selected.len());
