@@ -49,7 +49,7 @@ impl ExternalComposite {
     pub async fn backfill(&self, backfill: &Backfill, tell: &mut (dyn FnMut(u64) + Send)) -> Result<Cursor> {
         self.begin_backfill(backfill).await?;
         let (id, begun) = (backfill.edge.id.clone(), tokio::time::Instant::now());
-        self.meet(backfill, begun, tell).await?;
+        let told = self.meet(backfill, begun, tell).await?;
         let said = Said::TakeOver { branch: self.0.branch.clone(), edge: id.clone() };
         let state = self.0.control.append(said).await?;
         let generation = state.branch(&self.0.branch)?.edges.get(&id).map_or(0, |edge| edge.generation);
@@ -63,7 +63,11 @@ impl ExternalComposite {
             let cursor = Cursor::read(&view, backfill.edge.state_instance(), &id).await?;
             let left = Cursor::read(&view, backfill.edge.state_instance(), &beside(&backfill.edge).id).await?;
             match cursor {
-                Some(cursor) if cursor.generation >= generation && left.is_none() => return Ok(cursor),
+                Some(cursor) if cursor.generation >= generation && left.is_none() => {
+                    // What was left when they had nearly met was made up for since.
+                    tell(cursor.counts.records().saturating_sub(told));
+                    return Ok(cursor);
+                }
                 _ if begun.elapsed() > backfill.timeout => {
                     return Err(Error::unavailable(format!(
                         "whoever owns the node has not put it in its place yet, edge={id}, node={}",
@@ -164,13 +168,13 @@ impl ExternalComposite {
         Ok(())
     }
 
-    /// Waits until the second generation has met the first, or nearly so.
+    /// Waits until the second generation has met the first, or nearly so. Returns how many of its records were told.
     async fn meet(
         &self,
         backfill: &Backfill,
         begun: tokio::time::Instant,
         tell: &mut (dyn FnMut(u64) + Send),
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let (new, next) = (&backfill.edge, beside(&backfill.edge));
         let (keeper, source) = (self.reader(new.runs_on()).await?, self.reader(&new.from.node).await?);
         let mut before = 0;
@@ -198,7 +202,7 @@ impl ExternalComposite {
                 };
                 let behind = left(second.next).await?.saturating_sub(left(first.next).await?);
                 if second.next >= first.next || behind <= LEFT {
-                    return Ok(());
+                    return Ok(before);
                 }
             }
             if begun.elapsed() > backfill.timeout {
