@@ -17,7 +17,8 @@ use opendata_core::{Error, Result};
 
 const LAYOUT: u8 = 1;
 /// Neighbours of a query that are asked for.
-pub(crate) const DEPTHS: [usize; 4] = [1, 10, 100, 1000];
+pub(crate) const DEPTHS: [usize; 4] = [1, 10, 100, DEEPEST];
+pub(crate) const DEEPEST: usize = 1000;
 const RECALLS: [f64; 7] = [0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.998];
 /// Standard errors of the mean by which what was measured must exceed what is wanted: nineteen times of twenty it is then so for all
 /// vectors of the field.

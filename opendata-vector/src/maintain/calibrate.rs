@@ -6,7 +6,7 @@ use futures::future::try_join_all;
 use opendata_core::Result;
 
 use super::build::{Builder, blocking};
-use crate::cell::calibration::{Calibration, DEPTHS};
+use crate::cell::calibration::{Calibration, DEEPEST, DEPTHS};
 use crate::cell::quantize::{Around, CodeQuery, Scratch};
 use crate::cell::{Cell, cluster};
 use crate::search::{CellOrder, Scored, Top};
@@ -22,15 +22,29 @@ const AT_ONCE: usize = 64;
 /// Sampled vectors that look in one go, beside others.
 const SHARE: usize = 32;
 
+/// Vectors of the nearest cells that are looked at first: what is found there tells most others apart by their sketches.
+const NEAR: u64 = 4 * DEEPEST as u64;
+
 /// A sampled vector that asks for its neighbours.
 struct Sampled {
     id: u64,
     query: CodeQuery,
-    /// For each cell, in the order of the table: what its vectors have in common for this query (the constant of their scores and
-    /// the distance to their middle), and how many vectors are in the cells that are visited up to it.
-    cells: Vec<((f32, f32), u64)>,
-    /// Neighbours, each with that number in place of its id.
+    /// For each cell, in the order of the table.
+    cells: Vec<Visit>,
+    /// Cells of so many vectors, the nearest, were looked at.
+    near: u64,
+    /// Neighbours, each with [`Visit::up_to`] in place of its id.
     best: Top,
+}
+
+/// What the vectors of a cell have in common for a query.
+#[derive(Clone, Copy, Default)]
+struct Visit {
+    /// The constant of their scores, and the distance to their middle.
+    constant: f32,
+    distance: f32,
+    /// How many vectors are in the cells that are visited up to it.
+    up_to: u64,
 }
 
 impl Builder<'_> {
@@ -50,7 +64,11 @@ impl Builder<'_> {
                 shares.push(blocking(move || {
                     let (probe, mut scratch) = (dead.probe(), Scratch::default());
                     for sampled in &mut share {
-                        sampled.look(first, &cells, &routes, |id| !probe.contains(id), &mut scratch);
+                        for (place, cell) in (first..).zip(cells.iter()) {
+                            if sampled.cells.get(place).is_some_and(|visit| visit.up_to > sampled.near) {
+                                sampled.look(place, cell, &routes, |id| !probe.contains(id), &mut scratch);
+                            }
+                        }
                     }
                     share
                 }));
@@ -88,58 +106,77 @@ impl Builder<'_> {
             let Some(mut vector) = vectors.first().map(|vector| vector.to_vec()) else { continue };
             self.work.routes.rotation.apply(&mut vector);
             let query = CodeQuery::new(self.work.field.metric, vector);
-            let mut order = CellOrder::new(&query, &self.work.routes, self.table.cells.len());
-            let mut cells = vec![((0.0, 0.0), 0); self.table.cells.len()];
-            let mut up_to = 0;
-            while let Some(next) = order.next() {
-                up_to += self.table.cells.get(&next.cell).map_or(0, |info| info.rows);
-                if let Ok(at) = self.work.routes.cells.binary_search(&next.cell)
-                    && let Some(cell) = cells.get_mut(at)
-                {
-                    *cell = (query.cell(next.dot, next.squared), up_to);
-                }
-            }
-            let deepest = DEPTHS.iter().copied().max().unwrap_or(1);
-            sampled.push(Sampled { id, query, cells, best: Top::new(deepest) });
+            sampled.push(self.asking(id, query).await?);
         }
         Ok(sampled)
+    }
+
+    /// One that has looked into the nearest cells.
+    async fn asking(&self, id: u64, query: CodeQuery) -> Result<Sampled> {
+        let routes = &self.work.routes;
+        let mut order = CellOrder::new(&query, routes, self.table.cells.len());
+        let mut cells = vec![Visit::default(); self.table.cells.len()];
+        let (mut up_to, mut near) = (0, Vec::new());
+        while let Some(next) = order.next() {
+            let (Some(info), Ok(place)) = (self.table.cells.get(&next.cell), routes.cells.binary_search(&next.cell))
+            else {
+                continue;
+            };
+            if up_to < NEAR {
+                near.push((place, (next.cell, info.changed)));
+            }
+            up_to += info.rows;
+            let (constant, distance) = query.cell(next.dot, next.squared);
+            if let Some(visit) = cells.get_mut(place) {
+                *visit = Visit { constant, distance, up_to };
+            }
+        }
+        let last = near.last().and_then(|(place, _)| cells.get(*place)).map_or(0, |visit| visit.up_to);
+        let mut sampled = Sampled { id, query, cells, near: last, best: Top::new(DEEPEST) };
+        let (places, wanted): (Vec<usize>, Vec<(u32, u64)>) = near.into_iter().unzip();
+        let near = self.snapshot.cells(self.name, &wanted).await?;
+        let (dead, routes) = (self.snapshot.state.dead.clone(), Arc::clone(routes));
+        blocking(move || {
+            let (probe, mut scratch) = (dead.probe(), Scratch::default());
+            for (place, cell) in places.into_iter().zip(near) {
+                sampled.look(place, &cell, &routes, |id| !probe.contains(id), &mut scratch);
+            }
+            sampled
+        })
+        .await
     }
 }
 
 impl Sampled {
     fn look(
         &mut self,
-        first: usize,
-        cells: &[Arc<Cell>],
+        place: usize,
+        cell: &Cell,
         routes: &Routes,
         is_live: impl Fn(u64) -> bool,
         scratch: &mut Scratch,
     ) {
         let (dims, mut one) = (self.query.rotated.len(), Vec::new());
-        let places = (first..).zip(self.cells.get(first..).unwrap_or_default());
-        for (cell, (place, ((constant, distance), up_to))) in cells.iter().zip(places) {
-            let centroid = cluster::row(&routes.centroids, dims, place);
-            let around = Around { constant: *constant, distance: *distance, centroid };
-            for frame in &cell.frames {
-                // As searches look, so that the sketches they want are made by the way. While there is no floor, everything passes.
-                let floor = self.best.threshold() as f32;
-                let is_narrowed =
-                    floor > f32::NEG_INFINITY && self.query.reaching_by_sketch(frame, around, floor, scratch);
-                if !is_narrowed {
-                    self.query.reaching(frame, around, floor, scratch);
+        let Some(Visit { constant, distance, up_to }) = self.cells.get(place).copied() else { return };
+        let around = Around { constant, distance, centroid: cluster::row(&routes.centroids, dims, place) };
+        for frame in &cell.frames {
+            // As searches look, so that the sketches they want are made by the way. While there is no floor, everything passes.
+            let floor = self.best.threshold() as f32;
+            let is_narrowed = floor > f32::NEG_INFINITY && self.query.reaching_by_sketch(frame, around, floor, scratch);
+            if !is_narrowed {
+                self.query.reaching(frame, around, floor, scratch);
+            }
+            for reaching in &scratch.reaching {
+                let row = reaching.row as usize;
+                let is_asked = frame.ids.get(row).is_some_and(|id| *id != self.id && is_live(*id));
+                if !is_asked || f64::from(reaching.upper) <= self.best.threshold() {
+                    continue;
                 }
-                for reaching in &scratch.reaching {
-                    let row = reaching.row as usize;
-                    let is_asked = frame.ids.get(row).is_some_and(|id| *id != self.id && is_live(*id));
-                    if !is_asked || f64::from(reaching.upper) <= self.best.threshold() {
-                        continue;
-                    }
-                    let estimate = match is_narrowed {
-                        true => constant + self.query.estimate_one(frame, row, &mut one),
-                        false => reaching.estimate,
-                    };
-                    self.best.push(Scored { score: f64::from(estimate), id: *up_to });
-                }
+                let estimate = match is_narrowed {
+                    true => constant + self.query.estimate_one(frame, row, &mut one),
+                    false => reaching.estimate,
+                };
+                self.best.push(Scored { score: f64::from(estimate), id: up_to });
             }
         }
     }
