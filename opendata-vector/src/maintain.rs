@@ -239,3 +239,6 @@ async fn plan_field(snapshot: Snapshot<'_>, name: &str) -> Result<Option<Upkeep>
     };
     Ok(Some(Upkeep::Index(job)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ mod verify;
 /// An instance at one view. Whatever it is asked, it answers as of that position. A reader of a checkpoint or of
 /// another process keeps what it has read of the index: use one for many searches.
 pub struct Reader {
-    view: InstanceView<Vector>,
+    pub(crate) view: InstanceView<Vector>,
     loaded: OnceCell<Arc<State>>,
 }
 

@@ -266,6 +266,9 @@ impl Writer {
             Step::Begin { centroids } => {
                 let fresh = centroids.iter().map(|(cell, _)| (*cell, CellInfo::default())).collect();
                 table.rebuild = Some(Rebuild { fed_to: 0, cells: fresh });
+                // What comes while they are filled is in them as well, but they were not made for it.
+                let live = self.counters.vectors.get(field).copied().unwrap_or(0);
+                table.clustered = Clustered { rows: live, drained_to: table.drained_to };
                 for (cell, centroid) in centroids {
                     table.next_cell = table.next_cell.max(cell + 1);
                     cx.put(keys.centroid(field, cell), centroid);
@@ -291,7 +294,6 @@ impl Writer {
                     rebuild.cells.into_iter().partition(|(_, info)| info.rows > 0);
                 empty.keys().for_each(|cell| cx.delete(keys.centroid(field, *cell)));
                 (table.cells, table.shape) = (full, changed);
-                table.clustered = Clustered { rows: table.rows(), drained_to: table.drained_to };
                 // It was measured on the cells that are gone.
                 self.calibrations.remove(field);
                 cx.delete(keys.calibration(field));

@@ -36,7 +36,7 @@ pub(crate) struct Rebuild {
     pub(crate) cells: BTreeMap<u32, CellInfo>,
 }
 
-/// The size of a field when its cells were made as a whole.
+/// The size of a field when the middles of all its cells were chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Clustered {
     pub(crate) rows: u64,
