@@ -27,6 +27,10 @@ use opendata_log::{Config, Log};
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 
+/// As in the program `opendata`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub(crate) const RECORD_BYTES: usize = 256;
 const BATCH: usize = 1000;
 const WRITERS: usize = 64;

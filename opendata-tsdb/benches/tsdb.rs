@@ -43,6 +43,10 @@ use opendata_core::slate::{Handle, Settings, Slate};
 use opendata_core::store::{LocalDurability, Store, StoreOptions};
 use opendata_tsdb::{Config, Tsdb};
 
+/// As in the program `opendata`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Sizes and places.
 pub(crate) struct Plan {
     pub(crate) quick: bool,

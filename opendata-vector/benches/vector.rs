@@ -30,6 +30,10 @@ use opendata_vector::{CodeBits, Effort, kernel};
 use ours::{Bed, Figures, Space};
 use sets::Set;
 
+/// As in the program `opendata`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A part of the benchmark.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Part {
