@@ -53,6 +53,8 @@ pub struct State {
     pub(crate) tails: BTreeMap<String, Tail>,
     /// How often a commit had to drain a full tail itself, since the writer was opened.
     pub(crate) drained_by_commits: u64,
+    /// Below this, ids were forgotten since the writer was opened: that memory holds a vector does not say that it is alive.
+    pub(crate) forgotten_to: u64,
     pub(crate) cache: Arc<Cache>,
 }
 
@@ -107,6 +109,7 @@ impl State {
             calibrations,
             tails: BTreeMap::new(),
             drained_by_commits: 0,
+            forgotten_to: 0,
             cache,
         })
     }

@@ -50,6 +50,7 @@ pub struct Writer {
     calibrations: BTreeMap<String, Arc<Calibration>>,
     tails: BTreeMap<String, Tail>,
     drained_by_commits: u64,
+    forgotten_to: u64,
     /// No document has a greater id, so that nothing has to be looked up for one that comes behind.
     last_id: Bytes,
     group: Group,
@@ -138,6 +139,7 @@ impl Writer {
             calibrations: state.calibrations.clone(),
             tails,
             drained_by_commits: 0,
+            forgotten_to: 0,
             group: Group::default(),
             buffer: BytesMut::with_capacity(BUFFER_BYTES),
             published: Arc::new(state),
@@ -322,6 +324,7 @@ impl Writer {
                 self.dead.replace_chunk(chunk, left.unwrap_or_default());
             }
             self.group.forgotten.insert(chunk);
+            self.forgotten_to = self.forgotten_to.max((chunk + 1) * idset::CHUNK);
         }
         self.sweep.pieces += 1;
         if cycle.doomed.len() > 0 {
@@ -466,6 +469,7 @@ impl SystemWriter for Writer {
             calibrations: self.calibrations.clone(),
             tails: self.tails.clone(),
             drained_by_commits: self.drained_by_commits,
+            forgotten_to: self.forgotten_to,
             cache: Arc::clone(&self.published.cache),
         });
         Arc::clone(&self.published)

@@ -58,7 +58,7 @@ impl Snapshot<'_> {
         Ok(Vectors { rows, page_ids, from, to, page: Vec::new().into_iter(), key: Bytes::new() })
     }
 
-    /// Every so many live vectors of a run of ids, `limit` at most, if all of them are in memory.
+    /// Every so many live vectors of a run of ids, `limit` at most, if all of them are in memory, and what is there is known to be alive.
     pub(crate) fn held_block(
         self,
         name: &str,
@@ -67,6 +67,9 @@ impl Snapshot<'_> {
         limit: usize,
         step: usize,
     ) -> Option<Block> {
+        if from < self.state.forgotten_to {
+            return None;
+        }
         let number = self.state.field_number(name);
         let mut block = Block::default();
         let live = (from..to).filter(|id| !self.state.dead.contains(*id));

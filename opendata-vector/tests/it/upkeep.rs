@@ -146,6 +146,37 @@ async fn ids_of_what_was_replaced_are_forgotten_once_no_index_has_them() {
     assert_eq!(bed.slate.maintain().await.unwrap(), 0, "nothing is left to do");
 }
 
+/// Vectors are held in memory for a while after their documents died, and longer than anything says that they are dead.
+#[tokio::test]
+async fn what_was_forgotten_comes_into_no_cell_again() {
+    let config = Config { cell_rows: 2048, ..Config::default() }.vector("v", VectorField::new(2, Metric::L2));
+    let bed = Bed::new(config).await;
+    let write = async |ids: std::ops::Range<usize>| {
+        for first in ids.clone().step_by(4096) {
+            let some = first..(first + 4096).min(ids.end);
+            let document = |id: usize| Document::new(format!("{id:06}")).vector("v", [id as f32, (id % 7) as f32]);
+            bed.commit(|op| some.for_each(|id| _ = op.upsert(document(id)))).await.unwrap();
+        }
+        bed.slate.maintain().await.unwrap();
+    };
+    write(0..34_000).await;
+    let made = bed.reader().stats().await.unwrap();
+    write(0..7_000).await;
+    // The rest of the chunk is of documents that have no vector.
+    for _ in 0..250 {
+        bed.commit(|op| (0..100).for_each(|id| _ = op.upsert(Document::new(format!("x{id}"))))).await.unwrap();
+    }
+    bed.slate.maintain().await.unwrap();
+    let stats = bed.reader().stats().await.unwrap();
+    assert_eq!((stats.documents, stats.versions), (34_100, 66_000));
+    assert!(stats.dead < 500, "of the chunk that is open: {stats:?}");
+    // As many come as there were, so that all cells are made anew: a piece has 32,768 vectors.
+    write(34_000..75_000).await;
+    let stats = bed.reader().stats().await.unwrap().fields["v"].clone();
+    assert!(stats.cells > made.fields["v"].cells * 3 / 2 && stats.indexed + stats.tail <= 75_000, "{stats:?} {made:?}");
+    assert_eq!(bed.reader().verify().await.unwrap(), 75_000);
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
