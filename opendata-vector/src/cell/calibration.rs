@@ -20,9 +20,9 @@ const LAYOUT: u8 = 1;
 pub(crate) const DEPTHS: [usize; 4] = [1, 10, 100, DEEPEST];
 pub(crate) const DEEPEST: usize = 1000;
 const RECALLS: [f64; 7] = [0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.998];
-/// Standard errors of the mean by which what was measured must exceed what is wanted: nineteen times of twenty it is then so for all
-/// vectors of the field.
-const ERRORS: f64 = 1.645;
+/// Standard errors of the mean by which what was measured must exceed what is wanted: thirty-nine times of forty it is then so for
+/// all vectors of the field.
+const ERRORS: f64 = 1.96;
 
 /// Candidates to see, by depth and recall.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
