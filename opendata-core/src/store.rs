@@ -57,6 +57,8 @@ pub enum StoreKind {
 pub struct StoreOptions {
     /// Whether local files are fsynced.
     pub local_durability: LocalDurability,
+    /// Whether the folder of local files is made if it is not there.
+    pub creates_folder: bool,
     /// Size of the block cache that all slates on this store share, in bytes.
     pub cache_bytes: u64,
     /// How often a request that failed for a passing reason is tried again.
@@ -69,6 +71,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             local_durability: LocalDurability::default(),
+            creates_folder: true,
             cache_bytes: 512 * 1024 * 1024,
             max_retries: 3,
             retry_timeout: std::time::Duration::from_secs(15),
@@ -85,6 +88,9 @@ pub struct Store {
     url: Arc<str>,
     cache: Arc<dyn DbCache>,
 }
+
+/// What the URL of a store begins with, before the colon.
+pub const SCHEMES: [&str; 9] = ["file", "memory", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss"];
 
 /// How often a failed request of administration is tried again; with the delays between, about two seconds.
 const ADMIN_RETRIES: u32 = 4;
@@ -105,19 +111,24 @@ impl Store {
     ///
     /// # Errors
     /// `Invalid` if the URL is not one of those above or its scheme was not compiled in; `Unavailable` if a
-    /// local folder cannot be made.
+    /// local folder cannot be made; `NotFound` if it is not there and shall not be made.
     pub fn open(url: &str, options: &StoreOptions) -> Result<Self> {
         let scheme = url.split_once(':').map(|(scheme, _)| scheme).ok_or_else(|| {
             Error::invalid(format!("a store URL begins with memory:, file:, s3:, gs: or az:, url={url}"))
         })?;
         let (object_store, root, kind): (Arc<dyn ObjectStore>, Path, StoreKind) = match scheme {
             "memory" => (Arc::new(InMemory::new()), Path::default(), StoreKind::Memory),
-            "file" => (local(url, options.local_durability)?, Path::default(), StoreKind::Local),
+            "file" => (local(url, options)?, Path::default(), StoreKind::Local),
             "s3" | "s3a" | "gs" | "az" | "azure" | "abfs" | "abfss" => {
                 let (object_store, root) = cloud(scheme, url, options)?;
                 (object_store, root, StoreKind::Remote)
             }
-            _ => return Err(Error::invalid(format!("unknown scheme of a store URL, scheme={scheme}, url={url}"))),
+            _ => {
+                let known = SCHEMES.join(", ");
+                return Err(Error::invalid(format!(
+                    "unknown scheme of a store URL, scheme={scheme}, url={url}, known=[{known}]"
+                )));
+            }
         };
         Ok(Self { object_store, root, kind, url: url.into(), cache: cache(options.cache_bytes) })
     }
@@ -198,7 +209,7 @@ fn cache(capacity: u64) -> Arc<dyn DbCache> {
     Arc::new(SplitCache::new().with_block_cache(part(capacity - metadata)).with_meta_cache(part(metadata)))
 }
 
-fn local(url: &str, durability: LocalDurability) -> Result<Arc<dyn ObjectStore>> {
+fn local(url: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>> {
     let rest = url.strip_prefix("file:").unwrap_or(url);
     let folder = if rest.starts_with("//") {
         let parsed = url::Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
@@ -212,8 +223,13 @@ fn local(url: &str, durability: LocalDurability) -> Result<Arc<dyn ObjectStore>>
     let unusable = |error: std::io::Error| {
         Error::unavailable(format!("folder cannot be made, folder={}", folder.display())).with_source(error)
     };
-    std::fs::create_dir_all(&folder).map_err(unusable)?;
-    let files = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(durability == LocalDurability::Fsync);
+    if options.creates_folder {
+        std::fs::create_dir_all(&folder).map_err(unusable)?;
+    } else if !folder.is_dir() {
+        return Err(Error::not_found(format!("there is no such folder, folder={}", folder.display())));
+    }
+    let fsync = options.local_durability == LocalDurability::Fsync;
+    let files = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(fsync);
     Ok(Arc::new(files))
 }
 

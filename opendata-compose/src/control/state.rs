@@ -228,7 +228,11 @@ impl State {
     /// # Errors
     /// `NotFound` if there is none of this name, or it was never committed, or has been let go.
     pub fn committed_cut(&self, name: &str) -> Result<&Cut> {
-        let cut = self.cuts.get(name).ok_or_else(|| Error::not_found(format!("no such cut, name={name}")))?;
+        let cut = self.cuts.get(name).ok_or_else(|| {
+            let usable = self.cuts.iter().filter(|(_, cut)| cut.phase == CutPhase::Committed);
+            let known: Vec<&str> = usable.map(|(name, _)| name.as_str()).collect();
+            Error::not_found(format!("no such cut, name={name}, cuts=[{}]", known.join(", ")))
+        })?;
         match cut.phase {
             CutPhase::Committed => Ok(cut),
             phase => Err(Error::not_found(format!("the cut cannot be used, name={name}, phase={phase:?}"))),

@@ -4,10 +4,12 @@ use std::fmt;
 use std::path::Path;
 
 use opendata_core::Result;
-use opendata_core::store::{LocalDurability, Store, StoreOptions};
+use opendata_core::store::{LocalDurability, SCHEMES, Store, StoreOptions};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
+
+use super::located;
 
 /// Where the slates lie.
 #[derive(Clone, Debug)]
@@ -39,7 +41,8 @@ impl StoreSpec {
     pub(super) fn check(&self) -> Result<(), String> {
         match self.url.split_once(':') {
             // On Windows a path begins with a drive, so that one letter is no scheme.
-            Some((scheme, _)) if scheme.len() > 1 => Ok(()),
+            Some((scheme, _)) if SCHEMES.contains(&scheme) => Ok(()),
+            Some((scheme, _)) if scheme.len() > 1 => Err(located::unknown("kind of store", scheme, &SCHEMES)),
             _ => Err(format!("a store is a URL such as file:./data or s3://bucket/prefix, and here is `{}`", self.url)),
         }
     }

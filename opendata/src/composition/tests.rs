@@ -130,6 +130,10 @@ fn wrong_values_are_found_where_they_stand() {
     );
     refused(&SHORT.replace("version: 1", "version: 2"), "opendata.yaml:1:10: this program reads version 1");
     refused(&SHORT.replace("file:./data", "data"), "opendata.yaml:2:8: a store is a URL");
+    refused(
+        &SHORT.replace("file:./data", "flie:./data"),
+        "opendata.yaml:2:8: unknown kind of store `flie`, did you mean `file`?",
+    );
     refused("version: 1\nstore: file:./data\nnodes: {}\n", "opendata.yaml:3:8: a composition has at least one node");
     refused(&SHORT.replace("version: 1\n", ""), "opendata.yaml:2:1: field `version` is missing");
     refused(&SHORT.replace("usage", "events"), "opendata.yaml:7:7: `events` stands here twice");

@@ -119,7 +119,7 @@ fn a_composition_is_validated_planned_applied_and_explained() {
     shop.place.ok(&["apply"]);
     assert_eq!(shop.place.ok(&["apply"]), "nothing to change\n");
     let explained = &shop.place.json(&["explain", "sales"])[0];
-    assert_eq!((&explained["guarantee"], &explained["runs_on"]), (&"exactly once".into(), &"metrics".into()));
+    assert_eq!((&explained["guarantee"], &explained["runs_on"]), (&"exactly_once".into(), &"metrics".into()));
     shop.write("payload.amount * 2");
     let planned = shop.place.ok(&["plan"]);
     assert!(planned.contains("~ edge sales: a new generation"), "{planned}");

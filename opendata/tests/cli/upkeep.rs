@@ -187,6 +187,31 @@ fn what_is_wrong_in_the_file_is_told_with_its_line_and_what_was_meant() {
 }
 
 #[test]
+fn a_cut_goes_to_another_store_and_comes_back_as_a_composition_of_its_own() {
+    let (shop, events, metrics) = busy(20);
+    shop.place.ok(&["cut", "create", "good"]);
+    shop.order(&events, 1000);
+    let said = shop.place.ok(&["export", "good", "--to", "file:./backup", "--as", "safe"]);
+    assert!(said.contains("copied 2 nodes") && said.contains("root safe"), "{said}");
+    assert_eq!((events.terminate(), metrics.terminate()), (0, 0));
+    // Nothing is made of a name that was mistyped.
+    let said = shop.place.fails(4, &["import", "good", "--from", "file:./bakcup", "--from-root", "safe"]);
+    assert!(said.contains("there is no such folder") && !shop.place.path().join("bakcup").exists(), "{said}");
+    let said = shop.place.fails(4, &["import", "god", "--from", "file:./backup", "--from-root", "safe", "--as", "x"]);
+    assert!(said.contains("cuts=[good]"), "{said}");
+
+    std::fs::remove_dir_all(shop.place.path().join("data")).unwrap();
+    shop.place.ok(&["import", "good", "--from", "file:./backup", "--from-root", "safe", "--as", "shop"]);
+    std::fs::remove_dir_all(shop.place.path().join("backup")).unwrap();
+    assert_eq!((shop.sold(&[]), shop.ordered(&[])), (210.0, 210.0));
+    let all = shop.own_all();
+    shop.order(&all, 5);
+    eventually("the metrics go on", || shop.sold(&[]) == 215.0);
+    assert!(shop.place.ok(&["verify"]).contains("equal"));
+    assert_eq!(all.terminate(), 0);
+}
+
+#[test]
 fn every_command_of_a_composition_teaches_itself() {
     let shop = Shop::new();
     for command in [

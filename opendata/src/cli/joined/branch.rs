@@ -4,6 +4,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use opendata_compose::CutOptions;
 use opendata_compose::branch::Promoted;
 use opendata_compose::control::{BranchPhase, PromotePolicy};
+use opendata_core::store::StoreOptions;
 use serde_json::{Value, json};
 
 use super::super::context::Context;
@@ -232,7 +233,8 @@ impl Export {
 impl Import {
     pub(in crate::cli) async fn execute(self, cx: &mut Context) -> Result<(), Failure> {
         let own = cx.composition()?.root().unwrap_or_default().to_owned();
-        let from = opendata_compose::Store::from_url(&self.from)?;
+        let options = StoreOptions { creates_folder: false, ..StoreOptions::default() };
+        let from = opendata_compose::Store::open(&self.from, &options)?;
         let from_root = self.from_root.unwrap_or_else(|| own.clone());
         let composite = opendata_compose::ExternalComposite::builder(&from, &from_root).attach().await?;
         let to = super::store(cx)?;

@@ -134,7 +134,7 @@ impl Explain {
             "edge": found,
             "runs_on": found.runs_on(),
             "state_in": format!("{}/{}", found.runs_on(), found.state_instance()),
-            "guarantee": found.guarantee().to_string(),
+            "guarantee": found.guarantee(),
             "repeatable": found.is_repeatable(),
             "digest": found.digest()?.to_string(),
             "status": row,

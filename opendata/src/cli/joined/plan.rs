@@ -24,7 +24,7 @@ impl Validate {
         let spec = composition.joint()?;
         Systems::default().validate(&spec)?;
         let edges: Vec<Value> =
-            spec.edges.iter().map(|edge| json!({"edge": edge.id, "guarantee": edge.guarantee().to_string()})).collect();
+            spec.edges.iter().map(|edge| json!({"edge": edge.id, "guarantee": edge.guarantee()})).collect();
         let said = json!({"valid": true, "edges": edges});
         cx.out.say(&said, || {
             let mut lines = vec![format!("the composition is valid: {} nodes", spec.nodes.len())];
