@@ -205,10 +205,12 @@ impl Session<'_> {
             self.submit().await?;
             self.flush_windows().await?;
         }
-        for slice in records.chunks(TURN) {
+        for (turns, slice) in records.chunks(TURN).enumerate() {
             if let Err(ended) = self.make(slice).await {
                 // What was made before the transform failed need not be made again.
                 if matches!(ended, Ended::Retry(_)) {
+                    let made = records.get(..turns * TURN).filter(|made| !made.is_empty());
+                    made.into_iter().for_each(|made| self.draft.span.add(made, size_bytes));
                     self.drain().await?;
                 }
                 return Err(ended);

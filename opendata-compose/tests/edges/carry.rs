@@ -1,10 +1,15 @@
 //! Records are carried: all of them, once, in order, from the same process or another.
 
-use opendata_compose::edge::spec::{ShardSpec, Step, StreamsSpec};
-use opendata_compose::edge::transform::{Kind, Output, each};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use opendata_compose::edge::spec::{Digest, ShardSpec, Step, StreamsSpec};
+use opendata_compose::edge::transform::{Kind, Output, Outputs, Transform, each};
 use opendata_compose::edge::{Cursor, Edge, EdgeParts, SourceAt};
-use opendata_compose::log::{NewRecord, Streams};
+use opendata_compose::log::{NewRecord, Record, Streams};
 use opendata_compose::{Log, Timestamp};
+use opendata_core::{Error, Position, Result};
 
 use super::bed::{PATIENCE, adding, append, caught_up, counter, edge, events, memory, open, payloads, start, start_at};
 
@@ -121,11 +126,62 @@ async fn steps_can_be_written_in_rust() {
         Ok(())
     });
     let mut parts = EdgeParts::new(edge("upper", "log"), SourceAt::Open(source.clone()), sink.clone());
-    parts.transform = Some(std::sync::Arc::new(upper));
+    parts.transform = Some(Arc::new(upper));
     let running = Edge::start(parts).unwrap();
     let position = append(&source, "s", 7..8).await;
     caught_up(&running, position).await;
     assert_eq!(payloads(&store, "sink").await, ["{\"N\": 7}"]);
+}
+
+/// Copies records, and fails once at one of them. Keeps how often it was asked for each.
+struct FailsOnce {
+    at: &'static [u8],
+    asked: Mutex<BTreeMap<Position, usize>>,
+}
+
+#[async_trait]
+impl Transform for FailsOnce {
+    fn kind(&self) -> Kind {
+        Kind::Records
+    }
+
+    fn digest(&self) -> Digest {
+        Digest::of("fails once")
+    }
+
+    async fn apply(&self, records: &[Record], outputs: &mut Outputs) -> Result<()> {
+        let mut asked = self.asked.lock().unwrap();
+        records.iter().for_each(|record| *asked.entry(record.position).or_default() += 1);
+        if records.iter().any(|record| record.payload.as_ref() == self.at && asked[&record.position] == 1) {
+            return Err(Error::unavailable("the model sleeps"));
+        }
+        for (index, record) in records.iter().enumerate() {
+            outputs.push(index, Output::Append(record.stream.clone(), NewRecord::new(record.payload.clone())));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_was_made_before_a_transform_failed_is_made_once() {
+    let store = memory();
+    let (source, sink) = (open(&store, "source").await.unwrap(), open(&store, "sink").await.unwrap());
+    let mut tx = source.begin();
+    for n in 0..4000 {
+        tx.on(&events(&source)).append("s", n.to_string());
+    }
+    let position = tx.commit().await.unwrap().position();
+    let transform = Arc::new(FailsOnce { at: b"2500", asked: Mutex::default() });
+    let mut parts = EdgeParts::new(edge("copy", "log"), SourceAt::Open(source.clone()), sink.clone());
+    parts.transform = Some(transform.clone());
+    let running = Edge::start(parts).unwrap();
+    caught_up(&running, position).await;
+    running.stop().await;
+    let expected: Vec<String> = (0..4000).map(|n| n.to_string()).collect();
+    assert!(payloads(&store, "sink").await == expected, "each once, in order");
+    let asked: Vec<usize> = transform.asked.lock().unwrap().values().copied().collect();
+    let twice = asked.iter().filter(|asked| **asked == 2).count();
+    assert!(asked[..2000].iter().all(|asked| *asked == 1) && (1..=1500).contains(&twice), "{twice} twice");
 }
 
 #[tokio::test]
