@@ -13,7 +13,7 @@ use crate::search::{CellOrder, Scored, Top};
 use crate::state::Routes;
 
 /// Vectors that are looked at at most, over all sampled ones.
-const SEEN: u64 = 256_000_000;
+const SEEN: u64 = 128_000_000;
 /// Sampled vectors, if there are so many: more make little less of what chance adds.
 const SAMPLED: std::ops::RangeInclusive<u64> = 32..=1024;
 /// Cells that are looked at in one go.
