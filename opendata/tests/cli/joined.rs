@@ -213,7 +213,11 @@ fn no_order_is_lost_or_counted_twice_whoever_is_killed() {
     eventually("the letter arrives", || shop.place.json(&["status"])[0]["edges"][0]["letters"] == 1);
     let letters = shop.place.json(&["dlq", "list", "sales"]);
     assert!(letters[0]["letters"][0]["payload"].as_str().unwrap().contains("1000"));
-    shop.place.ok(&["dlq", "drop", "sales"]);
+    let said = shop.place.fails(4, &["dlq", "drop", "sales", "--letter", "1.1.9"]);
+    assert!(said.contains("letter=1.1.9; `opendata dlq list sales` shows them"), "{said}");
+    assert_eq!(shop.place.ok(&["dlq", "replay", "sales"]), "replayed 0 letters, kept 1 that do not fit\n");
+    assert_eq!(shop.place.ok(&["dlq", "drop", "sales"]), "dropped 1 letters\n");
+    assert_eq!(shop.place.ok(&["dlq", "drop", "sales"]), "dropped 0 letters\n");
     eventually("the letter is gone", || shop.place.json(&["status"])[0]["edges"][0]["letters"] == 0);
     assert_eq!(metrics.terminate(), 0);
     assert_eq!(events.terminate(), 0);

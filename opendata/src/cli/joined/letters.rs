@@ -2,8 +2,9 @@
 
 use clap::{Args, Subcommand};
 use opendata_compose::InternalComposite;
-use opendata_compose::edge::{EdgeSpec, Letter, LetterKind, drop_letters, replay_letters};
+use opendata_compose::edge::{EdgeSpec, Letter, LetterKind, Letters, drop_letters, replay_letters};
 use opendata_core::Error;
+use opendata_core::slate::View;
 use serde_json::{Value, json};
 
 use super::super::context::Context;
@@ -96,19 +97,46 @@ async fn list(cx: &mut Context, which: &Which, limit: usize) -> Result<(), Failu
 
 async fn act(cx: &mut Context, chosen: &Chosen, what: &'static str) -> Result<(), Failure> {
     let (composite, edge) = find(cx, &chosen.which).await?;
-    let state = composite.state();
-    let path = state.branch(composite.branch())?.nodes.get(edge.runs_on()).cloned().unwrap_or_default();
-    let builder = InternalComposite::builder(&super::store(cx)?, &path).must_exist();
-    let builder = builder.register::<opendata_compose::Log>().register::<opendata_compose::Tsdb>();
-    let sink = builder.register::<opendata_compose::Vector>().open().await?;
     let choose = |letter: &Letter| chosen.letter.as_ref().is_none_or(|wanted| letter.id() == *wanted);
-    let done = match what {
-        "replayed" => replay_letters(sink.slate(), &edge, None, choose).await,
-        _ => drop_letters(sink.slate(), &edge, choose).await,
+    // Nobody is stopped writing for nothing.
+    let view = composite.reader(edge.runs_on()).await?.view();
+    let done = if any(&view, &edge, choose).await? {
+        let state = composite.state();
+        let path = state.branch(composite.branch())?.nodes.get(edge.runs_on()).cloned().unwrap_or_default();
+        let builder = InternalComposite::builder(&super::store(cx)?, &path).must_exist();
+        let builder = builder.register::<opendata_compose::Log>().register::<opendata_compose::Tsdb>();
+        let sink = builder.register::<opendata_compose::Vector>().open().await?;
+        let done = match what {
+            "replayed" => replay_letters(sink.slate(), &edge, None, choose).await,
+            _ => drop_letters(sink.slate(), &edge, choose).await,
+        };
+        let closed = sink.close().await;
+        let done = done?;
+        closed?;
+        done
+    } else if let Some(letter) = &chosen.letter {
+        let hint = format!("`opendata dlq list {}` shows them", edge.id);
+        return Err(Error::not_found(format!("no such letter, edge={}, letter={letter}; {hint}", edge.id)).into());
+    } else {
+        Letters::default()
     };
-    let closed = sink.close().await;
-    let done = done?;
-    closed?;
     let said = json!({"edge": edge.id, "removed": done.removed, "kept": done.kept});
-    cx.out.say(&said, || format!("{what} {} letters, {} stay", done.removed, done.kept))
+    cx.out.say(&said, || match what {
+        "replayed" => format!("replayed {} letters, kept {} that do not fit", done.removed, done.kept),
+        _ => format!("dropped {} letters", done.removed),
+    })
+}
+
+/// Whether there is a letter that is chosen.
+async fn any(view: &View, edge: &EdgeSpec, choose: impl Fn(&Letter) -> bool) -> Result<bool, Error> {
+    const AT_ONCE: usize = 1000;
+    let mut behind = None;
+    loop {
+        let letters = Letter::list(view, edge.state_instance(), &edge.id, behind.as_ref(), AT_ONCE).await?;
+        if letters.iter().any(&choose) {
+            return Ok(true);
+        }
+        let Some(last) = letters.into_iter().last() else { return Ok(false) };
+        behind = Some(last);
+    }
 }
