@@ -125,9 +125,8 @@ impl Store {
             }
             _ => {
                 let known = SCHEMES.join(", ");
-                return Err(Error::invalid(format!(
-                    "unknown scheme of a store URL, scheme={scheme}, url={url}, known=[{known}]"
-                )));
+                let what = format!("unknown scheme of a store URL, scheme={scheme}, url={url}, known=[{known}]");
+                return Err(Error::invalid(what));
             }
         };
         Ok(Self { object_store, root, kind, url: url.into(), cache: cache(options.cache_bytes) })

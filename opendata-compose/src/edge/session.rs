@@ -205,19 +205,17 @@ impl Session<'_> {
             self.submit().await?;
             self.flush_windows().await?;
         }
-        for (turns, slice) in records.chunks(TURN).enumerate() {
+        for slice in records.chunks(TURN) {
             if let Err(ended) = self.make(slice).await {
                 // What was made before the transform failed need not be made again.
                 if matches!(ended, Ended::Retry(_)) {
-                    let made = records.get(..turns * TURN).filter(|made| !made.is_empty());
-                    made.into_iter().for_each(|made| self.draft.span.add(made, size_bytes));
                     self.drain().await?;
                 }
                 return Err(ended);
             }
+            self.draft.span.add(slice, size_bytes * slice.len() / records.len());
         }
         self.progress.cursor.next = next;
-        self.draft.span.add(records, size_bytes);
         Ok(())
     }
 

@@ -10,6 +10,15 @@ fn urls_that_are_none_are_refused_with_a_hint() {
 }
 
 #[test]
+fn every_scheme_that_is_named_is_known() {
+    for scheme in SCHEMES {
+        // Without a folder, bucket or credentials most are refused, but not for their scheme.
+        let refused = Store::from_url(&format!("{scheme}:")).err();
+        assert!(refused.is_none_or(|error| !error.to_string().contains("unknown scheme")), "{scheme}");
+    }
+}
+
+#[test]
 fn a_file_url_makes_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("file:{}/a/b", folder.path().display());

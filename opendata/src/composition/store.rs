@@ -40,8 +40,8 @@ enum Durability {
 impl StoreSpec {
     pub(super) fn check(&self) -> Result<(), String> {
         match self.url.split_once(':') {
-            // On Windows a path begins with a drive, so that one letter is no scheme.
             Some((scheme, _)) if SCHEMES.contains(&scheme) => Ok(()),
+            // On Windows a path begins with a drive, so that one letter is no scheme.
             Some((scheme, _)) if scheme.len() > 1 => Err(located::unknown("kind of store", scheme, &SCHEMES)),
             _ => Err(format!("a store is a URL such as file:./data or s3://bucket/prefix, and here is `{}`", self.url)),
         }

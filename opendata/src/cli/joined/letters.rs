@@ -1,8 +1,8 @@
 //! `opendata dlq list | replay | drop`: records that did not fit an edge, with the reason.
 
 use clap::{Args, Subcommand};
-use opendata_compose::InternalComposite;
 use opendata_compose::edge::{EdgeSpec, Letter, LetterKind, Letters, drop_letters, replay_letters};
+use opendata_compose::{ExternalComposite, InternalComposite};
 use opendata_core::Error;
 use opendata_core::slate::View;
 use serde_json::{Value, json};
@@ -52,13 +52,13 @@ impl Dlq {
     pub(in crate::cli) async fn execute(self, cx: &mut Context) -> Result<(), Failure> {
         match self {
             Self::List { which, limit } => list(cx, &which, limit).await,
-            Self::Replay(chosen) => act(cx, &chosen, "replayed").await,
-            Self::Drop(chosen) => act(cx, &chosen, "dropped").await,
+            Self::Replay(chosen) => act(cx, &chosen, true).await,
+            Self::Drop(chosen) => act(cx, &chosen, false).await,
         }
     }
 }
 
-async fn find(cx: &Context, which: &Which) -> Result<(opendata_compose::ExternalComposite, EdgeSpec), Failure> {
+async fn find(cx: &Context, which: &Which) -> Result<(ExternalComposite, EdgeSpec), Failure> {
     let composite = super::look(cx, which.branch.as_deref()).await?;
     let edge = composite.spec()?.edge(&which.edge).cloned();
     let edge = edge.ok_or_else(|| Error::not_found(format!("no such edge, edge={}", which.edge)))?;
@@ -95,36 +95,47 @@ async fn list(cx: &mut Context, which: &Which, limit: usize) -> Result<(), Failu
     })
 }
 
-async fn act(cx: &mut Context, chosen: &Chosen, what: &'static str) -> Result<(), Failure> {
+async fn act(cx: &mut Context, chosen: &Chosen, replays: bool) -> Result<(), Failure> {
     let (composite, edge) = find(cx, &chosen.which).await?;
     let choose = |letter: &Letter| chosen.letter.as_ref().is_none_or(|wanted| letter.id() == *wanted);
     // Nobody is stopped writing for nothing.
     let view = composite.reader(edge.runs_on()).await?.view();
-    let done = if any(&view, &edge, choose).await? {
-        let state = composite.state();
-        let path = state.branch(composite.branch())?.nodes.get(edge.runs_on()).cloned().unwrap_or_default();
-        let builder = InternalComposite::builder(&super::store(cx)?, &path).must_exist();
-        let builder = builder.register::<opendata_compose::Log>().register::<opendata_compose::Tsdb>();
-        let sink = builder.register::<opendata_compose::Vector>().open().await?;
-        let done = match what {
-            "replayed" => replay_letters(sink.slate(), &edge, None, choose).await,
-            _ => drop_letters(sink.slate(), &edge, choose).await,
-        };
-        let closed = sink.close().await;
-        let done = done?;
-        closed?;
-        done
-    } else if let Some(letter) = &chosen.letter {
-        let hint = format!("`opendata dlq list {}` shows them", edge.id);
-        return Err(Error::not_found(format!("no such letter, edge={}, letter={letter}; {hint}", edge.id)).into());
-    } else {
-        Letters::default()
+    let done = match (any(&view, &edge, choose).await?, &chosen.letter) {
+        (true, _) => write(cx, &composite, &edge, choose, replays).await?,
+        (false, None) => Letters::default(),
+        (false, Some(letter)) => {
+            let hint = format!("`opendata dlq list {}` shows them", edge.id);
+            return Err(Error::not_found(format!("no such letter, edge={}, letter={letter}; {hint}", edge.id)).into());
+        }
     };
     let said = json!({"edge": edge.id, "removed": done.removed, "kept": done.kept});
-    cx.out.say(&said, || match what {
-        "replayed" => format!("replayed {} letters, kept {} that do not fit", done.removed, done.kept),
-        _ => format!("dropped {} letters", done.removed),
+    cx.out.say(&said, || match replays {
+        true => format!("replayed {} letters, kept {} that do not fit", done.removed, done.kept),
+        false => format!("dropped {} letters", done.removed),
     })
+}
+
+/// Replays or drops letters as the writer of the sink's slate.
+async fn write(
+    cx: &Context,
+    composite: &ExternalComposite,
+    edge: &EdgeSpec,
+    choose: impl Fn(&Letter) -> bool,
+    replays: bool,
+) -> Result<Letters, Failure> {
+    let state = composite.state();
+    let path = state.branch(composite.branch())?.nodes.get(edge.runs_on()).cloned().unwrap_or_default();
+    let builder = InternalComposite::builder(&super::store(cx)?, &path).must_exist();
+    let builder = builder.register::<opendata_compose::Log>().register::<opendata_compose::Tsdb>();
+    let sink = builder.register::<opendata_compose::Vector>().open().await?;
+    let done = match replays {
+        true => replay_letters(sink.slate(), edge, None, choose).await,
+        false => drop_letters(sink.slate(), edge, choose).await,
+    };
+    let closed = sink.close().await;
+    let done = done?;
+    closed?;
+    Ok(done)
 }
 
 /// Whether there is a letter that is chosen.
