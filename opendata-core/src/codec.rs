@@ -120,6 +120,7 @@ pub struct Decoder<'a> {
 impl<'a> Decoder<'a> {
     /// Reads a value from its first byte on.
     #[must_use]
+    #[inline]
     pub fn new(value: &'a [u8]) -> Self {
         Self { rest: value }
     }
@@ -206,7 +207,17 @@ impl<'a> Decoder<'a> {
     ///
     /// # Errors
     /// `Corrupt` at the end of the value, or if the number does not fit 64 bits.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64> {
+        // Most are one byte.
+        if let [byte @ ..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -226,6 +237,7 @@ impl<'a> Decoder<'a> {
     ///
     /// # Errors
     /// Those of [`varint`](Self::varint).
+    #[inline]
     pub fn signed(&mut self) -> Result<i64> {
         let bits = self.varint()?;
         Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed())
@@ -235,6 +247,7 @@ impl<'a> Decoder<'a> {
     ///
     /// # Errors
     /// `Corrupt` if it does not fit `usize`.
+    #[inline]
     pub fn count(&mut self) -> Result<usize> {
         usize::try_from(self.varint()?).map_err(|_| Error::corrupt("count does not fit memory"))
     }
@@ -260,6 +273,7 @@ impl<'a> Decoder<'a> {
 
     /// What is left.
     #[must_use]
+    #[inline]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }

@@ -23,8 +23,10 @@ use opendata_core::{Error, Position, Result, Timestamp};
 
 mod decode;
 mod encode;
+mod merge;
 
 pub(crate) use encode::{Pending, encode};
+pub(crate) use merge::{Damaged, Merge, Source};
 
 const LAYOUT: u8 = 1;
 

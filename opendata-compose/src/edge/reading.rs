@@ -222,7 +222,7 @@ fn pieces(batch: Vec<Record>, next: Position, portion: Portion) -> Vec<Piece> {
     let mut batch = VecDeque::from(batch);
     let mut pieces = Vec::new();
     while !batch.is_empty() {
-        let (mut records, mut size_bytes) = (Vec::new(), 0);
+        let (mut records, mut size_bytes) = (Vec::with_capacity(batch.len().min(portion.records)), 0);
         let mut barrier = None;
         while records.len() < portion.records && size_bytes < portion.size_bytes {
             let Some(record) = batch.pop_front() else { break };

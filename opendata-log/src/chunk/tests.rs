@@ -188,3 +188,69 @@ proptest! {
         let _ = read(written.last().unwrap().position.0, value.into());
     }
 }
+
+proptest! {
+    /// However records of one commit are spread over streams, and however many are asked for at a time, they come in order of position.
+    #[test]
+    fn merged_chunks_give_what_is_wanted_in_order(
+        records in prop::collection::vec((0_usize..6, 1_u64..4, -20_i64..20), 1..200),
+        pieces in prop::collection::vec(1_usize..40, 1..20),
+        from in 0_u64..300,
+        happened in prop::option::of(980_i64..1020),
+    ) {
+        let mut streams: Vec<Vec<Pending>> = (0..6).map(|_| Vec::new()).collect();
+        let (mut expected, mut position) = (Vec::new(), 0);
+        for (stream, gap, time) in records {
+            position += gap;
+            let time = Timestamp(1000 + time);
+            streams[stream].push(pending(position, NewRecord::new(position.to_string()).event_time(time)));
+            if position >= from && happened.is_none_or(|least| time.0 >= least) {
+                expected.push((position, format!("stream-{stream}")));
+            }
+        }
+        let source = |(index, records): (usize, &Vec<Pending>)| {
+            let last = records.last()?.position;
+            let value = write(records, Compression::Lz4);
+            let chunk = Chunk::decode(format!("stream-{index}").into(), last, value).unwrap();
+            Some(Source { chunk, wanted: Position(from)..Position::MAX, is_control: false })
+        };
+        let sources = streams.iter().enumerate().filter_map(source).collect();
+        let mut merge = Merge::open(sources, happened.map(Timestamp)).unwrap();
+        let (mut found, mut pieces) = (Vec::new(), pieces.iter().cycle());
+        while !merge.is_over() {
+            let mut piece = Vec::new();
+            merge.read(*pieces.next().unwrap(), &mut piece).unwrap();
+            found.extend(piece);
+        }
+        for record in &found {
+            prop_assert_eq!(&record.payload, &record.position.0.to_string());
+        }
+        let names = |record: &Record| (record.position.0, String::from_utf8_lossy(&record.stream).into_owned());
+        prop_assert_eq!(found.iter().map(names).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn what_stands_before_damage_in_a_merge_is_given_and_the_damage_is_named() {
+    let source = |name: &'static str, positions: &[u64], is_damaged: bool| {
+        let header = |at: u64| NewRecord::new("p").header("k", at.to_string());
+        let records: Vec<Pending> = positions.iter().map(|at| pending(*at, header(*at))).collect();
+        let last = records.last().unwrap().position;
+        let mut value = write(&records, Compression::None).to_vec();
+        if is_damaged {
+            // The length of the last header's name.
+            let at = value.len() - positions.len() - 4;
+            value[at] = 200;
+        }
+        let chunk = Chunk::decode(name.into(), last, value.into()).unwrap();
+        Source { chunk, wanted: Position::ZERO..Position::MAX, is_control: false }
+    };
+    let mut merge = Merge::open(vec![source("a", &[1, 4, 6], false), source("b", &[2, 3, 5], true)], None).unwrap();
+    let mut records = Vec::new();
+    let damaged = merge.read(usize::MAX, &mut records).unwrap_err();
+    assert_eq!(records.iter().map(|record| record.position.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(
+        (damaged.error.kind(), damaged.stream.as_ref(), damaged.last),
+        (ErrorKind::Corrupt, &b"b"[..], Position(5))
+    );
+}

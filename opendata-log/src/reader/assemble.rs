@@ -2,7 +2,7 @@
 //! run, and sorted in memory. A segment is of bounded size, so this is as well.
 //!
 //! Chunks of one batch overlap in their positions, chunks of different batches never do. So the sorted
-//! chunks fall into clusters, and only the records inside a cluster need sorting.
+//! chunks fall into clusters, and only the chunks of a cluster are merged.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,8 +13,8 @@ use opendata_core::slate::{Access, InstanceView, Order};
 use opendata_core::{Error, Position, Result, Timestamp};
 
 use super::{ControlRecords, Streams};
-use crate::chunk::Chunk;
-use crate::entry::{Control, Record};
+use crate::chunk::{Chunk, Damaged, Merge, Source};
+use crate::entry::Record;
 use crate::record::{Segment, at_key};
 use crate::system::Log;
 use crate::{key, layout};
@@ -41,13 +41,26 @@ impl Wanted {
             && self.happened.is_none_or(|time| chunk.event_times.1 >= time)
     }
 
+    /// The positions that are wanted of a chunk of records.
+    fn positions_of(&self, chunk: &Chunk) -> Range<Position> {
+        let trim = self.trims.get(&chunk.stream).copied().unwrap_or_default();
+        self.positions.start.max(trim)..self.positions.end
+    }
+
+    /// What of a piece is to be merged with others.
+    fn source(&self, piece: &Piece) -> Option<Source> {
+        let Piece { chunk, control } = piece;
+        // Control records belong to the whole log: neither trims nor times of single streams count.
+        let wanted = if *control { self.positions.clone() } else { self.positions_of(chunk) };
+        (*control || self.wants(chunk)).then(|| Source { chunk: chunk.clone(), wanted, is_control: *control })
+    }
+
     /// Appends the wanted records of a chunk.
     pub(crate) fn read(&self, prefix: Prefix, chunk: &Chunk, out: &mut Vec<Record>) -> Result<()> {
         if !self.wants(chunk) {
             return Ok(());
         }
-        let trim = self.trims.get(&chunk.stream).copied().unwrap_or_default();
-        let positions = self.positions.start.max(trim)..self.positions.end;
+        let positions = self.positions_of(chunk);
         let already = out.len();
         chunk.read(positions, out).map_err(|error| at_key(error, &key::chunk(prefix, &chunk.stream, chunk.last)))?;
         if let Some(time) = self.happened {
@@ -59,26 +72,6 @@ impl Wanted {
         }
         Ok(())
     }
-}
-
-/// Appends the records of a chunk of control records.
-pub(crate) fn read_controls(
-    prefix: Prefix,
-    chunk: &Chunk,
-    positions: Range<Position>,
-    out: &mut Vec<Record>,
-) -> Result<()> {
-    let already = out.len();
-    chunk
-        .read(positions, out)
-        .and_then(|()| {
-            for record in out.iter_mut().skip(already) {
-                record.control = Some(Control::decode(&record.payload)?);
-                record.payload = Bytes::new();
-            }
-            Ok(())
-        })
-        .map_err(|error| at_key(error, &key::control_chunk(prefix, chunk.last)))
 }
 
 /// A chunk, and whether it holds control records.
@@ -97,6 +90,8 @@ pub(crate) struct Assembled {
     pieces: Vec<Piece>,
     /// Which piece comes when, by its first position (descending: its last one); the next one last. Pieces are large, and sorting them would move them.
     turns: Vec<(Position, u32)>,
+    /// The cluster that is being read.
+    cluster: Merge,
     /// What was found wrong behind the records that were given last.
     failed: Option<Error>,
 }
@@ -133,31 +128,33 @@ impl Assembled {
             Order::Ascending => turns.sort_unstable_by_key(|turn| std::cmp::Reverse(*turn)),
             Order::Descending => turns.sort_unstable(),
         }
-        Ok(Self { prefix, wanted, order, pieces, turns, failed: None })
+        Ok(Self { prefix, wanted, order, pieces, turns, cluster: Merge::default(), failed: None })
     }
 
     /// Whether everything was given.
     pub(crate) fn is_over(&self) -> bool {
-        self.turns.is_empty() && self.failed.is_none()
+        self.turns.is_empty() && self.cluster.is_over() && self.failed.is_none()
     }
 
-    /// The records of the next clusters, so many that there are at least `enough`; none at the end of the segment.
+    /// The next records, `enough` of them or a few more, less only at the end of the segment; none behind it.
     pub(crate) fn next(&mut self, enough: usize) -> Result<Option<Vec<Record>>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
-        if self.turns.is_empty() {
+        if self.is_over() {
             return Ok(None);
         }
         let mut records = Vec::with_capacity(enough.min(self.turns.len()));
-        while records.len() < enough && !self.turns.is_empty() {
-            let whole = records.len();
-            if let Err(error) = self.cluster(&mut records) {
-                if whole == 0 {
+        while records.len() < enough && !self.is_over() {
+            let step = match self.cluster.is_over() {
+                true => self.enter(&mut records),
+                false => self.cluster.read(enough, &mut records).map_err(|damaged| self.named(damaged)),
+            };
+            if let Err(error) = step {
+                if records.is_empty() {
                     return Err(error);
                 }
                 // What stands before the damage is given first.
-                records.truncate(whole);
                 self.failed = Some(error);
                 break;
             }
@@ -165,40 +162,44 @@ impl Assembled {
         Ok(Some(records))
     }
 
-    /// Appends the records of the next cluster.
-    fn cluster(&mut self, records: &mut Vec<Record>) -> Result<()> {
-        let already = records.len();
-        let Self { prefix, wanted, pieces, turns, .. } = self;
-        let Some(first) = take_turn(pieces, turns, |_| true) else { return Ok(()) };
+    /// Goes to the next cluster. What is no more than one chunk, or is read backwards, is read at once.
+    fn enter(&mut self, records: &mut Vec<Record>) -> Result<()> {
+        let Some(first) = take_turn(&self.pieces, &mut self.turns, |_| true) else { return Ok(()) };
         let (mut low, mut high) = (first.chunk.first, first.chunk.last);
-        first.read(*prefix, wanted, records)?;
-        let mut mixed = false;
-        while let Some(next) = take_turn(pieces, turns, |next| next.chunk.first <= high && next.chunk.last >= low) {
+        let mut together = vec![first];
+        while let Some(next) =
+            take_turn(&self.pieces, &mut self.turns, |next| next.chunk.first <= high && next.chunk.last >= low)
+        {
             low = low.min(next.chunk.first);
             high = high.max(next.chunk.last);
-            next.read(*prefix, wanted, records)?;
-            mixed = true;
+            together.push(next);
         }
-        let records = records.get_mut(already..).unwrap_or_default();
-        match self.order {
-            Order::Ascending if mixed => records.sort_unstable_by_key(|record| record.position),
-            Order::Ascending => {}
-            Order::Descending if mixed => {
-                records.sort_unstable_by_key(|record| std::cmp::Reverse(record.position));
+        let already = records.len();
+        if let ([Piece { chunk, control: false }], Order::Ascending) = (together.as_slice(), self.order) {
+            let read = self.wanted.read(self.prefix, chunk, records);
+            if read.is_err() {
+                records.truncate(already);
             }
-            Order::Descending => records.reverse(),
+            return read;
+        }
+        let sources = together.into_iter().filter_map(|piece| self.wanted.source(piece)).collect();
+        self.cluster = Merge::open(sources, self.wanted.happened).map_err(|damaged| self.named(damaged))?;
+        if self.order == Order::Descending {
+            let read = self.cluster.read(usize::MAX, records).map_err(|damaged| self.named(damaged));
+            if read.is_err() {
+                records.truncate(already);
+            }
+            records.get_mut(already..).unwrap_or_default().reverse();
+            return read;
         }
         Ok(())
     }
-}
 
-impl Piece {
-    /// Appends its wanted records.
-    fn read(&self, prefix: Prefix, wanted: &Wanted, out: &mut Vec<Record>) -> Result<()> {
-        if self.control {
-            return read_controls(prefix, &self.chunk, wanted.positions.clone(), out);
-        }
-        wanted.read(prefix, &self.chunk, out)
+    fn named(&self, damaged: Damaged) -> Error {
+        let Damaged { error, stream, last, is_control } = damaged;
+        let prefix = self.prefix;
+        let key = if is_control { key::control_chunk(prefix, last) } else { key::chunk(prefix, &stream, last) };
+        at_key(error, &key)
     }
 }
 

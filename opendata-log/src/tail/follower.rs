@@ -11,13 +11,16 @@ use opendata_core::slate::{Handle, View};
 use opendata_core::{Error, Position, Result};
 use tokio::sync::watch;
 
-use super::ring::{Found, RingGroup, Subscriber};
+use super::ring::{Found, RingChunk, RingGroup, Subscriber};
 use super::wal::Remote;
-use crate::chunk::Chunk;
-use crate::entry::{Control, Record};
+use crate::chunk::{Chunk, Merge, Source};
+use crate::entry::Record;
 use crate::reader::{ControlRecords, Reader, Scan, ScanOptions, Start, Streams};
 use crate::stats::add;
 use crate::system::Log;
+
+/// Groups are taken together until there are so many records.
+const TAKEN_RECORDS: usize = 1_024;
 
 /// Where a follower begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -308,25 +311,19 @@ impl Follower {
     fn take_groups(&mut self, groups: &[Arc<RingGroup>], visible: Position) -> Result<Vec<Record>> {
         let mut records = Vec::new();
         for group in groups.iter().take_while(|group| group.end <= visible) {
-            let already = records.len();
-            for piece in group.of(&self.streams) {
+            if records.len() >= TAKEN_RECORDS {
+                break;
+            }
+            let controls: &[RingChunk] = if self.control == ControlRecords::Shown { &group.controls } else { &[] };
+            let source = |piece: &RingChunk, is_control| {
                 let chunk = Chunk::decode(piece.stream.clone(), piece.last, piece.value.clone())?;
-                chunk.read(self.next..Position::MAX, &mut records)?;
-            }
-            if self.control == ControlRecords::Shown {
-                for piece in &group.controls {
-                    let from = records.len();
-                    let chunk = Chunk::decode(piece.stream.clone(), piece.last, piece.value.clone())?;
-                    chunk.read(self.next..Position::MAX, &mut records)?;
-                    for record in records.iter_mut().skip(from) {
-                        record.control = Some(Control::decode(&record.payload)?);
-                        record.payload = bytes::Bytes::new();
-                    }
-                }
-            }
-            if let Some(group) = records.get_mut(already..) {
-                group.sort_by_key(|record| record.position);
-            }
+                Ok(Source { chunk, wanted: self.next..Position::MAX, is_control })
+            };
+            let sources = group.of(&self.streams).map(|piece| source(piece, false));
+            let sources: Result<Vec<Source>> =
+                sources.chain(controls.iter().map(|piece| source(piece, true))).collect();
+            let merge = Merge::open(sources?, None);
+            merge.and_then(|mut merge| merge.read(usize::MAX, &mut records)).map_err(|damaged| damaged.error)?;
             self.next = group.end.next();
         }
         Ok(records)
