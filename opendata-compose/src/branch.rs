@@ -7,6 +7,7 @@
 mod export;
 mod moved;
 mod promote;
+pub(crate) mod replay;
 mod reshape;
 mod restore;
 

@@ -19,7 +19,7 @@
 mod late;
 mod part;
 mod retention;
-mod sweep;
+pub(crate) mod sweep;
 mod verify;
 
 use std::collections::BTreeMap;

@@ -7,18 +7,19 @@
 //! 3. Main now stands still. What it wrote since the cut that the fork began at is looked for; the policy says what becomes of it.
 //! 4. `promote_commit` is said: the fork is main, what was main is a branch that can be read and forked.
 //!
-//! If this process dies on the way, main stands still until the deadline has passed; then anyone says `promote_abort`, and the
+//! If this process dies on the way, main stands still until the deadline has passed, or somebody cancels the promotion; then `promote_abort` is said, and the
 //! owners open their nodes again, which takes the mark of a retired slate away.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use opendata_core::slate::View;
 use opendata_core::{DataSystem, Error, ErrorKind, Position, Result, Timestamp};
-use opendata_log::{Log, NewRecord, Record, ScanOptions};
+use opendata_log::Log;
 
 use super::moved::{Written, refusal, written_since};
+use super::replay::{Span, Trimmed, copy_logs};
 use crate::control::{Branch, MAIN, PromotePolicy, Said, State};
+use crate::cut::sweep::Which;
 use crate::external::{ExternalComposite, may_write};
 use crate::internal::InternalComposite;
 use crate::spec::NodeSpec;
@@ -26,7 +27,6 @@ use crate::spec::NodeSpec;
 const DEADLINE: Duration = Duration::from_secs(120);
 /// Another process may open a node at the very moment it is fenced; it then finds the promotion and gives it up.
 const FENCING_TRIES: usize = 5;
-const REPLAY_BATCH: u64 = 1_000;
 const LOG: &str = <Log as DataSystem>::NAME;
 
 /// What a promotion did.
@@ -53,6 +53,7 @@ impl ExternalComposite {
     /// `Conflict` if main has moved and the policy does not say what to do, or if what moved cannot be rebased, or another promotion is
     /// under way: main goes on as before. What the store returned.
     pub async fn promote(&self, fork: &str, policy: PromotePolicy) -> Result<Promoted> {
+        self.0.break_off(Which::Overdue).await?;
         let said = Said::PromoteBegin { fork: fork.to_owned(), policy, deadline: self.deadline(DEADLINE) };
         let state = self.0.control.append(said).await?;
         if self.0.branch == MAIN {
@@ -117,6 +118,8 @@ impl ExternalComposite {
             .collect();
         let mut rebased = 0;
         if policy == PromotePolicy::Rebase {
+            // All of it before any of it is appended: a promotion that is refused changes nothing in the fork.
+            check_rebase(branch, &written)?;
             for (node, (from, _)) in &moved {
                 let written: Vec<&Written> = written.iter().filter(|written| written.node == *node).collect();
                 rebased += self.rebase(branch, (node, *from), &written, fenced).await?;
@@ -157,7 +160,7 @@ impl ExternalComposite {
         }
     }
 
-    /// Appends what applications wrote to logs of a node since the cut to the fork's logs.
+    /// Appends what applications wrote to logs of a node since the cut to the fork's logs. It was checked before that nothing else was written.
     async fn rebase(
         &self,
         branch: &Branch,
@@ -168,14 +171,6 @@ impl ExternalComposite {
         let missing = || Error::not_found(format!("no such node, node={node}"));
         let view = fenced.get(node).ok_or_else(missing)?.view();
         let (path, spec) = branch.nodes.get(node).zip(branch.spec.nodes.get(node)).ok_or_else(missing)?;
-        for Written { instance, records, .. } in written {
-            let why = match spec.instances.get(instance) {
-                Some(_) if records.is_some() => continue,
-                Some(_) => "only records of logs can be rebased; another instance was or may have been written to",
-                None => "an instance that the fork does not have was written to; it can only be discarded",
-            };
-            return Err(Error::conflict(format!("{why}, node={node}, instance={instance}")));
-        }
         let logs: Vec<String> = written.iter().map(|written| written.instance.clone()).collect();
         let span = Span { after: from, until: Timestamp(i64::MAX), trimmed: Trimmed::Passed };
         let described = self.0.systems.describe(&self.0.store, path, spec, &self.0.settings)?;
@@ -195,6 +190,21 @@ impl ExternalComposite {
         }
     }
 
+    /// Gives up a promotion, a split or a join that is under way, as its deadline would: for when whoever does it is gone. Nodes go on as they were
+    /// before; if it is decided in the same moment, the control log says which came first. Returns what was given up, in words; none if nothing is
+    /// under way.
+    ///
+    /// # Errors
+    /// What the store returned.
+    pub async fn cancel_under_way(&self) -> Result<Option<String>> {
+        let given_up = self.0.break_off(Which::Any).await?;
+        if given_up.is_some() {
+            self.0.reconcile().await?;
+            self.0.sweep().await?;
+        }
+        Ok(given_up)
+    }
+
     /// Whether nodes of the branch can be written now, as far as the control log is known here.
     ///
     /// # Errors
@@ -204,70 +214,21 @@ impl ExternalComposite {
     }
 }
 
+/// Whether all that applications wrote to main can be taken along.
+fn check_rebase(branch: &Branch, written: &[Written]) -> Result<()> {
+    for Written { node, instance, records, .. } in written {
+        let known = branch.spec.nodes.get(node).is_some_and(|spec| spec.instances.contains_key(instance));
+        let why = match known {
+            true if records.is_some() => continue,
+            true => "only records of logs can be rebased; another instance was or may have been written to",
+            false => "an instance that the fork does not have was written to; it can only be discarded",
+        };
+        return Err(Error::conflict(format!("{why}, node={node}, instance={instance}")));
+    }
+    Ok(())
+}
+
 /// The logs of a node.
 pub(super) fn logs_of(spec: &NodeSpec) -> Vec<String> {
     spec.instances.iter().filter(|(_, spec)| spec.system == LOG).map(|(name, _)| name.clone()).collect()
-}
-
-/// Which records of a log are appended to another.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
-    pub(super) after: Position,
-    pub(super) until: Timestamp,
-    pub(super) trimmed: Trimmed,
-}
-
-/// What to do where the log was trimmed behind the beginning of the span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trimmed {
-    /// Who trimmed it wanted those records gone.
-    Passed,
-    /// They are needed.
-    Refused,
-}
-
-/// Appends to logs what applications appended to another slate's logs of the same names in a span. Doing it again appends
-/// nothing twice, as long as the other slate says the same. What edges appended they append again.
-pub(super) async fn copy_logs(old: &View, new: &InternalComposite, instances: &[String], span: Span) -> Result<u64> {
-    let mut copied = 0;
-    for instance in instances {
-        let sink = new.get::<Log>(instance)?;
-        let log = old.get_reader::<Log>(instance)?;
-        let from = match span.trimmed {
-            Trimmed::Passed => span.after.next().max(log.trim_point().await?),
-            Trimmed::Refused => span.after.next(),
-        };
-        let mut scan = log.scan_with(ScanOptions::default().within(from..)).await?;
-        let producer = format!("replay-after-{}", span.after);
-        let (mut sequence, mut more) = (0, true);
-        while more {
-            let mut tx = new.begin();
-            let op = tx.on(&sink);
-            let mut taken = 0;
-            while taken < REPLAY_BATCH && more {
-                match scan.next().await? {
-                    // The time of taking in never goes back along positions.
-                    Some(record) if record.derived && record.ingest_time <= span.until => {}
-                    Some(record) if record.ingest_time <= span.until => {
-                        op.append_record(record.stream.clone(), again(&record));
-                        taken += 1;
-                    }
-                    _ => more = false,
-                }
-            }
-            if taken > 0 {
-                op.producer(&producer, sequence);
-                tx.commit().await?;
-                sequence += 1;
-                copied += taken;
-            }
-        }
-    }
-    Ok(copied)
-}
-
-/// A record as it is appended to another log: its own time stays, when and where it was taken in is new.
-fn again(record: &Record) -> NewRecord {
-    let new = NewRecord::new(record.payload.clone()).event_time(record.event_time).schema_id(record.schema_id);
-    record.headers.iter().fold(new, |new, (name, value)| new.header(name, value))
 }

@@ -8,8 +8,8 @@
 //! 4. `reshape_commit` is said: the new nodes are there, the edges lead to and from them under their old ids, and the old nodes are a branch that can be
 //!    read and discarded. Whoever owned an old node owns what became of it.
 //!
-//! If this process dies on the way, the old nodes stand still until the deadline has passed; then anyone says `reshape_abort`, their owners open them again, and
-//! what was made is swept away.
+//! If this process dies on the way, the old nodes stand still until the deadline has passed, or somebody cancels it; then `reshape_abort` is said, their
+//! owners open them again, and what was made is swept away.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use opendata_core::slate::{self, At, Fork, SlateReader};
 use opendata_core::{Error, Result};
 
 use crate::control::{Branch, Reshaping, Said, ShapePhase, State};
+use crate::cut::sweep::Which;
 use crate::external::ExternalComposite;
 use crate::internal::InternalComposite;
 use crate::spec::{Composition, NodeSpec, check_name};
@@ -107,6 +108,7 @@ impl ExternalComposite {
         &self,
         shape: impl Fn(&Branch) -> Result<(BTreeSet<String>, Composition)> + Send + Sync,
     ) -> Result<Reshaped> {
+        self.0.break_off(Which::Overdue).await?;
         let mut name = String::new();
         let deadline = self.deadline(DEADLINE);
         let (own, root) = (self.0.branch.clone(), self.0.root.clone());

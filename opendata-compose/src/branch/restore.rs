@@ -9,7 +9,8 @@ use std::time::Duration;
 use opendata_core::slate::{At, SlateReader};
 use opendata_core::{Error, ErrorKind, Position, Result, Timestamp};
 
-use super::promote::{Promoted, Span, Trimmed, copy_logs, logs_of};
+use super::promote::{Promoted, logs_of};
+use super::replay::{Span, Trimmed, copy_logs};
 use crate::control::{Branch, CutMember, PromotePolicy, State};
 use crate::external::ExternalComposite;
 

@@ -9,7 +9,7 @@ use crate::spec::check_name;
 impl State {
     pub(super) fn begin_promotion(&mut self, fork: &str, policy: PromotePolicy, deadline: Timestamp) -> Result<()> {
         if let Some(other) = &self.promotion {
-            return Err(Error::conflict(format!("another promotion is under way, fork={}", other.fork)));
+            return Err(other.conflict());
         }
         if fork == MAIN {
             return Err(Error::invalid("main is main already"));

@@ -47,10 +47,10 @@ impl State {
             return Err(Error::conflict(format!("there was a split or join of this name, name={}", reshaping.shape)));
         }
         if let Some(other) = &self.reshaping {
-            return Err(Error::conflict(format!("another split or join is under way, name={}", other.shape)));
+            return Err(other.conflict());
         }
-        if self.promotion.is_some() {
-            return Err(Error::conflict("a promotion is under way; wait until it is decided"));
+        if let Some(other) = &self.promotion {
+            return Err(other.conflict());
         }
         let open = self.cuts.iter().find(|(_, cut)| cut.branch == reshaping.branch && cut.is_open());
         if let Some((cut, _)) = open {

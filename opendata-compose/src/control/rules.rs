@@ -108,16 +108,16 @@ impl State {
 
     /// A branch that can be written.
     pub(super) fn usable(&mut self, name: &str) -> Result<&mut Branch> {
-        if self.reshaping.as_ref().is_some_and(|reshaping| reshaping.branch == name) {
-            return Err(Error::conflict("nodes are being split or joined; wait until that is decided"));
+        if let Some(reshaping) = self.reshaping.as_ref().filter(|reshaping| reshaping.branch == name) {
+            return Err(reshaping.conflict());
         }
         self.written(name)
     }
 
     /// A branch that is written, as far as its nodes are not just being split or joined.
     fn written(&mut self, name: &str) -> Result<&mut Branch> {
-        if name == MAIN && self.promotion.is_some() {
-            return Err(Error::conflict("a promotion is under way; wait until it is decided"));
+        if let Some(promotion) = self.promotion.as_ref().filter(|_| name == MAIN) {
+            return Err(promotion.conflict());
         }
         let branch = self.known(name)?;
         match branch.phase {

@@ -170,6 +170,28 @@ pub struct Reshaping {
     pub deadline: Timestamp,
 }
 
+impl Promotion {
+    /// What refuses others meanwhile.
+    pub(crate) fn conflict(&self) -> Error {
+        let Self { fork, deadline, .. } = self;
+        Error::conflict(format!(
+            "a promotion is under way, fork={fork}, until={deadline}; if whoever does it is gone, it is given up then, or at once by cancelling it"
+        ))
+    }
+}
+
+impl Reshaping {
+    /// What refuses others meanwhile.
+    pub(crate) fn conflict(&self) -> Error {
+        let Self { shape, from, deadline, .. } = self;
+        let nodes: Vec<&str> = from.iter().map(String::as_str).collect();
+        Error::conflict(format!(
+            "nodes are being split or joined, name={shape}, nodes=[{}], until={deadline}; if whoever does it is gone, it is given up then, or at once by cancelling it",
+            nodes.join(", ")
+        ))
+    }
+}
+
 /// A split or a join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape {

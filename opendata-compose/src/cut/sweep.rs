@@ -3,10 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use opendata_core::slate::{self, checkpoints, release_checkpoint};
-use opendata_core::{ErrorKind, Result};
+use opendata_core::{ErrorKind, Result, Timestamp};
 
-use crate::control::{BranchPhase, Cut, CutPhase, Said, Shape, ShapePhase, State};
+use crate::control::{BranchPhase, Cut, CutPhase, Promotion, Reshaping, Said, Shape, ShapePhase, State};
 use crate::external::Inner;
+
+/// Which promotion, split or join is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    Overdue,
+    Any,
+}
 
 impl Inner {
     /// Ends what is overdue, lets go of what has expired, and deletes what nothing speaks of any more. Any process may do it at any
@@ -62,29 +69,43 @@ impl Inner {
                 _ => {}
             }
         }
-        if let Some(promotion) = &state.promotion
-            && now > promotion.deadline
-        {
-            self.try_say(|state| {
-                let overdue = state.promotion.as_ref().is_some_and(|p| now > p.deadline);
-                let fork = state.promotion.as_ref().map(|p| p.fork.clone())?;
-                overdue.then(|| Said::PromoteAbort { fork, reason: "its deadline has passed".to_owned() })
-            })
-            .await?;
-        }
-        self.sweep_shapes(&state).await
+        self.break_off(Which::Overdue).await?;
+        self.sweep_shapes().await
     }
 
-    /// Gives up splits and joins that are overdue, and deletes what those made that were given up.
-    async fn sweep_shapes(&self, state: &State) -> Result<()> {
-        let now = self.env.now();
-        if state.reshaping.as_ref().is_some_and(|reshaping| now > reshaping.deadline) {
-            self.try_say(|state| {
-                let overdue = state.reshaping.as_ref().filter(|reshaping| now > reshaping.deadline)?;
-                Some(Said::ReshapeAbort { shape: overdue.shape.clone(), reason: "its deadline has passed".to_owned() })
-            })
-            .await?;
-        }
+    /// Gives up a promotion, split or join, whoever does it. What was given up, if anything.
+    pub(crate) async fn break_off(&self, which: Which) -> Result<Option<String>> {
+        let (now, reason) = match which {
+            Which::Overdue => (self.env.now(), "its deadline has passed"),
+            Which::Any => (Timestamp(i64::MAX), "it was cancelled"),
+        };
+        let mut given_up = None;
+        let abort = |state: &State| {
+            given_up = None;
+            let promotion = state.promotion.as_ref().filter(|promotion| now > promotion.deadline);
+            let reshaping = state.reshaping.as_ref().filter(|reshaping| now > reshaping.deadline);
+            let (what, said) = match (promotion, reshaping) {
+                (Some(Promotion { fork, .. }), _) => (
+                    format!("promotion of {fork}"),
+                    Said::PromoteAbort { fork: fork.clone(), reason: reason.to_owned() },
+                ),
+                (None, Some(Reshaping { shape, from, .. })) => {
+                    let nodes: Vec<&str> = from.iter().map(String::as_str).collect();
+                    let said = Said::ReshapeAbort { shape: shape.clone(), reason: reason.to_owned() };
+                    (format!("split or join of {}", nodes.join(", ")), said)
+                }
+                (None, None) => return Ok(None),
+            };
+            given_up = Some(what);
+            Ok(Some(said))
+        };
+        self.control.append_with(abort).await?;
+        Ok(given_up)
+    }
+
+    /// Deletes what splits and joins made that were given up.
+    async fn sweep_shapes(&self) -> Result<()> {
+        let state = self.control.state();
         let is_given_up = |shape: &Shape| match shape.phase {
             ShapePhase::Aborted => true,
             ShapePhase::Making => planted!(SweepsUndecided),

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -75,6 +76,15 @@ impl Place {
             out: String::from_utf8(stdout).unwrap(),
             err: String::from_utf8(stderr).unwrap(),
         }
+    }
+
+    /// Runs a command and kills it after a while, if it has not ended by then.
+    pub(super) fn kill_after(&self, after: Duration, args: &[&str]) {
+        let mut command = self.command(args);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(after);
+        let _ = child.kill();
+        child.wait().unwrap();
     }
 
     /// Runs a command that must succeed, and returns its output.
@@ -195,7 +205,7 @@ impl Server {
 
     pub(super) fn connect(&self) -> TcpStream {
         let connection = self.try_connect().unwrap();
-        connection.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         connection
     }
 

@@ -1,5 +1,7 @@
 //! Looking after a joined composition: verify, the past, backfill, split and join, metrics, and what the file may say.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::joined::{Shop, eventually};
@@ -138,6 +140,40 @@ fn nodes_are_joined_and_split_while_their_owners_run() {
     assert!(shop.place.ok(&["verify"]).contains("equal"));
     let branches = shop.place.json(&["fork", "list"]).remove(0).to_string();
     assert!(branches.contains("former-1") && branches.contains("former-2"), "{branches}");
+    drop((events, metrics));
+}
+
+#[test]
+fn splits_and_joins_that_are_killed_are_cancelled_and_done_again() {
+    let (shop, events, metrics) = busy(5);
+    let nodes = || shop.place.json(&["status"])[0]["nodes"].as_array().unwrap().len();
+    let join = ["join", "events", "metrics", "--into", "events"];
+    let split = ["split", "events", "--into", "events=orders", "--into", "metrics=sales"];
+    let mut expected = 15.0;
+    for killed_after in [40, 80, 120, 160, 220, 300, 400] {
+        let before = nodes();
+        let wanted = if before == 2 { &join[..] } else { &split[..] };
+        shop.place.kill_after(Duration::from_millis(killed_after), wanted);
+        if !shop.place.json(&["status"])[0]["under_way"].is_null() {
+            let status = shop.place.ok(&["status"]);
+            assert!(status.contains("split or join of events") && status.contains("--cancel"), "{status}");
+            let refused = shop.place.fails(5, wanted);
+            assert!(refused.contains("until=") && refused.contains("cancelling"), "{refused}");
+        }
+        shop.place.ok(&["split", "--cancel"]);
+        assert_eq!(shop.place.json(&["join", "--cancel"])[0]["given_up"], Value::Null);
+        if nodes() == before {
+            shop.place.ok(wanted);
+        }
+        eventually("an order is taken", || shop.sold_now(&events, br#"{"shop": "s0", "amount": 100}"#));
+        expected += 100.0;
+    }
+    if nodes() == 1 {
+        shop.place.ok(&split);
+    }
+    eventually("it is counted", || shop.lag() == 0 && shop.sold(&[]) == expected);
+    assert_eq!(shop.ordered(&[]), expected);
+    assert!(shop.place.ok(&["verify"]).contains("equal"));
     drop((events, metrics));
 }
 

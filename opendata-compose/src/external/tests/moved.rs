@@ -2,6 +2,8 @@
 
 use super::joined::{LONG, joined, write};
 use super::*;
+use crate::branch::replay::{Span, Trimmed, copy_logs};
+use opendata_core::Timestamp;
 use opendata_tsdb::{Tsdb, labels};
 
 /// A log `a` that an edge copies into the log `b`, which takes records of its own too; a cut `c`, a fork `f` of it.
@@ -56,6 +58,44 @@ async fn what_was_appended_to_a_log_that_an_edge_writes_is_refused_or_taken_alon
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promotion_that_was_broken_off_while_it_took_records_along_takes_along_what_came_since() {
+    let store = Store::from_url("memory:").unwrap();
+    let main = forked(&store).await;
+    write(&main, "b", "before").await;
+    // What a process does that dies before it says that the fork is main.
+    let fork = describe(&store, "p").branch("f").owner("dead").open().await.unwrap();
+    let view = main.node("b").unwrap().view();
+    let after = main.state().cuts["c"].members["b"].position;
+    let span = Span { after, until: Timestamp(i64::MAX), trimmed: Trimmed::Passed };
+    assert_eq!(copy_logs(&view, &fork.node("b").unwrap(), &["l".to_owned()], span).await.unwrap(), 1);
+    fork.close().await.unwrap();
+    write(&main, "b", "after").await;
+    assert_eq!(main.promote("f", PromotePolicy::Rebase).await.unwrap().rebased, 2);
+    main.wait_caught_up(LONG).await.unwrap();
+    assert_eq!(payloads(&main.node("b").unwrap()).await, ["one", "own", "before", "after"]);
+    main.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebase_that_is_refused_leaves_nothing_in_the_fork() {
+    let store = Store::from_url("memory:").unwrap();
+    let mut spec = joined(&["a", "b"], &[("a", "b")]);
+    spec.nodes.get_mut("b").unwrap().instances.insert("t".to_owned(), InstanceSpec::of("tsdb"));
+    let main = describe(&store, "p").open_as(&spec).await.unwrap();
+    main.cut("c", &CutOptions::default()).await.unwrap();
+    main.fork("f", "c").await.unwrap();
+    write(&main, "a", "later").await;
+    let (node, mut tx) = (main.node("b").unwrap(), main.node("b").unwrap().begin());
+    tx.on(&node.get::<Tsdb>("t").unwrap()).sample(labels! { "__name__" => "x" }, Timestamp(1), 1.0);
+    tx.commit().await.unwrap();
+    let refused = main.promote("f", PromotePolicy::Rebase).await.unwrap_err();
+    assert!(refused.to_string().contains("instance=t"), "{refused}");
+    main.promote("f", PromotePolicy::Discard).await.unwrap();
+    assert!(payloads(&main.node("a").unwrap()).await.is_empty());
+    main.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_can_be_restored_and_a_fork_rebased_after_logs_were_trimmed_beyond_it() {
     let store = Store::from_url("memory:").unwrap();
     let main = describe(&store, "p").open_as(&composition(&["a"])).await.unwrap();
@@ -100,7 +140,7 @@ async fn metrics_that_an_application_wrote_beside_an_edge_are_refused_discarded_
     main.fork("f", "d").await.unwrap();
     let node = main.node("a").unwrap();
     let (metrics, mut tx) = (node.get::<Tsdb>("t").unwrap(), node.begin());
-    tx.on(&metrics).add(labels! { "__name__" => "n" }, opendata_core::Timestamp(1_000), 1.0);
+    tx.on(&metrics).add(labels! { "__name__" => "n" }, Timestamp(1_000), 1.0);
     tx.commit().await.unwrap();
     for policy in [PromotePolicy::Refuse, PromotePolicy::Rebase] {
         let refused = main.promote("f", policy).await.unwrap_err();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use opendata_tsdb::{Tsdb, promql};
 
 use super::*;
-use crate::control::{ResetTo, Said, ShapePhase};
+use crate::control::{PromotePolicy, ResetTo, Said, ShapePhase};
 use crate::edge::EdgeSpec;
 use crate::edge::spec::Step;
 use crate::edge::verify::Verdict;
@@ -265,6 +265,55 @@ async fn going_back_to_a_time_finds_what_logs_took_after_they_were_split_off_or_
     assert_eq!((replayed.cut.as_str(), replayed.records), ("before", 2));
     let (records, copied, total) = state_of(&main).await;
     assert_eq!((records.len(), copied.len(), total), (5, 5, 10.0));
+    main.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_broken_off_is_cancelled_or_does_not_stand_in_the_way_when_it_is_overdue() {
+    let store = Store::from_url("memory:").unwrap();
+    let main = describe(&store, "p").open_as(&shop(&[("all", &["l", "copied", "sums"])])).await.unwrap();
+    write(&main, 0..3).await;
+    main.cut("c", &CutOptions::default()).await.unwrap();
+    main.fork("f", "c").await.unwrap();
+    let good = parts(&[("events", &["l", "copied"]), ("metrics", &["sums"])]);
+    let begun = async |shape: &str, deadline_ms: i64| {
+        let places = ["events", "metrics"].map(|node| (node.to_owned(), format!("c/_shapes/{shape}/{node}")));
+        let said = Said::ReshapeBegin {
+            branch: MAIN.to_owned(),
+            shape: shape.to_owned(),
+            from: BTreeSet::from(["all".to_owned()]),
+            spec: shop(&[("events", &["l", "copied"]), ("metrics", &["sums"])]),
+            nodes: BTreeMap::from(places),
+            deadline: main.0.env.now().plus_ms(deadline_ms),
+        };
+        main.control().append(said).await.unwrap();
+    };
+    begun("x", 3_600_000).await;
+    for refused in [
+        main.split("all", &good).await.unwrap_err(),
+        main.promote("f", PromotePolicy::Discard).await.unwrap_err(),
+        main.cut("d", &CutOptions::default()).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.kind(), ErrorKind::Conflict);
+        assert!(refused.to_string().contains("nodes=[all], until="), "{refused}");
+    }
+    assert_eq!(main.cancel_under_way().await.unwrap().unwrap(), "split or join of all");
+    assert_eq!(main.cancel_under_way().await.unwrap(), None);
+    assert_eq!(main.state().shapes["x"].phase, ShapePhase::Swept);
+    write(&main, 3..5).await;
+
+    let deadline = main.0.env.now().plus_ms(3_600_000);
+    let said = Said::PromoteBegin { fork: "f".to_owned(), policy: PromotePolicy::Discard, deadline };
+    main.control().append(said).await.unwrap();
+    assert!(main.split("all", &good).await.unwrap_err().to_string().contains("fork=f, until="));
+    assert_eq!(main.cancel_under_way().await.unwrap().unwrap(), "promotion of f");
+    write(&main, 5..7).await;
+
+    begun("y", -1).await;
+    main.split("all", &good).await.unwrap();
+    write(&main, 7..10).await;
+    assert_eq!(state_of(&main).await.2, 45.0);
+    verified(&main).await;
     main.close().await.unwrap();
 }
 

@@ -95,38 +95,40 @@ fn phase(phase: BranchPhase) -> &'static str {
 /// Put a fork in the place of main, by one entry of the control log. What was main stays as a branch that can be read and forked.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("moved")))]
-#[command(after_help = "Examples:\n  opendata promote trial\n  opendata promote trial --rebase")]
+#[command(
+    after_help = "Examples:\n  opendata promote trial\n  opendata promote trial --rebase\n  opendata promote --cancel      one that was broken off, or a restore: main goes on as it was"
+)]
 pub(in crate::cli) struct Promote {
     /// The fork.
-    fork: String,
+    #[arg(required_unless_present = "cancel")]
+    fork: Option<String>,
     /// If main was written to since the fork began: leave that behind, and say how much it was.
     #[arg(long, group = "moved")]
     discard: bool,
     /// If main's logs took records since the fork began: append them to the fork's logs.
     #[arg(long, group = "moved")]
     rebase: bool,
+    /// Give up a promotion, a restore, a split or a join that is under way, because whoever does it is gone.
+    #[arg(long, conflicts_with_all = ["fork", "moved"])]
+    cancel: bool,
 }
 
 impl Promote {
     pub(in crate::cli) async fn execute(self, cx: &mut Context) -> Result<(), Failure> {
+        let Some(fork) = self.fork else { return super::reshape::cancel(cx).await };
         let policy = match (self.discard, self.rebase) {
             (true, _) => PromotePolicy::Discard,
             (_, true) => PromotePolicy::Rebase,
             _ => PromotePolicy::Refuse,
         };
-        let promoted = super::look(cx, None).await?.promote(&self.fork, policy).await?;
+        let promoted = super::look(cx, None).await?.promote(&fork, policy).await?;
         let said = said(&promoted);
         cx.out.say(&said, || {
             let rebased = match promoted.rebased {
                 0 => String::new(),
                 records => format!("\nappended again: {records} records of main's logs"),
             };
-            format!(
-                "{} is main now; what was main is {}{rebased}{}",
-                self.fork,
-                promoted.former,
-                left_behind(&promoted)
-            )
+            format!("{fork} is main now; what was main is {}{rebased}{}", promoted.former, left_behind(&promoted))
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use opendata_compose::control::EdgeState as EdgeSaid;
+use opendata_compose::control::{EdgeState as EdgeSaid, MAIN, Promotion, Reshaping, State};
 use opendata_compose::edge::{Cursor, Trouble, TroubleKind};
 use opendata_compose::{ExternalComposite, Log};
 use opendata_core::{ErrorKind, Result, Timestamp};
@@ -148,6 +148,25 @@ impl Status {
     }
 }
 
+/// What has nodes stand still until it is decided.
+#[derive(Debug, Serialize)]
+struct UnderWay {
+    what: String,
+    nodes: Vec<String>,
+    /// Milliseconds since 1970; after this it is given up.
+    until: i64,
+}
+
+fn under_way(state: &State) -> Option<UnderWay> {
+    if let Some(Promotion { fork, deadline, .. }) = &state.promotion {
+        let nodes = state.branch(MAIN).map(|main| main.nodes.keys().cloned().collect()).unwrap_or_default();
+        return Some(UnderWay { what: format!("promotion of {fork}"), nodes, until: deadline.0 });
+    }
+    let Reshaping { from, deadline, .. } = state.reshaping.as_ref()?;
+    let nodes: Vec<String> = from.iter().cloned().collect();
+    Some(UnderWay { what: format!("split or join of {}", nodes.join(", ")), nodes, until: deadline.0 })
+}
+
 async fn show(cx: &mut Context, composite: &ExternalComposite) -> Result<(), Failure> {
     let rows = rows(composite).await?;
     let state = composite.state();
@@ -157,13 +176,20 @@ async fn show(cx: &mut Context, composite: &ExternalComposite) -> Result<(), Fai
         .iter()
         .map(|(node, path)| json!({"node": node, "path": path, "owner": branch.owners.get(node)}))
         .collect();
-    let said = json!({"branch": composite.branch(), "nodes": nodes, "edges": rows});
+    let under_way = under_way(&state);
+    let said = json!({"branch": composite.branch(), "nodes": nodes, "edges": rows, "under_way": under_way});
     if cx.out.is_json() {
         return cx.out.say(&said, String::new);
     }
     for (node, path) in &branch.nodes {
         let owner = branch.owners.get(node).map_or("nobody", String::as_str);
         cx.out.line(&format!("node {node} at {path}, owner {owner}"))?;
+    }
+    if let Some(UnderWay { what, until, .. }) = &under_way {
+        let until = times::show(Timestamp(*until));
+        cx.out.line(&format!(
+            "{what} under way, until {until}; if whoever does it is gone, `opendata promote --cancel` gives it up at once"
+        ))?;
     }
     for row in &rows {
         if let (Some(problem), Some(since)) = (&row.problem, row.problem_since) {
