@@ -37,6 +37,9 @@ use self::part::Absent;
 pub(crate) use self::part::instant_turn;
 pub use self::retention::{CutSchedule, Keep};
 
+/// For how long a cut waits for another without a word.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How a cut is taken and how long it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CutOptions {
@@ -107,6 +110,7 @@ impl ExternalComposite {
     /// Says that a cut is being taken, as soon as no other is.
     async fn begin(&self, name: &str, options: &CutOptions) -> Result<()> {
         let begun = tokio::time::Instant::now();
+        let mut told = false;
         loop {
             let now = self.0.env.now();
             let after = |duration: Duration| now.plus_ms(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX));
@@ -120,7 +124,10 @@ impl ExternalComposite {
             };
             match self.0.control.append(said).await {
                 Err(error) if begun.elapsed() < options.timeout && self.waits_for_another(name) => {
-                    tracing::debug!(%error, cut = name, "waiting for another cut");
+                    if !told && begun.elapsed() > PATIENCE {
+                        tracing::warn!(%error, cut = name, "waiting for another cut, until its deadline at the latest");
+                        told = true;
+                    }
                 }
                 said => return said.map(drop),
             }

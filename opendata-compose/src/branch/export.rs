@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use opendata_core::slate::{At, Checkpoint, Copied};
 use opendata_core::store::Store;
-use opendata_core::{Error, Result};
+use opendata_core::{Error, ErrorKind, Result};
 
 use crate::control::{ControlLog, Cut, CutMember, MAIN, Said};
 use crate::cut::checkpoint_name;
@@ -40,7 +40,8 @@ impl ExternalComposite {
         let (mut copied, mut nodes, mut members) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for node in found.members.keys() {
             let path = format!("{root}/{node}");
-            let sum = past.node(node)?.copy_to(to, &path, |so_far| progress(node, so_far)).await?;
+            let copied_to = past.node(node)?.copy_to(to, &path, |so_far| progress(node, so_far)).await;
+            let sum = copied_to.map_err(|error| in_the_way(error, root, &path))?;
             let copy = self.0.systems.describe_any(to, &path).env(self.0.env.clone()).read(At::Latest).await?;
             if copy.checksum().await? != sum {
                 return Err(Error::corrupt(format!("the copy is not what was copied, node={node}, path={path}")));
@@ -101,4 +102,15 @@ impl ExternalComposite {
         control.append(Said::CutCommit { cut: cut(), edges: copied.edges.clone() }).await?;
         Ok(())
     }
+}
+
+/// There is no composition, so nothing speaks of what lies there.
+fn in_the_way(error: Error, root: &str, path: &str) -> Error {
+    if error.kind() != ErrorKind::Conflict {
+        return error;
+    }
+    Error::conflict(format!(
+        "something lies here that no composition speaks of, perhaps of an export that was broken off: delete it, or take another place, root={root}, path={path}"
+    ))
+    .with_source(error)
 }

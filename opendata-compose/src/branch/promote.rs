@@ -53,7 +53,7 @@ impl ExternalComposite {
     /// `Conflict` if main has moved and the policy does not say what to do, or if what moved cannot be rebased, or another promotion is
     /// under way: main goes on as before. What the store returned.
     pub async fn promote(&self, fork: &str, policy: PromotePolicy) -> Result<Promoted> {
-        self.0.break_off(Which::Overdue).await?;
+        self.0.end_overdue().await?;
         let said = Said::PromoteBegin { fork: fork.to_owned(), policy, deadline: self.deadline(DEADLINE) };
         let state = self.0.control.append(said).await?;
         if self.0.branch == MAIN {

@@ -19,7 +19,6 @@ use opendata_core::slate::{self, At, Fork, SlateReader};
 use opendata_core::{Error, Result};
 
 use crate::control::{Branch, Reshaping, Said, ShapePhase, State};
-use crate::cut::sweep::Which;
 use crate::external::ExternalComposite;
 use crate::internal::InternalComposite;
 use crate::spec::{Composition, NodeSpec, check_name};
@@ -108,7 +107,7 @@ impl ExternalComposite {
         &self,
         shape: impl Fn(&Branch) -> Result<(BTreeSet<String>, Composition)> + Send + Sync,
     ) -> Result<Reshaped> {
-        self.0.break_off(Which::Overdue).await?;
+        self.0.end_overdue().await?;
         let mut name = String::new();
         let deadline = self.deadline(DEADLINE);
         let (own, root) = (self.0.branch.clone(), self.0.root.clone());

@@ -320,7 +320,9 @@ impl State {
 
     pub(super) fn check_new_branch(&self, name: &str) -> Result<()> {
         if self.branches.contains_key(name) || self.promoted.contains(name) {
-            return Err(Error::conflict(format!("a branch of this name was made before, name={name}")));
+            return Err(Error::conflict(format!(
+                "a branch of this name was made before; names are not used twice, name={name}"
+            )));
         }
         Ok(())
     }

@@ -73,6 +73,16 @@ impl Inner {
         self.sweep_shapes().await
     }
 
+    /// Ends cuts, a promotion, a split or a join that are overdue, so that they do not stand in the way of what comes.
+    pub(crate) async fn end_overdue(&self) -> Result<()> {
+        let state = self.control.refresh().await?;
+        let now = self.env.now();
+        for (name, _) in state.cuts.iter().filter(|(_, cut)| cut.is_open() && now > cut.deadline) {
+            self.abort_overdue(name).await?;
+        }
+        self.break_off(Which::Overdue).await.map(drop)
+    }
+
     /// Gives up a promotion, split or join, whoever does it. What was given up, if anything.
     pub(crate) async fn break_off(&self, which: Which) -> Result<Option<String>> {
         let (now, reason) = match which {

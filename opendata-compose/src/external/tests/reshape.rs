@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use opendata_tsdb::{Tsdb, promql};
 
 use super::*;
-use crate::control::{PromotePolicy, ResetTo, Said, ShapePhase};
+use crate::control::{CutMode, PromotePolicy, ResetTo, Said, ShapePhase};
 use crate::edge::EdgeSpec;
 use crate::edge::spec::Step;
 use crate::edge::verify::Verdict;
@@ -309,6 +309,17 @@ async fn what_was_broken_off_is_cancelled_or_does_not_stand_in_the_way_when_it_i
     assert_eq!(main.cancel_under_way().await.unwrap().unwrap(), "promotion of f");
     write(&main, 5..7).await;
 
+    let said = Said::CutBegin {
+        cut: "late".to_owned(),
+        branch: MAIN.to_owned(),
+        mode: CutMode::Instant,
+        deadline: main.0.env.now().plus_ms(-1),
+        expires: None,
+        tags: Vec::new(),
+    };
+    main.control().append(said).await.unwrap();
+    main.split("all", &parts(&[("events", &["l"]), ("rest", &["copied", "sums"])])).await.unwrap();
+    main.join(&BTreeSet::from(["events".to_owned(), "rest".to_owned()]), "all").await.unwrap();
     begun("y", -1).await;
     main.split("all", &good).await.unwrap();
     write(&main, 7..10).await;
