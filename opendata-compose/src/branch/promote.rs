@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::future::join_all;
 use opendata_core::{DataSystem, Error, ErrorKind, Position, Result, Timestamp};
 use opendata_log::Log;
 
@@ -62,9 +63,7 @@ impl ExternalComposite {
         }
         let mut fenced = BTreeMap::new();
         let outcome = self.promote_fenced(&state, fork, policy, &mut fenced).await;
-        for composite in fenced.into_values() {
-            let _: Result<()> = composite.close().await;
-        }
+        let _: Vec<Result<()>> = join_all(fenced.values().map(InternalComposite::close)).await;
         if let Err(error) = &outcome {
             let reason = error.to_string();
             let abort = |state: &State| {
@@ -96,11 +95,19 @@ impl ExternalComposite {
         }
         let cut = state.committed_cut(&base.cut)?;
         let mut ends = BTreeMap::new();
-        for (node, path) in &main.nodes {
-            let (composite, end) = self.fence(main, node, path, "another branch is being promoted to main").await?;
-            fenced.insert(node.clone(), composite);
-            ends.insert(node.clone(), end);
+        let why = "another branch is being promoted to main";
+        let fence = main.nodes.iter().map(|(node, path)| self.fence(main, node, path, why));
+        let mut failed = None;
+        for (node, outcome) in main.nodes.keys().zip(join_all(fence).await) {
+            match outcome {
+                Ok((composite, end)) => {
+                    fenced.insert(node.clone(), composite);
+                    ends.insert(node.clone(), end);
+                }
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
         }
+        failed.map_or(Ok(()), Err)?;
         // Of another line altogether it is all that main holds.
         let since = |node: &str| match base.branch == MAIN {
             true => cut.members.get(node).map_or(Position::ZERO, |member| member.position),
