@@ -198,8 +198,8 @@ impl ExternalComposite {
     }
 
     /// Gives up a promotion, a split or a join that is under way, as its deadline would: for when whoever does it is gone. Nodes go on as they were
-    /// before; if it is decided in the same moment, the control log says which came first. Returns what was given up, in words; none if nothing is
-    /// under way.
+    /// before; if it is decided in the same moment, the control log says which came first. Records that were taken along into a fork until then stay in
+    /// it; promoted with [`PromotePolicy::Rebase`] again, it goes on behind them. Returns what was given up, in words; none if nothing is under way.
     ///
     /// # Errors
     /// What the store returned.

@@ -69,7 +69,7 @@ impl Inner {
                 _ => {}
             }
         }
-        self.break_off(Which::Overdue).await?;
+        while self.break_off(Which::Overdue).await?.is_some() {}
         self.sweep_shapes().await
     }
 
@@ -80,10 +80,12 @@ impl Inner {
         for (name, _) in state.cuts.iter().filter(|(_, cut)| cut.is_open() && now > cut.deadline) {
             self.abort_overdue(name).await?;
         }
-        self.break_off(Which::Overdue).await.map(drop)
+        // A promotion and a split of another branch may be under way at once.
+        while self.break_off(Which::Overdue).await?.is_some() {}
+        Ok(())
     }
 
-    /// Gives up a promotion, split or join, whoever does it. What was given up, if anything.
+    /// Gives up a promotion, or else a split or join, whoever does it. What was given up, if anything.
     pub(crate) async fn break_off(&self, which: Which) -> Result<Option<String>> {
         let (now, reason) = match which {
             Which::Overdue => (self.env.now(), "its deadline has passed"),
