@@ -296,6 +296,7 @@ impl ExternalComposite {
                     plan.changes.push(Change::AddEdge { edge: id, replay, guarantee });
                 }
                 Some(old) if old == edge => {}
+                Some(old) if let Some(moved) = has_moved(branch, old, edge) => return Err(moved),
                 Some(old) if old.from.node != edge.from.node || old.from.instance != edge.from.instance => {
                     return Err(Error::invalid(format!(
                         "another source is another edge: give it another id, edge={id}, from={}/{}",
@@ -385,4 +386,20 @@ impl ExternalComposite {
             false => Ok(()),
         }
     }
+}
+
+/// What to say of an edge whose end lies, as the file says, in a node that there is not, but otherwise as it was: nodes were split or joined since, or are to be.
+fn has_moved(branch: &Branch, old: &EdgeSpec, new: &EdgeSpec) -> Option<Error> {
+    let from = (Some(&old.from.node), Some(&old.from.instance), Some(&new.from.node), Some(&new.from.instance));
+    let to = (old.to.node.as_ref(), old.to.instance.as_ref(), new.to.node.as_ref(), new.to.instance.as_ref());
+    [from, to].into_iter().find_map(|(was_in, was, node, instance)| {
+        let (was_in, node, instance) = (was_in?, node?, instance?);
+        let moved = was == Some(instance) && was_in != node && !branch.spec.nodes.contains_key(node);
+        moved.then(|| {
+            Error::invalid(format!(
+                "the instance lies in another node: only a split or a join moves it, and then the file is changed, instance={instance}, node={was_in}, file={node}, edge={}",
+                new.id
+            ))
+        })
+    })
 }

@@ -9,7 +9,7 @@ use opendata_compose::{InternalComposite, Log, Tsdb, Vector};
 use opendata_core::env::Env;
 use opendata_core::slate::{At, SlateReader};
 use opendata_core::store::Store;
-use opendata_core::{Error, Result};
+use opendata_core::{Error, ErrorKind, Result};
 
 use super::{Composition, Node, SystemConfig};
 use crate::intake::IntakeSettings;
@@ -63,13 +63,16 @@ impl OpenNode {
         let Some(root) = &self.root else { return Ok(self.node.path.clone()) };
         let control = ControlLog::open(&self.store, root, "opendata", &Env::system()).await?;
         let state = control.state();
-        let path = state.branches.get(MAIN).and_then(|main| main.nodes.get(&self.node.name));
-        path.cloned().ok_or_else(|| {
-            Error::not_found(format!(
-                "the composition has no such node yet; make it as the file says with `opendata apply`, node={}",
-                self.node.name
-            ))
-        })
+        let nodes = state.branches.get(MAIN).map(|main| &main.nodes);
+        if let Some(path) = nodes.and_then(|nodes| nodes.get(&self.node.name)) {
+            return Ok(path.clone());
+        }
+        let (node, names) = (&self.node.name, nodes.into_iter().flat_map(BTreeMap::keys).map(String::as_str));
+        let names: Vec<&str> = names.collect();
+        Err(Error::not_found(format!(
+            "the composition has no such node; make it as the file says with `opendata apply`, or the file as it is now if nodes were split or joined, node={node}, nodes=[{}]",
+            names.join(", ")
+        )))
     }
 
     /// The checkpoint that a name means: one of the slate, or of a cut of the whole composition. Returns the slate's path with it.
@@ -99,12 +102,21 @@ impl OpenNode {
         if self.elsewhere || creation == Creation::MustExist {
             builder = builder.must_exist();
         }
-        let composite = builder.open().await?;
+        let composite = builder.open().await.map_err(|error| self.unmade(error))?;
         if let Err(error) = self.register_schemas(&composite).await {
             let _ = composite.close().await;
             return Err(error);
         }
         Ok(composite)
+    }
+
+    /// A joined composition that was applied has no slates before somebody runs it.
+    fn unmade(&self, error: Error) -> Error {
+        if self.root.is_none() || error.kind() != ErrorKind::NotFound {
+            return error;
+        }
+        let why = format!("the slate of this node is not made yet: `opendata run` makes it, node={}", self.node.name);
+        Error::not_found(why).with_source(error)
     }
 
     /// Registers the schemas that its logs are declared with. In a joined composition the owner of a node does that once a plan was applied.

@@ -117,6 +117,8 @@ fn nodes_are_joined_and_split_while_their_owners_run() {
     let (shop, events, metrics) = busy(12);
     let joined = shop.place.json(&["join", "events", "metrics", "--into", "events"]);
     assert_eq!(joined[0]["nodes"].as_object().unwrap().len(), 1);
+    let plan = shop.place.fails(3, &["plan"]);
+    assert!(plan.contains("only a split or a join moves it") && plan.contains("node=events, file=metrics"), "{plan}");
     // Whoever owned a node owns what became of it, at the address that it has.
     eventually("an order is taken", || shop.sold_now(&events, br#"{"shop": "s0", "amount": 100}"#));
     let nodes = ["--node", "events"];
@@ -141,6 +143,18 @@ fn nodes_are_joined_and_split_while_their_owners_run() {
     let branches = shop.place.json(&["fork", "list"]).remove(0).to_string();
     assert!(branches.contains("former-1") && branches.contains("former-2"), "{branches}");
     drop((events, metrics));
+}
+
+#[test]
+fn what_is_missing_before_the_first_run_is_told() {
+    let shop = Shop::new();
+    let append = ["--node", "events", "log", "append", "all", "an order"];
+    assert!(shop.place.fails(4, &append).contains("make it as the file says with `opendata apply`"));
+    shop.place.ok(&["apply"]);
+    let told = shop.place.fails(4, &append);
+    assert!(told.contains("`opendata run` makes it, node=events"), "{told}");
+    assert_eq!(shop.own("events").terminate(), 0);
+    shop.place.ok(&append);
 }
 
 #[test]
