@@ -150,13 +150,13 @@ const PIVOT_ROWS: usize = 16;
 const PIVOTS: usize = COLUMN_ROWS / PIVOT_ROWS;
 
 /// Middles of a few centroids each: they tell which blocks of centroids are near.
-struct Pivots {
+pub(crate) struct Pivots {
     columns: Columns,
     squares: Vec<f32>,
 }
 
 impl Pivots {
-    fn new(centroids: &Columns, blocks: usize) -> Self {
+    pub(crate) fn new(centroids: &Columns, blocks: usize) -> Self {
         let dims = centroids.dims();
         let mut middles = Vec::with_capacity(blocks * PIVOTS * dims);
         for (block, part) in (0..blocks).flat_map(|block| (0..PIVOTS).map(move |part| (block, part))) {
@@ -165,6 +165,24 @@ impl Pivots {
         }
         let squares = middles.chunks_exact(dims.max(1)).map(|middle| kernel::dot(middle, middle)).collect();
         Self { columns: Columns::new(&middles, dims), squares }
+    }
+
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.columns.size_bytes() + self.squares.len() * 4
+    }
+
+    /// Blocks of centroids in the order of how near the nearest of their pivots is to a vector, by a measure of its inner product and squared length.
+    pub(crate) fn order(&self, vector: &[f32], nearness: impl Fn(f32, f32) -> f32) -> Vec<usize> {
+        let mut near = Vec::with_capacity(self.squares.len() / PIVOTS);
+        for (block, squares) in self.squares.chunks(COLUMN_ROWS).enumerate() {
+            let dots = self.columns.dots(block, vector);
+            for (dots, squares) in dots.chunks(PIVOTS).zip(squares.chunks(PIVOTS)) {
+                let own = dots.iter().zip(squares).map(|(dot, squared)| nearness(*dot, *squared));
+                near.push((own.fold(f32::NEG_INFINITY, f32::max), near.len()));
+            }
+        }
+        near.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        near.into_iter().map(|(_, block)| block).collect()
     }
 
     /// For each block the vectors that are near.

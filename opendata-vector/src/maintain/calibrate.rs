@@ -117,7 +117,7 @@ impl Builder<'_> {
         let mut order = CellOrder::new(&query, routes, self.table.cells.len());
         let mut cells = vec![Visit::default(); self.table.cells.len()];
         let (mut up_to, mut near) = (0, Vec::new());
-        while let Some(next) = order.next() {
+        while let Some(next) = order.next(&query) {
             let (Some(info), Ok(place)) = (self.table.cells.get(&next.cell), routes.cells.binary_search(&next.cell))
             else {
                 continue;

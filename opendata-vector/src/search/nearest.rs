@@ -93,7 +93,7 @@ impl<'a> Probing<'a> {
         let mut expected = 0.0;
         let mut visit = Vec::new();
         while (self.order.taken() < self.plan.cells || expected < wanted)
-            && let Some(next) = self.order.next()
+            && let Some(next) = self.order.next(&self.query)
             && let Some(cell) = self.places.at(next.place)
         {
             expected += cell.info.rows as f64 * self.share;

@@ -9,13 +9,17 @@ use opendata_core::slate::{Access, Order, View};
 use opendata_core::{Error, Result};
 
 use super::{Item, Place, Snapshot};
+use crate::cell::cluster::Pivots;
 use crate::cell::rotate::Rotation;
 use crate::cell::table::CellInfo;
 use crate::cell::{self, cluster};
 use crate::kernel;
-use crate::kernel::columns::Columns;
+use crate::kernel::columns::{COLUMN_ROWS, Columns};
 use crate::key::Key;
 use crate::schema::VectorField;
+
+/// With so many cells a search compares its query with pivots first, and then with the centroids of the blocks that lie near.
+const TWO_LEVELS: usize = 1 << 16;
 
 /// The centroids of a field, rotated, in the order of its table.
 pub(crate) struct Routes {
@@ -26,13 +30,22 @@ pub(crate) struct Routes {
     pub(crate) squares: Vec<f32>,
     /// The centroids by columns.
     pub(crate) columns: Columns,
+    /// The upper level, if there are two. It follows from the centroids and their order alone.
+    pub(crate) pivots: Option<Pivots>,
 }
 
 impl Routes {
     pub(crate) fn new(dims: u32, cells: Vec<u32>, centroids: Vec<f32>) -> Self {
-        let squares = centroids.chunks_exact(dims.max(1) as usize).map(|c| kernel::dot(c, c)).collect();
+        Self::leveled(dims, cells, centroids, TWO_LEVELS)
+    }
+
+    /// With two levels from so many cells on.
+    pub(crate) fn leveled(dims: u32, cells: Vec<u32>, centroids: Vec<f32>, two_levels: usize) -> Self {
+        let squares: Vec<f32> = centroids.chunks_exact(dims.max(1) as usize).map(|c| kernel::dot(c, c)).collect();
         let columns = Columns::new(&centroids, dims as usize);
-        Self { rotation: Rotation::new(dims), cells, centroids, squares, columns }
+        let blocks = squares.len().div_ceil(COLUMN_ROWS);
+        let pivots = (cells.len() >= two_levels).then(|| Pivots::new(&columns, blocks));
+        Self { rotation: Rotation::new(dims), cells, centroids, squares, columns, pivots }
     }
 
     /// For each of some rotated vectors the place of the centroid that lies nearest, but for a cell that goes.
@@ -42,7 +55,8 @@ impl Routes {
     }
 
     pub(crate) fn size_bytes(&self) -> usize {
-        self.centroids.len() * 4 + self.columns.size_bytes() + self.cells.len() * 8 + 64
+        let pivots = self.pivots.as_ref().map_or(0, Pivots::size_bytes);
+        self.centroids.len() * 4 + self.columns.size_bytes() + pivots + self.cells.len() * 8 + 64
     }
 }
 

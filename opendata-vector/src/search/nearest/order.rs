@@ -17,11 +17,18 @@ pub(crate) struct Next {
     pub(crate) squared: f32,
 }
 
+/// Of two levels, one block of so many is compared with the query at first; if all of its cells were taken, as many again, and so on. A search takes a
+/// small part of all cells, and their middles lie in the blocks whose pivots are nearest but for few.
+const FIRST_SHARE: usize = 8;
+
 pub(crate) struct CellOrder<'a> {
     routes: &'a Routes,
-    /// Of each centroid its inner product with the query.
+    /// Blocks of centroids, the nearest first, and how many of them were compared with the query.
+    blocks: Vec<usize>,
+    compared: usize,
+    /// Of each centroid its inner product with the query, where that was compared.
     dots: Vec<f32>,
-    /// Nearness and place of each centroid in one number, which is less for what is nearer and, of equals, for the earlier cell:
+    /// Nearness and place of each compared centroid in one number, which is less for what is nearer and, of equals, for the earlier cell:
     /// numbers are sorted much faster than what must be compared by parts.
     all: Vec<u64>,
     sorted: usize,
@@ -33,24 +40,55 @@ pub(crate) struct CellOrder<'a> {
 impl<'a> CellOrder<'a> {
     pub(crate) fn new(query: &CodeQuery, routes: &'a Routes, expected: usize) -> Self {
         let count = routes.cells.len();
-        let (mut dots, mut all) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        for (block, squares) in routes.squares.chunks(COLUMN_ROWS).enumerate() {
-            let own = routes.columns.dots(block, &query.rotated);
-            for ((place, dot), squared) in (block * COLUMN_ROWS..).zip(own).zip(squares) {
-                let nearness = if query.metric == Metric::InnerProduct { dot } else { 2.0 * dot - squared };
-                dots.push(dot);
-                all.push(u64::from(descending(nearness)) << 32 | place as u64);
+        let all = count.div_ceil(COLUMN_ROWS);
+        let (blocks, first) = match &routes.pivots {
+            Some(pivots) => {
+                let nearness = |dot, squared| nearness(query.metric, dot, squared);
+                (pivots.order(&query.rotated, nearness), all.div_ceil(FIRST_SHARE))
+            }
+            None => ((0..all).collect(), all),
+        };
+        let mut order = Self {
+            routes,
+            blocks,
+            compared: 0,
+            dots: vec![0.0; count],
+            all: Vec::with_capacity(first * COLUMN_ROWS),
+            sorted: 0,
+            taken: 0,
+            step: expected.max(16),
+        };
+        order.compare(query, first);
+        order
+    }
+
+    /// Compares the query with the centroids of the next blocks.
+    fn compare(&mut self, query: &CodeQuery, blocks: usize) {
+        let end = (self.compared + blocks).min(self.blocks.len());
+        for block in self.blocks.get(self.compared..end).unwrap_or_default() {
+            let first = block * COLUMN_ROWS;
+            let own = self.routes.columns.dots(*block, &query.rotated);
+            let squares = self.routes.squares.get(first..).unwrap_or_default();
+            let dots = self.dots.get_mut(first..).unwrap_or_default();
+            for (place, ((dot, squared), to)) in (first..).zip(own.into_iter().zip(squares).zip(dots)) {
+                *to = dot;
+                let nearness = nearness(query.metric, dot, *squared);
+                self.all.push(u64::from(descending(nearness)) << 32 | place as u64);
             }
         }
-        Self { routes, dots, all, sorted: 0, taken: 0, step: expected.max(16) }
+        self.compared = end;
     }
 
     pub(crate) fn taken(&self) -> usize {
         self.taken
     }
 
-    pub(crate) fn next(&mut self) -> Option<Next> {
+    /// The next cell for the query that the order was made for.
+    pub(crate) fn next(&mut self, query: &CodeQuery) -> Option<Next> {
         if self.taken == self.sorted {
+            if self.sorted == self.all.len() {
+                self.compare(query, self.compared);
+            }
             let left = self.all.get_mut(self.sorted..)?;
             let step = self.step.min(left.len());
             if step < left.len() {
@@ -65,6 +103,11 @@ impl<'a> CellOrder<'a> {
         let (cell, squared) = (*self.routes.cells.get(place)?, *self.routes.squares.get(place)?);
         Some(Next { cell, place, dot: *self.dots.get(place)?, squared })
     }
+}
+
+/// How near a centroid is to a query.
+fn nearness(metric: Metric, dot: f32, squared: f32) -> f32 {
+    if metric == Metric::InnerProduct { dot } else { 2.0 * dot - squared }
 }
 
 /// A number that is less for what is greater, in the order of [`f32::total_cmp`].
