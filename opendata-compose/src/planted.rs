@@ -36,6 +36,8 @@ mod bugs {
         SweepsEarly,
         /// A promotion does not see what applications wrote to instances that edges write to as well.
         DirectUnseen,
+        /// A rebase numbers its transactions, and leaves out those of a number that was there.
+        RebaseCounts,
         /// Edges to the outside run in forks as well.
         ForkTells,
         /// A split or a join is made of nodes whose writer goes on, where that is the process that makes it.

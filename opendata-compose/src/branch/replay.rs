@@ -45,7 +45,7 @@ pub(crate) async fn copy_logs(old: &View, new: &InternalComposite, instances: &[
             Trimmed::Refused => span.after.next(),
         };
         let name = format!("replay/{}", old.slate_id());
-        let mut cursor = new.view().cursor(instance, &name).await?;
+        let mut cursor = new.view().cursor(instance, &name).await?.filter(|_| !planted!(RebaseCounts));
         let mut at = cursor.as_deref().map_or(Ok(Replay { next: from, records: 0 }), Replay::decode)?;
         let mut scan = log.scan_with(ScanOptions::default().within(at.next.max(from)..)).await?;
         let mut more = true;
@@ -68,7 +68,11 @@ pub(crate) async fn copy_logs(old: &View, new: &InternalComposite, instances: &[
             if taken > 0 {
                 at.records += taken;
                 let next = at.encode();
-                tx.move_cursor(&sink, &name, cursor.replace(next.clone()), next);
+                if planted!(RebaseCounts) {
+                    tx.on(&sink).producer("replay", (at.records - 1) / REPLAY_BATCH);
+                } else {
+                    tx.move_cursor(&sink, &name, cursor.replace(next.clone()), next);
+                }
                 tx.commit().await?;
             }
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use slatedb::admin::CloneSourceSpec;
+use slatedb::admin::{Admin, CloneSourceSpec};
 use slatedb::config::{CloseOptions, FlushOptions, FlushType, Settings as Engine, WriteOptions};
 use slatedb::{Db, WriteBatch};
 
@@ -35,6 +35,9 @@ pub struct Fork {
     /// It has everything that it was made of up to here. Its own positions are higher.
     pub position: Position,
 }
+
+/// How often a deletion looks again at what another one left.
+const DELETE_TRIES: u32 = 4;
 
 /// How long a pin may outlive a fork that was broken off.
 const PIN: Duration = Duration::from_secs(600);
@@ -152,8 +155,21 @@ pub async fn delete(store: &Store, path: &str) -> Result<()> {
     if count > 0 {
         return Err(Error::conflict(format!("forks still share files with this slate, path={path}, forks={count}")));
     }
-    admin.delete_db(true).await?;
+    delete_files(&admin).await?;
     delete_base(store, path).await
+}
+
+/// Deletes what lies at a path. Another process may be at it as well: what it deletes first is missing here, and looking again shows what is left.
+async fn delete_files(admin: &Admin) -> Result<()> {
+    let mut tries = 0;
+    while let Err(error) = admin.delete_db(true).await {
+        if tries >= DELETE_TRIES {
+            return Err(error.into());
+        }
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(20 << tries)).await;
+    }
+    Ok(())
 }
 
 /// Deletes the slates that a fork of one instance was cut from, or a joined slate was made of.
@@ -162,7 +178,7 @@ async fn delete_base(store: &Store, path: &str) -> Result<()> {
         let admin = store.admin(&base, &Env::system())?;
         let found = admin.read_manifest(None).await?.is_some();
         if found {
-            admin.delete_db(true).await?;
+            delete_files(&admin).await?;
         }
         Ok::<_, Error>(found)
     };

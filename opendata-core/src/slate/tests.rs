@@ -340,6 +340,35 @@ async fn a_fork_goes_its_own_way_and_its_parent_cannot_be_deleted_under_it() {
     assert_eq!(delete(&store, "s").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_may_delete_a_slate_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::from_url(&format!("file:{}", folder.path().display())).unwrap();
+    for _ in 0..8 {
+        let slate = open(&store).await;
+        for _ in 0..3 {
+            add(&slate, 1).await.unwrap();
+            slate.flush().await.unwrap();
+        }
+        slate.close().await.unwrap();
+        // Each on a thread of its own.
+        let deletions: Vec<_> = (0..3)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { delete(&store, "s").await })
+            })
+            .collect();
+        for deletion in deletions {
+            match deletion.await.unwrap() {
+                Ok(()) => {}
+                Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error}"),
+            }
+        }
+        let left: Vec<_> = store.object_store().list(None).try_collect().await.unwrap();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_full_queue_gives_the_transaction_back_and_an_oversized_one_is_refused() {
     let store = Store::from_url("memory:").unwrap();

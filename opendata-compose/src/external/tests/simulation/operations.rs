@@ -191,8 +191,9 @@ impl World {
     async fn fork(&mut self) -> Check {
         let Some(cut) = self.any_cut() else { return self.cut().await };
         let at = self.any_process();
-        let name = format!("fork-{}", self.number());
-        let main = self.processes[at].main.clone();
+        let number = self.number();
+        let name = format!("fork-{number}");
+        let mut main = self.processes[at].main.clone();
         if let Err(error) = main.fork(&name, &cut).await {
             self.machine.say(&format!("{name} of {cut}: {error}"));
             return self.may_fail(&error, &cut);
@@ -221,9 +222,13 @@ impl World {
                 return Ok(());
             }
         };
+        let before = self.paths().await?;
+        if policy == PromotePolicy::Rebase && number % 2 == 0 {
+            self.break_off(at, &name, Duration::from_millis(100 + number * 97 % 1_500)).await?;
+            main = self.processes[at].main.clone();
+        }
         let open = self.open_nodes();
         let burst = self.burst(open, 4);
-        let before = self.paths().await?;
         let promoted = main.promote(&name, policy).await;
         self.machine.say(&format!("promote {name} {policy:?}: {promoted:?}"));
         self.appended(burst).await?;
@@ -236,6 +241,20 @@ impl World {
             own.into_iter().for_each(|appended| self.ledger.appended(appended));
         }
         Ok(())
+    }
+
+    /// Whoever promotes a fork and takes along what main took dies on the way, and main goes on.
+    async fn break_off(&mut self, at: usize, fork: &str, after: Duration) -> Check {
+        let (main, open) = (self.processes[at].main.clone(), self.open_nodes());
+        let burst = self.burst(open, 4);
+        let promoted = tokio::time::timeout(after, main.promote(fork, PromotePolicy::Rebase)).await;
+        self.machine.say(&format!("promote {fork}, until it dies: {promoted:?}"));
+        self.appended(burst).await?;
+        self.restart(at).await?;
+        let cancelled = tokio::time::timeout(PATIENCE, self.observer.cancel_under_way()).await;
+        self.machine.say(&format!("cancelled: {cancelled:?}"));
+        self.settle().await;
+        self.append(6).await
     }
 
     /// A fork of what is main now, which is written to beside it.

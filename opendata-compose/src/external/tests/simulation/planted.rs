@@ -62,6 +62,11 @@ fn a_promotion_that_does_not_see_what_applications_wrote_beside_edges_is_found()
 }
 
 #[test]
+fn a_rebase_that_leaves_out_what_came_between_two_attempts_is_found() {
+    found(Bug::RebaseCounts, (0, End::OnlyForks), &["what was acknowledged is not there", "a record was lost"]);
+}
+
+#[test]
 fn a_fork_that_speaks_to_the_outside_is_found() {
     found(Bug::ForkTells, (0, End::OnlyForks), &["what was written in a fork is outside"]);
 }
