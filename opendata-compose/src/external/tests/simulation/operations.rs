@@ -223,7 +223,7 @@ impl World {
             }
         };
         let before = self.paths().await?;
-        if policy == PromotePolicy::Rebase && number % 2 == 0 {
+        if policy == PromotePolicy::Rebase && number.is_multiple_of(2) {
             self.break_off(at, &name, Duration::from_millis(100 + number * 97 % 1_500)).await?;
             main = self.processes[at].main.clone();
         }
