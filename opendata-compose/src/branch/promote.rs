@@ -19,6 +19,7 @@ use opendata_log::Log;
 
 use super::moved::{Written, refusal, written_since};
 use super::replay::{Span, Trimmed, copy_logs};
+use super::reshape::no_node;
 use crate::control::{Branch, MAIN, PromotePolicy, Said, State};
 use crate::cut::sweep::Which;
 use crate::external::{ExternalComposite, may_write};
@@ -94,20 +95,8 @@ impl ExternalComposite {
             )));
         }
         let cut = state.committed_cut(&base.cut)?;
-        let mut ends = BTreeMap::new();
         let why = "another branch is being promoted to main";
-        let fence = main.nodes.iter().map(|(node, path)| self.fence(main, node, path, why));
-        let mut failed = None;
-        for (node, outcome) in main.nodes.keys().zip(join_all(fence).await) {
-            match outcome {
-                Ok((composite, end)) => {
-                    fenced.insert(node.clone(), composite);
-                    ends.insert(node.clone(), end);
-                }
-                Err(error) => drop(failed.get_or_insert(error)),
-            }
-        }
-        failed.map_or(Ok(()), Err)?;
+        let ends = self.fence_all(main, main.nodes.keys(), why, fenced).await?;
         // Of another line altogether it is all that main holds.
         let since = |node: &str| match base.branch == MAIN {
             true => cut.members.get(node).map_or(Position::ZERO, |member| member.position),
@@ -143,14 +132,40 @@ impl ExternalComposite {
         Ok(Promoted { former: name, moved, rebased, discarded })
     }
 
-    /// Takes a node of a branch away from its writer for good. Returns the last position it has.
-    pub(super) async fn fence(
+    /// Takes nodes of a branch away from their writers, side by side. Returns the last positions they have. Those that could be taken are in `fenced` also if
+    /// others could not.
+    pub(super) async fn fence_all(
         &self,
-        main: &Branch,
-        node: &str,
-        path: &str,
+        branch: &Branch,
+        nodes: impl Iterator<Item = &String> + Clone,
         why: &str,
-    ) -> Result<(InternalComposite, Position)> {
+        fenced: &mut BTreeMap<String, InternalComposite>,
+    ) -> Result<BTreeMap<String, Position>> {
+        let fence = async |node: &String| {
+            let path = branch.nodes.get(node).ok_or_else(|| no_node(branch, node))?;
+            match self.0.owned_at(node, path).filter(|_| planted!(CopiesUnfenced)) {
+                Some(writing) => {
+                    let end = writing.view().position();
+                    Ok((writing, end))
+                }
+                None => self.fence(branch, node, path, why).await,
+            }
+        };
+        let (mut ends, mut failed) = (BTreeMap::new(), None);
+        for (node, outcome) in nodes.clone().zip(join_all(nodes.map(fence)).await) {
+            match outcome {
+                Ok((composite, end)) => {
+                    fenced.insert(node.clone(), composite);
+                    ends.insert(node.clone(), end);
+                }
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
+        failed.map_or(Ok(ends), Err)
+    }
+
+    /// Takes a node of a branch away from its writer for good. Returns the last position it has.
+    async fn fence(&self, main: &Branch, node: &str, path: &str, why: &str) -> Result<(InternalComposite, Position)> {
         let spec = main.spec.nodes.get(node).cloned().unwrap_or_default();
         let mut tries = 0;
         loop {

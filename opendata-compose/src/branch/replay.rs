@@ -8,7 +8,7 @@ use bytes::Bytes;
 use opendata_core::codec::{Decoder, Encoder};
 use opendata_core::slate::View;
 use opendata_core::{Position, Result, Timestamp};
-use opendata_log::{Log, NewRecord, Record, ScanOptions};
+use opendata_log::{Log, NewRecord, ScanOptions};
 
 use crate::internal::InternalComposite;
 
@@ -58,7 +58,8 @@ pub(crate) async fn copy_logs(old: &View, new: &InternalComposite, instances: &[
                     // The time of taking in never goes back along positions.
                     Some(record) if record.derived && record.ingest_time <= span.until => {}
                     Some(record) if record.ingest_time <= span.until => {
-                        op.append_record(record.stream.clone(), again(&record));
+                        // Its own time stays; when and where it was taken in is new.
+                        op.append_record(record.stream.clone(), NewRecord::copy_of(&record));
                         at.next = record.position.next();
                         taken += 1;
                     }
@@ -102,10 +103,4 @@ impl Replay {
         fields.finish()?;
         Ok(replay)
     }
-}
-
-/// A record as it is appended to another log: its own time stays, when and where it was taken in is new.
-fn again(record: &Record) -> NewRecord {
-    let new = NewRecord::new(record.payload.clone()).event_time(record.event_time).schema_id(record.schema_id);
-    record.headers.iter().fold(new, |new, (name, value)| new.header(name, value))
 }

@@ -157,7 +157,7 @@ impl ExternalComposite {
         fenced: &mut BTreeMap<String, InternalComposite>,
     ) -> Result<Reshaped> {
         let branch = state.branch(&reshaping.branch)?;
-        self.fence_all(branch, &reshaping.from, fenced).await?;
+        self.fence_all(branch, reshaping.from.iter(), "it is being split or joined", fenced).await?;
         let slates = self.make_slates(branch, reshaping, fenced).await?;
         let mut former = String::new();
         let commit = |state: &State| {
@@ -167,30 +167,6 @@ impl ExternalComposite {
         };
         self.0.control.append_with(commit).await?;
         Ok(Reshaped { nodes: reshaping.nodes.clone(), former })
-    }
-
-    /// Takes nodes away from their writers, side by side. Those that could be taken are in `fenced` also if others could not.
-    async fn fence_all(
-        &self,
-        branch: &Branch,
-        nodes: &BTreeSet<String>,
-        fenced: &mut BTreeMap<String, InternalComposite>,
-    ) -> Result<()> {
-        let fence = async |node: &String| {
-            let path = branch.nodes.get(node).ok_or_else(|| no_node(branch, node))?;
-            match self.0.owned_at(node, path).filter(|_| planted!(CopiesUnfenced)) {
-                Some(writing) => Ok(writing),
-                None => Ok(self.fence(branch, node, path, "it is being split or joined").await?.0),
-            }
-        };
-        let mut failed = None;
-        for (node, outcome) in nodes.iter().zip(join_all(nodes.iter().map(fence)).await) {
-            match outcome {
-                Ok(composite) => drop(fenced.insert(node.clone(), composite)),
-                Err(error) => drop(failed.get_or_insert(error)),
-            }
-        }
-        failed.map_or(Ok(()), Err)
     }
 
     /// Makes the new slates. Returns their identities, by node.
@@ -257,7 +233,7 @@ impl ExternalComposite {
     }
 }
 
-fn no_node(branch: &Branch, node: &str) -> Error {
+pub(super) fn no_node(branch: &Branch, node: &str) -> Error {
     let known: Vec<_> = branch.nodes.keys().map(String::as_str).collect();
     Error::invalid(format!("no such node, name={node}, nodes=[{}]", known.join(", ")))
 }

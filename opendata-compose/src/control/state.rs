@@ -1,6 +1,7 @@
 //! What the entries of a control log add up to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use opendata_core::{Error, Result, Timestamp};
 
@@ -170,6 +171,18 @@ pub struct Reshaping {
     pub deadline: Timestamp,
 }
 
+impl fmt::Display for Promotion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "promotion of {}", self.fork)
+    }
+}
+
+impl fmt::Display for Reshaping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "split or join of {}", self.old_nodes())
+    }
+}
+
 impl Promotion {
     /// What refuses others meanwhile.
     pub(crate) fn conflict(&self) -> Error {
@@ -181,13 +194,17 @@ impl Promotion {
 }
 
 impl Reshaping {
+    fn old_nodes(&self) -> String {
+        let nodes: Vec<&str> = self.from.iter().map(String::as_str).collect();
+        nodes.join(", ")
+    }
+
     /// What refuses others meanwhile.
     pub(crate) fn conflict(&self) -> Error {
-        let Self { shape, from, deadline, .. } = self;
-        let nodes: Vec<&str> = from.iter().map(String::as_str).collect();
+        let Self { shape, deadline, .. } = self;
+        let nodes = self.old_nodes();
         Error::conflict(format!(
-            "nodes are being split or joined, name={shape}, nodes=[{}], until={deadline}; if whoever does it is gone, it is given up then, or at once by cancelling it",
-            nodes.join(", ")
+            "nodes are being split or joined, name={shape}, nodes=[{nodes}], until={deadline}; if whoever does it is gone, it is given up then, or at once by cancelling it"
         ))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use opendata_core::slate::{self, checkpoints, release_checkpoint};
 use opendata_core::{ErrorKind, Result, Timestamp};
 
-use crate::control::{BranchPhase, Cut, CutPhase, Promotion, Reshaping, Said, Shape, ShapePhase, State};
+use crate::control::{BranchPhase, Cut, CutPhase, Said, Shape, ShapePhase, State};
 use crate::external::Inner;
 
 /// Which promotion, split or join is given up.
@@ -19,12 +19,9 @@ impl Inner {
     /// Ends what is overdue, lets go of what has expired, and deletes what nothing speaks of any more. Any process may do it at any
     /// time; it never touches a cut that is being taken within its deadline.
     pub(crate) async fn sweep(&self) -> Result<()> {
-        let state = self.control.refresh().await?;
-        let now = self.env.now();
+        self.end_overdue().await?;
+        let (state, now) = (self.control.state(), self.env.now());
         for (name, cut) in &state.cuts {
-            if cut.is_open() && (now > cut.deadline || planted!(SweepsEarly)) {
-                self.abort_overdue(name).await?;
-            }
             let expired = cut.expires.is_some_and(|expires| expires <= now);
             if cut.phase == CutPhase::Committed
                 && expired
@@ -69,7 +66,6 @@ impl Inner {
                 _ => {}
             }
         }
-        while self.break_off(Which::Overdue).await?.is_some() {}
         self.sweep_shapes().await
     }
 
@@ -77,11 +73,16 @@ impl Inner {
     pub(crate) async fn end_overdue(&self) -> Result<()> {
         let state = self.control.refresh().await?;
         let now = self.env.now();
-        for (name, _) in state.cuts.iter().filter(|(_, cut)| cut.is_open() && now > cut.deadline) {
+        let late = |deadline| now > deadline || planted!(SweepsEarly);
+        for (name, _) in state.cuts.iter().filter(|(_, cut)| cut.is_open() && late(cut.deadline)) {
             self.abort_overdue(name).await?;
         }
         // A promotion and a split of another branch may be under way at once.
-        while self.break_off(Which::Overdue).await?.is_some() {}
+        let promotion = state.promotion.as_ref().map(|promotion| promotion.deadline);
+        let reshaping = state.reshaping.as_ref().map(|reshaping| reshaping.deadline);
+        for _ in promotion.into_iter().chain(reshaping).filter(|deadline| now > *deadline) {
+            self.break_off(Which::Overdue).await?;
+        }
         Ok(())
     }
 
@@ -97,14 +98,13 @@ impl Inner {
             let promotion = state.promotion.as_ref().filter(|promotion| now > promotion.deadline);
             let reshaping = state.reshaping.as_ref().filter(|reshaping| now > reshaping.deadline);
             let (what, said) = match (promotion, reshaping) {
-                (Some(Promotion { fork, .. }), _) => (
-                    format!("promotion of {fork}"),
-                    Said::PromoteAbort { fork: fork.clone(), reason: reason.to_owned() },
-                ),
-                (None, Some(Reshaping { shape, from, .. })) => {
-                    let nodes: Vec<&str> = from.iter().map(String::as_str).collect();
-                    let said = Said::ReshapeAbort { shape: shape.clone(), reason: reason.to_owned() };
-                    (format!("split or join of {}", nodes.join(", ")), said)
+                (Some(promotion), _) => {
+                    let fork = promotion.fork.clone();
+                    (promotion.to_string(), Said::PromoteAbort { fork, reason: reason.to_owned() })
+                }
+                (None, Some(reshaping)) => {
+                    let shape = reshaping.shape.clone();
+                    (reshaping.to_string(), Said::ReshapeAbort { shape, reason: reason.to_owned() })
                 }
                 (None, None) => return Ok(None),
             };

@@ -25,11 +25,9 @@ pub(crate) struct Merge {
 /// A chunk, and how far it was read.
 #[derive(Debug)]
 struct Part {
-    chunk: Chunk,
+    source: Source,
     walk: Walk,
     body: Bytes,
-    wanted: Range<Position>,
-    is_control: bool,
 }
 
 /// An error, and whose chunk is damaged.
@@ -69,8 +67,7 @@ impl Merge {
             }
             let turn = |position: Position| turns.push((position.0 - low.0) << 32 | index);
             source.chunk.each_position(turn).map_err(|error| source.damaged(error))?;
-            let Source { chunk, wanted, is_control } = source;
-            parts.push(Part { chunk, walk, body, wanted, is_control });
+            parts.push(Part { source, walk, body });
         }
         turns.sort_unstable();
         Ok(Self { parts, turns: turns.into_iter(), happened })
@@ -93,10 +90,7 @@ impl Merge {
             match part.next(self.happened) {
                 Ok(Some(record)) => out.push(record),
                 Ok(None) => {}
-                Err(error) => {
-                    let Chunk { stream, last, .. } = &part.chunk;
-                    return Err(Damaged { error, stream: stream.clone(), last: *last, is_control: part.is_control });
-                }
+                Err(error) => return Err(part.source.damaged(error)),
             }
         }
         Ok(())
@@ -106,25 +100,17 @@ impl Merge {
 impl Part {
     /// Goes one record on; none if it is not wanted.
     fn next(&mut self, happened: Option<Timestamp>) -> Result<Option<Record>> {
-        let Some(found) = self.walk.next(&self.chunk)? else { return Ok(None) };
-        if !self.wanted.contains(&found.position) {
+        let Source { chunk, wanted, is_control } = &self.source;
+        let Some(found) = self.walk.next(chunk)? else { return Ok(None) };
+        let in_time = || happened.is_none_or(|time| found.event_time >= time);
+        if !wanted.contains(&found.position) || !(*is_control || in_time()) {
             return Ok(None);
         }
-        if self.is_control {
-            return self.chunk.control(&found, &self.body).map(Some);
+        let mut record = chunk.record(&found, &self.body)?;
+        if *is_control {
+            record.control = Some(Control::decode(&record.payload)?);
+            record.payload = Bytes::new();
         }
-        if happened.is_some_and(|time| found.event_time < time) {
-            return Ok(None);
-        }
-        self.chunk.record(&found, &self.body).map(Some)
-    }
-}
-
-impl Chunk {
-    fn control(&self, found: &super::decode::Found, body: &Bytes) -> Result<Record> {
-        let mut record = self.record(found, body)?;
-        record.control = Some(Control::decode(&record.payload)?);
-        record.payload = Bytes::new();
-        Ok(record)
+        Ok(Some(record))
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use opendata_compose::control::{EdgeState as EdgeSaid, MAIN, Promotion, Reshaping, State};
+use opendata_compose::control::{EdgeState as EdgeSaid, MAIN, State};
 use opendata_compose::edge::{Cursor, Trouble, TroubleKind};
 use opendata_compose::{ExternalComposite, Log};
 use opendata_core::{ErrorKind, Result, Timestamp};
@@ -158,13 +158,13 @@ struct UnderWay {
 }
 
 fn under_way(state: &State) -> Option<UnderWay> {
-    if let Some(Promotion { fork, deadline, .. }) = &state.promotion {
+    if let Some(promotion) = &state.promotion {
         let nodes = state.branch(MAIN).map(|main| main.nodes.keys().cloned().collect()).unwrap_or_default();
-        return Some(UnderWay { what: format!("promotion of {fork}"), nodes, until: deadline.0 });
+        return Some(UnderWay { what: promotion.to_string(), nodes, until: promotion.deadline.0 });
     }
-    let Reshaping { from, deadline, .. } = state.reshaping.as_ref()?;
-    let nodes: Vec<String> = from.iter().cloned().collect();
-    Some(UnderWay { what: format!("split or join of {}", nodes.join(", ")), nodes, until: deadline.0 })
+    let reshaping = state.reshaping.as_ref()?;
+    let nodes = reshaping.from.iter().cloned().collect();
+    Some(UnderWay { what: reshaping.to_string(), nodes, until: reshaping.deadline.0 })
 }
 
 async fn show(cx: &mut Context, composite: &ExternalComposite) -> Result<(), Failure> {
