@@ -70,20 +70,21 @@ impl Sketch {
     pub(crate) fn new(frame: &Frame, centroid: &[f32]) -> Self {
         let dims = frame.code_size;
         let bits = Bits::of(dims);
-        let half = (1 << bits.count) as f32 / 2.0;
+        let (half, most) = ((1 << bits.count) as f32 / 2.0, (1u8 << bits.count) - 1);
         let (mut bases, mut slopes, mut spreads) = (Vec::new(), Vec::new(), Vec::new());
         let mut all = Vec::with_capacity(frame.codes.len());
+        let (mut grid, mut odd) = (vec![0f32; dims], vec![0f32; dims]);
         let codes = frame.codes.chunks_exact(dims.max(1));
         for ((code, base), slope) in codes.zip(&frame.base).zip(&frame.slope) {
             // Grids are of halves: multiplied and added without error.
-            let grid: Vec<f32> = code.iter().map(|byte| f32::from(*byte) - 127.5).collect();
+            grid.iter_mut().zip(code).for_each(|(x, byte)| *x = f32::from(*byte) - 127.5);
             let squared = plain::dot(&grid, &grid);
-            let step = bits.step * (squared / dims as f32).sqrt();
-            let few = grid.iter().map(|x| ((x / step).floor() + half).clamp(0.0, 2.0 * half - 1.0) as u8);
+            let steps = 1.0 / (bits.step * (squared / dims as f32).sqrt());
             let start = all.len();
-            all.extend(few);
+            // Casting rounds down what is not negative, and negative numbers are zero.
+            all.extend(grid.iter().map(|x| ((x * steps + half) as u8).min(most)));
             let own = all.get(start..).unwrap_or_default();
-            let odd: Vec<f32> = own.iter().map(|u| 2.0 * f32::from(*u) + 1.0 - 2.0 * half).collect();
+            odd.iter_mut().zip(own).for_each(|(x, u)| *x = 2.0 * f32::from(*u) + 1.0 - 2.0 * half);
             let along = plain::dot(&grid, &odd);
             let cosine_squared = (along * along / (squared * plain::dot(&odd, &odd))).min(1.0);
             let missed = (1.0 - cosine_squared) / cosine_squared / (dims as f32 - 1.0);
@@ -92,8 +93,7 @@ impl Sketch {
             slopes.push(own_slope);
             spreads.push((slope.abs() * squared.sqrt()) * missed.sqrt());
         }
-        let code = |row: usize, dim: usize| all.get(row * dims + dim).copied().unwrap_or(0);
-        let packed = lookup::pack(frame.ids.len(), dims, bits.count, code);
+        let packed = lookup::pack(&all, dims, bits.count);
         Self { packed, factors: [bases, slopes, spreads].concat() }
     }
 }

@@ -57,17 +57,16 @@ fn groups(dims: usize, bits: usize) -> usize {
     dims.div_ceil(4 / bits).next_multiple_of(2)
 }
 
-/// Codes of few bits side by side. `code` is asked for each row and dimension.
-pub(crate) fn pack(rows: usize, dims: usize, bits: usize, code: impl Fn(usize, usize) -> u8) -> Vec<Nibbles> {
+/// Codes of few bits side by side. `codes` has a byte for each dimension, row after row.
+pub(crate) fn pack(codes: &[u8], dims: usize, bits: usize) -> Vec<Nibbles> {
     let groups = groups(dims, bits);
+    let rows = codes.len() / dims.max(1);
     let mut packed = vec![Nibbles::default(); rows.div_ceil(ABREAST) * groups];
-    for row in 0..rows {
+    for (row, code) in codes.chunks_exact(dims.max(1)).enumerate() {
         let (block, place) = (row / ABREAST * groups, row % ABREAST);
         let own = packed.get_mut(block..block + groups).unwrap_or_default();
-        for (group, nibbles) in own.iter_mut().enumerate() {
-            let first = group * (4 / bits);
-            let codes = (first..dims.min(first + 4 / bits)).enumerate();
-            let pattern = codes.fold(0, |pattern, (at, dim)| pattern | code(row, dim) << (at * bits));
+        for (nibbles, some) in own.iter_mut().zip(code.chunks(4 / bits)) {
+            let pattern = some.iter().rev().fold(0, |pattern, code| pattern << bits | code);
             if let Some(byte) = nibbles.get_mut(place % 16) {
                 *byte |= pattern << (place / 16 * 4);
             }

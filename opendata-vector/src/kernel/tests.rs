@@ -154,7 +154,8 @@ proptest! {
         let levels = 1 << bits;
         let random = seeded(seed, dims * rows);
         let code = |row: usize, dim: usize| ((random[row * dims + dim] + 10.0) * 1e3) as u8 % levels;
-        let packed = lookup::pack(rows, dims, bits, code);
+        let codes: Vec<u8> = (0..rows * dims).map(|at| code(at / dims, at % dims)).collect();
+        let packed = lookup::pack(&codes, dims, bits);
         let query = &query[..dims];
         let prepared = Tables::new(query, bits);
         let mut plain = Vec::new();
@@ -180,7 +181,7 @@ fn what_is_looked_up_does_not_overflow() {
         for dims in [1, 511, 512, 513, 1024, 1025, 4096] {
             let query = Tables::new(&vec![1.0; dims], bits);
             for (sign, code) in [(-1.0, 0), (1.0, (1 << bits) - 1)] {
-                let packed = lookup::pack(33, dims, bits, |_, _| code);
+                let packed = lookup::pack(&vec![code; 33 * dims], dims, bits);
                 for kernels in fast() {
                     let mut sums = Vec::new();
                     (kernels.lookup)(&packed, &query, &mut sums);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::try_join_all;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use opendata_core::Result;
 
 use super::build::{Builder, blocking};
@@ -21,6 +22,9 @@ const AT_ONCE: usize = 64;
 
 /// Sampled vectors that look in one go, beside others.
 const SHARE: usize = 32;
+
+/// Sampled vectors that look into the cells near to them at a time.
+const ASKING: usize = 4;
 
 /// Vectors of the nearest cells that are looked at first: what is found there tells most others apart by their sketches.
 const NEAR: u64 = 4 * DEEPEST as u64;
@@ -90,7 +94,7 @@ impl Builder<'_> {
     async fn sample(&self, rows: u64) -> Result<Vec<Sampled>> {
         let count = (SEEN / rows.max(1)).clamp(*SAMPLED.start(), *SAMPLED.end()) as usize;
         let step = (rows as usize / count).max(1);
-        let (mut sampled, mut passed, mut next) = (Vec::new(), 0, step / 2);
+        let (mut ids, mut passed, mut next) = (Vec::new(), 0, step / 2);
         for (cell, info) in &self.table.cells {
             let first = passed;
             passed += info.rows as usize;
@@ -101,19 +105,19 @@ impl Builder<'_> {
             let behind = cell.ids().skip(next.saturating_sub(first)).find(|id| !self.snapshot.state.dead.contains(*id));
             // One of a cell at most: in a cell that is larger than a step, the next is in the cell behind.
             next = (next + step).max(passed);
-            let Some(id) = behind else { continue };
-            let vectors = self.snapshot.scored_vectors(self.name, self.work.field, &[id]).await?;
-            let Some(mut vector) = vectors.first().map(|vector| vector.to_vec()) else { continue };
-            self.work.routes.rotation.apply(&mut vector);
-            let query = CodeQuery::new(self.work.field.metric, vector);
-            sampled.push(self.asking(id, query).await?);
+            ids.extend(behind);
         }
-        Ok(sampled)
+        let asking = stream::iter(ids).map(|id| self.asking(id)).buffered(ASKING);
+        asking.try_filter_map(|sampled| async { Ok(sampled) }).try_collect().await
     }
 
     /// One that has looked into the nearest cells.
-    async fn asking(&self, id: u64, query: CodeQuery) -> Result<Sampled> {
+    async fn asking(&self, id: u64) -> Result<Option<Sampled>> {
+        let vectors = self.snapshot.scored_vectors(self.name, self.work.field, &[id]).await?;
+        let Some(mut vector) = vectors.first().map(|vector| vector.to_vec()) else { return Ok(None) };
         let routes = &self.work.routes;
+        routes.rotation.apply(&mut vector);
+        let query = CodeQuery::new(self.work.field.metric, vector);
         let mut order = CellOrder::new(&query, routes, self.table.cells.len());
         let mut cells = vec![Visit::default(); self.table.cells.len()];
         let (mut up_to, mut near) = (0, Vec::new());
@@ -141,7 +145,7 @@ impl Builder<'_> {
             for (place, cell) in places.into_iter().zip(near) {
                 sampled.look(place, &cell, &routes, |id| !probe.contains(id), &mut scratch);
             }
-            sampled
+            Some(sampled)
         })
         .await
     }
