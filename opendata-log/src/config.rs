@@ -39,7 +39,7 @@ pub struct Config {
     /// Records of one stream that are committed together share chunks of about this many bytes.
     /// 1 KiB to 1 MiB; 64 KiB by default.
     pub chunk_bytes: u32,
-    /// Largest record, payload and headers together; 8 MiB by default, at most [`RECORD_LIMIT_BYTES`].
+    /// Largest record, payload and headers together; 8 MiB by default, at most 256 MiB ([`RECORD_LIMIT_BYTES`]).
     pub max_record_bytes: u32,
     /// How chunks are compressed.
     pub compression: Compression,

@@ -48,7 +48,7 @@ pub enum Storage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VectorField {
-    /// Number of components of each vector, 1 to [`DIMENSIONS_LIMIT`].
+    /// Number of components of each vector, 1 to 4,096 ([`DIMENSIONS_LIMIT`]).
     pub dims: u32,
     /// How near two vectors are.
     #[serde(default)]
@@ -91,7 +91,7 @@ pub enum AttributeType {
     I64,
     /// A 64-bit float that is a number.
     F64,
-    /// Text of at most [`crate::STRING_LIMIT_BYTES`].
+    /// Text of at most 1 KiB ([`crate::STRING_LIMIT_BYTES`]).
     String,
     /// Milliseconds since the Unix epoch.
     Timestamp,

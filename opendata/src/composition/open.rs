@@ -110,12 +110,18 @@ impl OpenNode {
         Ok(composite)
     }
 
-    /// A joined composition that was applied has no slates before somebody runs it.
+    /// A composition file that was written by hand, or applied, has no slates before somebody runs it.
     fn unmade(&self, error: Error) -> Error {
-        if self.root.is_none() || error.kind() != ErrorKind::NotFound {
+        if self.elsewhere || error.kind() != ErrorKind::NotFound {
             return error;
         }
-        let why = format!("the slate of this node is not made yet: `opendata run` makes it, node={}", self.node.name);
+        let (node, path) = (&self.node.name, &self.node.path);
+        let why = match self.root {
+            Some(_) => format!("the slate of this node is not made yet: `opendata run` makes it, node={node}"),
+            None => format!(
+                "there is no slate at this path yet: `opendata run` makes it, with its instances, as the file says, node={node}, path={path}"
+            ),
+        };
         Error::not_found(why).with_source(error)
     }
 
@@ -132,7 +138,9 @@ impl OpenNode {
     /// Opens the node for reading. A writer is not disturbed.
     pub(crate) async fn read(&self, at: At) -> Result<SlateReader> {
         let (path, at) = self.at(at).await?;
+        let is_latest = at == At::Latest;
         let builder = InternalComposite::builder(&self.store, &path);
-        builder.register::<Log>().register::<Tsdb>().register::<Vector>().read(at).await
+        let read = builder.register::<Log>().register::<Tsdb>().register::<Vector>().read(at).await;
+        read.map_err(|error| if is_latest { self.unmade(error) } else { error })
     }
 }

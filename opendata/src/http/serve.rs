@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opendata_compose::InternalComposite;
-use opendata_core::{Error, Result};
+use opendata_core::{Error, ErrorKind, Result};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -89,6 +89,10 @@ impl Serve {
         };
         match &failure {
             None => tracing::info!("ending: told to"),
+            // Whoever took it over has what is in it, and a joined composition takes its node back when that one is done.
+            Some(error) if error.kind() == ErrorKind::Fenced => {
+                tracing::warn!(%error, "ending: another writer has taken the slate over");
+            }
             Some(error) => tracing::error!(?error, "ending: the slate can no longer be written"),
         }
         end.send_replace(true);

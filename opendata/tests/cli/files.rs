@@ -57,7 +57,10 @@ fn settings_reach_the_slate() {
     let text = "version: 1\nstore: {url: file:./data, local_durability: operating_system}\nnodes:\n  n:\n    path: a/b\n    instances:\n      small: {system: log, config: {max_record_bytes: 8}}\n";
     std::fs::write(place.path().join("opendata.yaml"), text).unwrap();
     // The file was written by hand: nothing is there until a server makes it.
-    assert!(place.fails(4, &["log", "append", "s", "x"]).contains("no slate at this path"));
+    for refused in [["append", "s", "x"], ["scan", "--all", "--json"]] {
+        let err = place.fails(4, &[&["log"][..], &refused].concat());
+        assert!(err.contains("no slate at this path") && err.contains("`opendata run` makes it"), "{err}");
+    }
     assert_eq!(place.serve().terminate(), 0);
     place.ok(&["log", "append", "s", "12345678"]);
     let err = place.fails(3, &["log", "append", "s", "123456789"]);
