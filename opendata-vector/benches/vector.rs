@@ -2,11 +2,12 @@
 //! kernel and beside what a user would pick instead, in the same run.
 //!
 //! ```text
-//! cargo xtask bench vector [-- --quick] [-- --set 256|50|debian|clustered] [-- --no-peers | -- --only-peers | -- --only ingest|search|cold] [-- --churn] [-- --trace] [-- --rows 100000] [-- --bits 4]
+//! cargo xtask bench vector [-- --quick] [-- --set 256|50|debian|clustered] [-- --no-peers | -- --only-peers | -- --only ingest|search|cold] [-- --churn] [-- --trace] [-- --rows 100000] [-- --grow 16] [-- --bits 4] [-- --cell-rows 200] [-- --cache-mib 256]
 //! ```
 //!
 //! The first run installs Python packages into `target/bench-vector` (GloVe vectors, wordllama's token table, the peers) and
-//! keeps the vectors there. 1,000 vectors are held out as queries; the truth is exact, filtered too. Files are local and fsynced.
+//! keeps the vectors there. `--grow` makes more of them: each real one again some times, with noise of about its distance to its
+//! neighbours. 1,000 vectors are held out as queries; the truth is exact, filtered too. Files are local and fsynced.
 #![expect(clippy::print_stdout, reason = "a benchmark says what it measured")]
 #![allow(
     clippy::unwrap_used,
@@ -54,7 +55,11 @@ pub(crate) struct Asked {
     pub(crate) churn: bool,
     pub(crate) trace: bool,
     pub(crate) rows: Option<usize>,
+    /// So many vectors are made of each real one.
+    pub(crate) grow: usize,
     pub(crate) bits: CodeBits,
+    pub(crate) cell_rows: Option<u32>,
+    pub(crate) cache_mib: Option<u64>,
 }
 
 fn asked() -> Asked {
@@ -75,6 +80,9 @@ fn asked() -> Asked {
         churn: has("--churn"),
         trace: has("--trace"),
         rows: after("--rows").and_then(|rows| rows.parse().ok()),
+        grow: after("--grow").map_or(1, |times| times.parse().unwrap()),
+        cell_rows: after("--cell-rows").map(|rows| rows.parse().unwrap()),
+        cache_mib: after("--cache-mib").map(|mib| mib.parse().unwrap()),
         bits: if after("--bits").as_deref() == Some("4") { CodeBits::Four } else { CodeBits::Eight },
     }
 }

@@ -34,7 +34,11 @@ pub(crate) struct Space {
 impl Bed {
     pub(crate) async fn open(folder: &Path, set: &Set, asked: &Asked) -> Self {
         let store = Store::from_url(&format!("file:{}", folder.display())).unwrap();
-        let config = Config { code_bits: asked.bits, ..Config::default() }
+        let default = Config::default();
+        let (cell_rows, cache_bytes) =
+            (asked.cell_rows.unwrap_or(default.cell_rows), asked.cache_mib.map(|mib| mib << 20));
+        let cache_bytes = cache_bytes.unwrap_or(default.cache_bytes);
+        let config = Config { code_bits: asked.bits, cell_rows, cache_bytes, ..default }
             .vector("v", VectorField::new(set.dims as u32, set.metric))
             .attribute("part", AttributeType::I64);
         let settings = Settings {

@@ -94,12 +94,33 @@ pub(crate) fn load(name: &str, asked: &Asked) -> Set {
     // Spread over the whole set: the first words of GloVe are the frequent ones, and the queries are of all of them.
     let step = (rows.len() / dims / wanted.max(1)).max(1);
     rows = rows.chunks_exact(dims).step_by(step).take(wanted).flatten().copied().collect();
+    grow(&mut rows, &mut held_out, dims, asked.grow);
     held_out.truncate(if asked.quick { 200 } else { 1000 } * dims);
     let mut set = Set { name: name.to_owned(), folder, metric, dims, rows, held_out, truth: Vec::new() };
     if asked.only != Some(Part::Ingest) {
         set.truth = set.exact(|_, _| true);
     }
     set
+}
+
+/// Adds `times - 1` vectors for each, apart from it by some two fifths of its length in a random direction: as far as words of GloVe are
+/// from those next to them. Queries are then made in the same way: those that lie apart from everything would be of another kind than
+/// what they are looked for in.
+fn grow(rows: &mut Vec<f32>, held_out: &mut [f32], dims: usize, times: usize) {
+    let mut random = StdRng::seed_from_u64(7);
+    let mut moved = |own: &[f32]| -> Vec<f32> {
+        let noise = kernel::dot(own, own).sqrt() * 0.4 * (3.0 / dims as f32).sqrt();
+        own.iter().map(|v| v + noise * random.random_range(-1f32..1.0)).collect()
+    };
+    let real = rows.len();
+    for first in (1..times).flat_map(|_| (0..real).step_by(dims)) {
+        rows.extend(moved(&rows[first..first + dims]));
+    }
+    let queries = held_out.len() / dims;
+    for (at, query) in held_out.chunks_exact_mut(dims).enumerate().filter(|_| times > 1) {
+        let first = real / dims * at / queries * dims;
+        query.copy_from_slice(&moved(&rows[first..first + dims]));
+    }
 }
 
 fn clustered(count: usize, dims: usize) -> (Vec<f32>, Vec<f32>) {
