@@ -3,7 +3,7 @@
 //!
 //! Each piece is planned on a view and committed as one ordinary operation of at most about 8 MiB. The table of a
 //! field has an epoch, which every piece moves on by one: a piece that was planned on another epoch is a `Conflict`
-//! and changes nothing. Documents that were written or deleted in between do no harm: dead ids are masked wherever
+//! and changes nothing, but for one that only begins to make cells beside the others. Documents that were written or deleted in between do no harm: dead ids are masked wherever
 //! they are, and new ones are in the tail.
 
 use std::collections::BTreeMap;
@@ -45,6 +45,8 @@ const REBUILT_CELLS: u64 = 8;
 const BUSY_GROWTH: u64 = 3;
 /// A cell of so many times its target is split. Until all are made anew, cells may grow.
 const SPLIT_AT: u64 = 6;
+/// One cell in so many is dissolved at a time at most.
+const DISSOLVED_SHARE: usize = 16;
 
 /// A piece of background work.
 #[derive(Debug)]
@@ -90,6 +92,22 @@ pub(crate) enum Step {
     Finish,
 }
 
+impl IndexJob {
+    /// Whether what it was planned on is still so.
+    fn is_current(&self, table: Option<&Arc<Table>>) -> bool {
+        let (epoch, next_cell) = table.map_or((0, 0), |table| (table.epoch, table.next_cell));
+        match &self.rebuild {
+            // To find the middles of many cells takes seconds, and meanwhile commits may drain full tails. It changes no cell that is
+            // there, and what was drained will be fed to the new ones as all the others.
+            Step::Begin { centroids } => {
+                let are_fresh = centroids.first().is_some_and(|(cell, _)| *cell >= next_cell);
+                are_fresh && table.is_none_or(|table| table.rebuild.is_none())
+            }
+            _ => epoch == self.epoch,
+        }
+    }
+}
+
 impl Step {
     fn size_bytes(&self) -> usize {
         match self {
@@ -120,7 +138,7 @@ impl Upkeep {
     /// Checks that what it was planned on is still so.
     pub(crate) fn check(&self, tables: &BTreeMap<String, Arc<Table>>, sweep: &Sweep) -> Result<()> {
         let is_current = match self {
-            Self::Index(job) => tables.get(&job.field).map_or(0, |table| table.epoch) == job.epoch,
+            Self::Index(job) => job.is_current(tables.get(&job.field)),
             // It was measured on records that may have changed since: it is a measure, not a promise.
             Self::Calibrate { .. } => true,
             Self::Sweep { expected, .. } | Self::Forget { expected, .. } => expected == sweep,
@@ -161,7 +179,7 @@ pub(crate) async fn drain_full(snapshot: Snapshot<'_>, is_current: impl Fn(&str)
 enum Need {
     Drain,
     Split(Vec<u32>),
-    Dissolve(u32),
+    Dissolve(Vec<u32>),
     Purge,
     Calibrate,
     BeginRebuild,
@@ -205,10 +223,13 @@ fn need(state: &State, name: &str) -> Option<Need> {
     if is_waiting {
         return Some(Need::Drain);
     }
-    if table.cells.len() > 1
-        && let Some((cell, _)) = table.cells.iter().find(|(_, info)| info.rows < target / 5)
-    {
-        return Some(Need::Dissolve(*cell));
+    // Not many at a time: those that stay grow by it, so that less small ones need not go.
+    let mut small: Vec<(u64, u32)> =
+        table.cells.iter().filter(|(_, info)| info.rows < target / 5).map(|(cell, info)| (info.rows, *cell)).collect();
+    small.sort_unstable();
+    small.truncate((table.cells.len() / DISSOLVED_SHARE).max(1));
+    if table.cells.len() > 1 && !small.is_empty() {
+        return Some(Need::Dissolve(small.into_iter().map(|(_, cell)| cell).collect()));
     }
     // At least this many vectors in cells are dead, whatever the tail holds.
     let live = state.counters.vectors.get(name).copied().unwrap_or(0);
@@ -227,7 +248,7 @@ async fn plan_field(snapshot: Snapshot<'_>, name: &str) -> Result<Option<Upkeep>
     let job = match need {
         Need::Drain => builder.drain().await?,
         Need::Split(cells) => builder.split(cells).await?,
-        Need::Dissolve(cell) => builder.dissolve(cell).await?,
+        Need::Dissolve(cells) => builder.dissolve(cells).await?,
         Need::Purge => {
             let job = builder.purge(0).await?.0;
             // That the table counts more than is there is for `verify` to say; here it would be the same piece again for ever.

@@ -99,9 +99,8 @@ impl Lean {
     }
 }
 
-/// For each vector the place of the centroid that lies nearest, given the squared lengths of the centroids. One of them may
-/// be left out. Of many centroids only those blocks are compared that lie near, so that now and then it is the second nearest.
-pub(crate) fn nearest_of(centroids: &Columns, squares: &[f32], vectors: &[f32], without: Option<usize>) -> Vec<usize> {
+/// For each vector the place of the centroid that lies nearest, given the squared lengths of the centroids. Of many centroids only those blocks are compared that lie near, so that now and then it is the second nearest.
+pub(crate) fn nearest_of(centroids: &Columns, squares: &[f32], vectors: &[f32]) -> Vec<usize> {
     /// Vectors that are compared with one block after another while they are at hand.
     const AT_ONCE: usize = 512;
     let dims = centroids.dims().max(1);
@@ -117,9 +116,8 @@ pub(crate) fn nearest_of(centroids: &Columns, squares: &[f32], vectors: &[f32], 
         let mut best = vec![(f32::NEG_INFINITY, 0); count];
         for ((block, rows), squares) in visits.iter().enumerate().zip(squares.chunks(COLUMN_ROWS)) {
             let first = block * COLUMN_ROWS;
-            let skipped = without.and_then(|at| at.checked_sub(first));
             for_each_dots(centroids, block, some, rows, |row, dots| {
-                let nearness = nearness(dots, squares, skipped);
+                let nearness = nearness(dots, squares);
                 let greatest = greatest(&nearness);
                 if let Some(best) = best.get_mut(row).filter(|best| greatest > best.0) {
                     let at = nearness.iter().position(|own| *own == greatest).unwrap_or(0);
@@ -192,7 +190,7 @@ impl Pivots {
         let mut near = vec![f32::NEG_INFINITY; count * blocks];
         for (block, squares) in self.squares.chunks(COLUMN_ROWS).enumerate() {
             for_each_dots(&self.columns, block, vectors, &rows, |row, dots| {
-                let nearness = nearness(dots, squares, None);
+                let nearness = nearness(dots, squares);
                 let to = near.get_mut(row * blocks..(row + 1) * blocks).unwrap_or_default();
                 let to = to.iter_mut().skip(block * COLUMN_ROWS / PIVOTS);
                 for (to, parts) in to.zip(nearness.as_chunks::<PIVOTS>().0) {
@@ -217,14 +215,11 @@ impl Pivots {
     }
 }
 
-/// How near a vector is to each row of a block. What is left out, and what is behind the last row, is farther than all.
-fn nearness(dots: &Dots, squares: &[f32], without: Option<usize>) -> Dots {
+/// How near a vector is to each row of a block. What is behind the last row is farther than all.
+fn nearness(dots: &Dots, squares: &[f32]) -> Dots {
     let mut nearness = [f32::NEG_INFINITY; COLUMN_ROWS];
     for ((nearness, dot), squared) in nearness.iter_mut().zip(dots).zip(squares) {
         *nearness = 2.0 * dot - squared;
-    }
-    if let Some(place) = without.and_then(|at| nearness.get_mut(at)) {
-        *place = f32::NEG_INFINITY;
     }
     nearness
 }
@@ -253,7 +248,7 @@ pub(crate) fn middles(vectors: &[f32], dims: usize, parts: &[Vec<usize>]) -> Vec
 /// Moves centroids to the middle of what lies nearest to them, once.
 pub(crate) fn refine(vectors: &[f32], dims: usize, centroids: &mut [f32]) {
     let squares: Vec<f32> = centroids.chunks_exact(dims.max(1)).map(|c| kernel::dot(c, c)).collect();
-    let nearest = nearest_of(&Columns::new(centroids, dims), &squares, vectors, None);
+    let nearest = nearest_of(&Columns::new(centroids, dims), &squares, vectors);
     move_to(vectors, dims, centroids, &nearest);
 }
 

@@ -99,7 +99,7 @@ impl<'a> Builder<'a> {
         let mut blocks = Vec::new();
         let mut rows = 0;
         for cell in cells {
-            let block = self.vectors_of(cell).await?;
+            let block = self.vectors_of(&[cell]).await?;
             rows += block.ids.len();
             job.removed.push(cell);
             blocks.push(block);
@@ -115,17 +115,22 @@ impl<'a> Builder<'a> {
         .await
     }
 
-    /// Gives the vectors of a cell to its neighbours.
-    pub(super) async fn dissolve(self, cell: u32) -> Result<IndexJob> {
+    /// Gives the vectors of cells to their neighbours, of as many cells as make a piece.
+    pub(super) async fn dissolve(self, cells: Vec<u32>) -> Result<IndexJob> {
         let mut job = self.job();
-        let block = self.vectors_of(cell).await?;
-        job.removed.push(cell);
-        let work = self.work;
-        blocking(move || {
-            job.appended = work.assign(&work.rotated(block), Some(cell));
-            job
-        })
-        .await
+        let rows = |cell: &u32| self.table.cells.get(cell).map_or(0, |info| info.rows as usize);
+        let mut left = self.limit() / 2;
+        for cell in cells {
+            if !job.removed.is_empty() && rows(&cell) > left {
+                break;
+            }
+            left = left.saturating_sub(rows(&cell));
+            job.removed.push(cell);
+        }
+        let block = self.vectors_of(&job.removed).await?;
+        let work = self.work.without(&job.removed);
+        job.appended = assign(work, block).await?;
+        Ok(job)
     }
 
     /// Removes dead ids from cells, from one on, as many as make a piece. Returns the cell it goes on at, if it is not done.
@@ -150,11 +155,13 @@ impl<'a> Builder<'a> {
         Ok((job, None))
     }
 
-    /// The live vectors of a cell.
-    async fn vectors_of(&self, number: u32) -> Result<Block> {
-        let changed = self.table.cells.get(&number).map_or(0, |info| info.changed);
-        let cell = self.snapshot.cell(self.name, number, changed).await?;
-        let ids: Vec<u64> = cell.ids().filter(|id| !self.snapshot.state.dead.contains(*id)).collect();
+    /// The live vectors of some cells.
+    async fn vectors_of(&self, cells: &[u32]) -> Result<Block> {
+        let changed = |cell: &u32| self.table.cells.get(cell).map_or(0, |info| info.changed);
+        let wanted: Vec<(u32, u64)> = cells.iter().map(|cell| (*cell, changed(cell))).collect();
+        let cells = self.snapshot.cells(self.name, &wanted).await?;
+        let ids = cells.iter().flat_map(|cell| cell.ids());
+        let ids: Vec<u64> = ids.filter(|id| !self.snapshot.state.dead.contains(*id)).collect();
         let vectors = self.snapshot.scored_vectors(self.name, self.work.field, &ids).await?;
         let mut block = Block { ids, vectors: Vec::with_capacity(vectors.len() * self.work.dims()) };
         vectors.iter().for_each(|vector| block.vectors.extend_from_slice(vector));
@@ -171,7 +178,7 @@ pub(super) async fn assign(work: Work, block: Block) -> Result<Vec<(u32, Content
     let dims = work.dims();
     let parts = block.ids.chunks(PART).zip(block.vectors.chunks(PART * dims)).map(|(ids, vectors)| {
         let (work, block) = (work.clone(), Block { ids: ids.to_vec(), vectors: vectors.to_vec() });
-        blocking(move || work.assign(&work.rotated(block), None))
+        blocking(move || work.assign(&work.rotated(block)))
     });
     Ok(try_join_all(parts).await?.concat())
 }

@@ -13,10 +13,11 @@ use crate::cell::{Cell, cluster};
 use crate::search::{CellOrder, Scored, Top};
 use crate::state::Routes;
 
-/// Vectors that are looked at at most, over all sampled ones.
+/// Vectors that are looked at, over all sampled ones, where that makes enough of these.
 const SEEN: u64 = 128_000_000;
-/// Sampled vectors, if there are so many: more make little less of what chance adds.
-const SAMPLED: std::ops::RangeInclusive<u64> = 32..=1024;
+/// Sampled vectors, if there are so many. Of fewer, chance would add so much that searches look far beyond what is wanted; more make
+/// little less of it.
+const SAMPLED: std::ops::RangeInclusive<u64> = 128..=1024;
 /// Cells that are looked at in one go.
 const AT_ONCE: usize = 64;
 

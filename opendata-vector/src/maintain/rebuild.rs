@@ -113,7 +113,7 @@ async fn middles(work: &Work, block: Block, count: usize) -> Result<Vec<f32>> {
         let parts = (0..rows).step_by(PART).map(|first| {
             let (vectors, routes) = (Arc::clone(&vectors), Arc::clone(&routes));
             let own = first * dims..(first + PART).min(rows) * dims;
-            blocking(move || routes.nearest_of(vectors.get(own).unwrap_or_default(), None))
+            blocking(move || routes.nearest_of(vectors.get(own).unwrap_or_default()))
         });
         let nearest = try_join_all(parts).await?.concat();
         let vectors = Arc::clone(&vectors);

@@ -1,6 +1,6 @@
 //! The computing part of changes to cells: no store, no waiting. It runs where blocking is allowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -58,7 +58,7 @@ impl Work {
         let numbers = (0..parts.len() as u32).collect();
         let routes = Routes::new(self.field.dims, numbers, centroids);
         let mut members = vec![Vec::new(); parts.len()];
-        for (row, at) in routes.nearest_of(&block.vectors, None).into_iter().enumerate() {
+        for (row, at) in routes.nearest_of(&block.vectors).into_iter().enumerate() {
             if let Some(members) = members.get_mut(at) {
                 members.push(row);
             }
@@ -69,22 +69,30 @@ impl Work {
         self.cells(block, halved.collect(), self.next_cell)
     }
 
+    /// The same without some cells, which are about to go.
+    pub(super) fn without(&self, removed: &[u32]) -> Self {
+        let removed: BTreeSet<u32> = removed.iter().copied().collect();
+        let (mut cells, mut centroids) = (Vec::new(), Vec::new());
+        for (cell, centroid) in self.routes.cells.iter().zip(self.routes.centroids.chunks_exact(self.dims())) {
+            if !removed.contains(cell) {
+                cells.push(*cell);
+                centroids.extend_from_slice(centroid);
+            }
+        }
+        Self { routes: Arc::new(Routes::new(self.field.dims, cells, centroids)), ..self.clone() }
+    }
+
     /// Halves cells. A vector that lies nearer to the middle of another cell than to that of its half moves there: into the
     /// other cell if it stays, as far as the half keeps enough to be a cell.
     pub(super) fn split(&self, blocks: Vec<Block>, removed: &[u32]) -> (Vec<Created>, Vec<(u32, Content)>) {
         let dims = self.dims();
         let mut created = Vec::new();
         let mut moved: BTreeMap<u32, Block> = BTreeMap::new();
-        let kept: Vec<usize> = (0..self.routes.cells.len())
-            .filter(|at| self.routes.cells.get(*at).is_some_and(|c| !removed.contains(c)))
-            .collect();
-        let numbers = kept.iter().filter_map(|at| self.routes.cells.get(*at).copied()).collect();
-        let centroids = kept.iter().flat_map(|at| cluster::row(&self.routes.centroids, dims, *at).to_vec()).collect();
-        let others = Routes::new(self.field.dims, numbers, centroids);
+        let others = self.without(removed).routes;
         for block in blocks {
             let block = self.rotated(block);
             let mut parts = cluster::partition(&block.vectors, dims, self.cell_rows * 3 / 2);
-            let nearest = others.nearest_of(&block.vectors, None);
+            let nearest = others.nearest_of(&block.vectors);
             for part in &mut parts {
                 let middle = cluster::mean(&block.vectors, dims, part);
                 let mut may_leave = part.len().saturating_sub(self.cell_rows / 2);
@@ -126,10 +134,10 @@ impl Work {
             .collect()
     }
 
-    /// Frames for existing cells, each vector in the nearest, but for one that goes.
-    pub(super) fn assign(&self, block: &Block, without: Option<u32>) -> Vec<(u32, Content)> {
+    /// Frames for existing cells, each vector in the nearest.
+    pub(super) fn assign(&self, block: &Block) -> Vec<(u32, Content)> {
         let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (row, at) in self.routes.nearest_of(&block.vectors, without).into_iter().enumerate() {
+        for (row, at) in self.routes.nearest_of(&block.vectors).into_iter().enumerate() {
             members.entry(at).or_default().push(row);
         }
         let appended = members.into_iter().filter_map(|(at, rows)| {

@@ -48,10 +48,9 @@ impl Routes {
         Self { rotation: Rotation::new(dims), cells, centroids, squares, columns, pivots }
     }
 
-    /// For each of some rotated vectors the place of the centroid that lies nearest, but for a cell that goes.
-    pub(crate) fn nearest_of(&self, vectors: &[f32], without: Option<u32>) -> Vec<usize> {
-        let skipped = without.and_then(|cell| self.cells.binary_search(&cell).ok());
-        cluster::nearest_of(&self.columns, &self.squares, vectors, skipped)
+    /// For each of some rotated vectors the place of the centroid that lies nearest.
+    pub(crate) fn nearest_of(&self, vectors: &[f32]) -> Vec<usize> {
+        cluster::nearest_of(&self.columns, &self.squares, vectors)
     }
 
     pub(crate) fn size_bytes(&self) -> usize {
