@@ -420,7 +420,11 @@ impl Committer {
 
     /// Ends all writing for good.
     pub(crate) fn fail(&mut self, error: Error) {
-        tracing::error!(%error, "the slate can no longer be written");
+        // Who took it over meant to; that is no fault of this process.
+        match error.kind() {
+            ErrorKind::Fenced => tracing::warn!(%error, "the slate is written by another from now on"),
+            _ => tracing::error!(%error, "the slate can no longer be written"),
+        }
         self.progress.waiting.fail(&error);
         if let Some(mut flushing) = self.progress.flushing.take() {
             flushing.waiting.fail(&error);
