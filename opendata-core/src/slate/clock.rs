@@ -62,3 +62,11 @@ impl SystemClock for SlateClock {
         SystemClockTicker::new(self, duration)
     }
 }
+
+/// Waits for an instant, or for ever where there is none.
+pub(super) async fn sleep_until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::Settings;
 use super::caches::Caches;
-use super::clock::SlateClock;
+use super::clock::{SlateClock, sleep_until};
 use super::context::{ApplyContext, Batch, PrepareContext, check_own};
 use super::erased::AnyWriter;
 use super::open::flush_files;
@@ -479,13 +479,6 @@ async fn engine_end(engine: &mut watch::Receiver<DbStatus>) -> Error {
         Some(CloseReason::Fenced) => Error::fenced("another writer owns the slate"),
         Some(CloseReason::Clean) => Error::closed("the slate is closed"),
         _ => Error::outcome_unknown("a background task of the storage engine failed"),
-    }
-}
-
-async fn sleep_until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }
 
