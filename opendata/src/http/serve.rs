@@ -87,12 +87,12 @@ impl Serve {
             failure = failed(&composite) => Some(failure),
             _ = &mut serving => Some(Error::closed("the server ended by itself")),
         };
+        let given_up = |error: Error| matches!(error.kind(), ErrorKind::Fenced | ErrorKind::Closed);
+        let is_given_up = composite.slate().failure().is_some_and(given_up);
         match &failure {
             None => tracing::info!("ending: told to"),
-            // Whoever took it over has what is in it, and a joined composition takes its node back when that one is done.
-            Some(error) if error.kind() == ErrorKind::Fenced => {
-                tracing::warn!(%error, "ending: another writer has taken the slate over");
-            }
+            // Whoever took it over has what is in it, and a joined composition goes on with what is there now.
+            Some(error) if is_given_up => tracing::warn!(%error, "ending: the slate is not written here any more"),
             Some(error) => tracing::error!(?error, "ending: the slate can no longer be written"),
         }
         end.send_replace(true);
