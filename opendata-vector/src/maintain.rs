@@ -3,8 +3,8 @@
 //!
 //! Each piece is planned on a view and committed as one ordinary operation of at most about 8 MiB. The table of a
 //! field has an epoch, which every piece moves on by one: a piece that was planned on another epoch is a `Conflict`
-//! and changes nothing, but for one that only begins to make cells beside the others. Documents that were written or deleted in between do no harm: dead ids are masked wherever
-//! they are, and new ones are in the tail.
+//! and changes nothing, but for one that only begins to make cells beside the others. Documents that were written or deleted
+//! in between do no harm: dead ids are masked wherever they are, and new ones are in the tail.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -35,9 +35,8 @@ impl Bed {
     pub(crate) async fn open(folder: &Path, set: &Set, asked: &Asked) -> Self {
         let store = Store::from_url(&format!("file:{}", folder.display())).unwrap();
         let default = Config::default();
-        let (cell_rows, cache_bytes) =
-            (asked.cell_rows.unwrap_or(default.cell_rows), asked.cache_mib.map(|mib| mib << 20));
-        let cache_bytes = cache_bytes.unwrap_or(default.cache_bytes);
+        let cell_rows = asked.cell_rows.unwrap_or(default.cell_rows);
+        let cache_bytes = asked.cache_mib.map_or(default.cache_bytes, |mib| mib << 20);
         let config = Config { code_bits: asked.bits, cell_rows, cache_bytes, ..default }
             .vector("v", VectorField::new(set.dims as u32, set.metric))
             .attribute("part", AttributeType::I64);

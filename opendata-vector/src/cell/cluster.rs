@@ -99,7 +99,8 @@ impl Lean {
     }
 }
 
-/// For each vector the place of the centroid that lies nearest, given the squared lengths of the centroids. Of many centroids only those blocks are compared that lie near, so that now and then it is the second nearest.
+/// For each vector the place of the centroid that lies nearest, given the squared lengths of the centroids. Of many centroids
+/// only those blocks are compared that lie near, so that now and then it is the second nearest.
 pub(crate) fn nearest_of(centroids: &Columns, squares: &[f32], vectors: &[f32]) -> Vec<usize> {
     /// Vectors that are compared with one block after another while they are at hand.
     const AT_ONCE: usize = 512;

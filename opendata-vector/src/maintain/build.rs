@@ -128,8 +128,9 @@ impl<'a> Builder<'a> {
             job.removed.push(cell);
         }
         let block = self.vectors_of(&job.removed).await?;
-        let work = self.work.without(&job.removed);
-        job.appended = assign(work, block).await?;
+        let (work, removed) = (self.work, job.removed.clone());
+        let others = blocking(move || work.without(&removed)).await?;
+        job.appended = assign(others, block).await?;
         Ok(job)
     }
 
