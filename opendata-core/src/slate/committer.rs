@@ -26,7 +26,7 @@ use super::clock::{SlateClock, sleep_until};
 use super::context::{ApplyContext, Batch, PrepareContext, check_own};
 use super::erased::AnyWriter;
 use super::open::flush_files;
-use super::queue::{Request, Submitted, gather, refuse};
+use super::queue::{Request, Submitted, gather, refuse, rest};
 use super::registry::{Address, Registry};
 use super::retire::refusal;
 use super::router::Router;
@@ -133,7 +133,6 @@ impl Committer {
                 Event::Request(Some(Request::Barrier(between))) => between(&mut self).await,
                 Event::Request(Some(Request::Flush(reply))) => self.progress.waiting.flushes.push(reply),
                 Event::Request(Some(Request::Close(reply))) => {
-                    requests.close();
                     self.close(&mut requests, Some(reply)).await;
                     return;
                 }
@@ -144,10 +143,9 @@ impl Committer {
             }
         }
         // The failure is recorded, so whoever finds the queue closed knows why.
-        requests.close();
         let error = self.failure.borrow().clone().unwrap_or_else(|| Error::closed("the slate is closed"));
         refuse(carried, &error);
-        while let Ok(request) = requests.try_recv() {
+        while let Some(request) = rest(&mut requests).await {
             refuse(Some(request), &error);
         }
         // The engine is already broken or fenced; closing it only ends its tasks.
@@ -434,7 +432,7 @@ impl Committer {
 
     async fn close(mut self, requests: &mut mpsc::Receiver<Request>, reply: Option<oneshot::Sender<Result<()>>>) {
         // What was queued before the close is still committed.
-        while let Ok(request) = requests.try_recv() {
+        while let Some(request) = rest(requests).await {
             match request {
                 Request::Commit(submitted) if self.failure.borrow().is_none() => {
                     self.commit_group(vec![submitted]).await;

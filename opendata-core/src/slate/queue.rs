@@ -188,6 +188,13 @@ pub(crate) async fn gather(
     (group, None)
 }
 
+/// The next of what is left in a queue that takes no more from now on. Whoever has a place in it already is waited
+/// for: what came into it after a last look would never be answered.
+pub(crate) async fn rest(requests: &mut mpsc::Receiver<Request>) -> Option<Request> {
+    requests.close();
+    requests.recv().await
+}
+
 pub(crate) fn refuse(request: Option<Request>, error: &Error) {
     match request {
         Some(Request::Commit(submitted)) => submitted.refuse(error.clone()),
@@ -197,3 +204,6 @@ pub(crate) fn refuse(request: Option<Request>, error: &Error) {
         Some(Request::Barrier(_)) | None => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
