@@ -16,7 +16,7 @@ mod item;
 mod letter;
 mod progress;
 mod reading;
-mod reset;
+pub(crate) mod reset;
 mod run;
 pub mod schema;
 mod session;

@@ -9,6 +9,7 @@ mod alignment;
 mod backfill;
 mod edges;
 mod holds;
+mod letters;
 mod nodes;
 mod supervisor;
 mod token;
@@ -372,17 +373,21 @@ impl ExternalComposite {
     /// `NotFound` if there is no such edge; `Conflict` if its sink would not be the same as before; `Invalid` if the position lies outside its source; what
     /// the store returned.
     pub async fn reset(&self, edge: &str, to: ResetTo) -> Result<()> {
-        let spec = self.spec()?;
-        let known: Vec<_> = spec.edges.iter().map(|edge| edge.id.as_str()).collect();
-        let found = spec
-            .edge(edge)
-            .ok_or_else(|| Error::not_found(format!("no such edge, edge={edge}, edges=[{}]", known.join(", "))))?;
-        if let Some(why) = self.would_repeat(found, to).await? {
+        let found = self.edge_spec(edge)?;
+        if let Some(why) = self.would_repeat(&found, to).await? {
             return Err(Error::conflict(format!(
                 "{why}; backfill the edge into another instance, or reset it all the same and say so, edge={edge}"
             )));
         }
         self.reset_again(edge, to).await
+    }
+
+    /// How an edge of the branch shall be made.
+    pub(crate) fn edge_spec(&self, edge: &str) -> Result<EdgeSpec> {
+        let spec = self.spec()?;
+        let known: Vec<_> = spec.edges.iter().map(|edge| edge.id.as_str()).collect();
+        let missing = || Error::not_found(format!("no such edge, edge={edge}, edges=[{}]", known.join(", ")));
+        spec.edge(edge).cloned().ok_or_else(missing)
     }
 
     /// What would be wrong in the sink of an edge if it were set back; nothing, if nothing would.

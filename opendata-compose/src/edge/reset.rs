@@ -3,7 +3,7 @@
 //! Each of these moves the stored cursor by compare-and-set. A runner that is at work meanwhile is refused once, reads the cursor again, and goes on; after a
 //! reset it finds a newer generation and ends.
 
-use opendata_core::slate::Slate;
+use opendata_core::slate::{Ack, Slate};
 use opendata_core::{Error, Result};
 use opendata_log::Record;
 
@@ -17,7 +17,7 @@ use super::spec::{EdgeSpec, StartFrom};
 use super::transform::{Outputs, Pipeline, Transform, digest_of};
 use super::window;
 
-/// Letters that one transaction looks after.
+/// Letters that are made durable at once.
 const STEP: usize = 256;
 
 /// Sets an edge to another place of its source, as a new generation: its open windows are forgotten, its letters stay. What it wrote before stays as well, so
@@ -69,7 +69,9 @@ pub struct Letters {
 /// # Errors
 /// `Conflict` if the edge moved in between again and again; what committing returned.
 pub async fn drop_letters(sink: &Slate, spec: &EdgeSpec, choose: impl Fn(&Letter) -> bool) -> Result<Letters> {
-    over_letters(sink, spec, choose, None).await
+    let mut total = Letters::default();
+    over_letters(sink, spec, &choose, None, &mut total).await?;
+    Ok(total)
 }
 
 /// Passes the records of letters through the edge's transform again, as it is now. Those that fit have their effect in the transaction that removes
@@ -91,30 +93,35 @@ pub async fn replay_letters(
             &own
         }
     };
-    over_letters(sink, spec, choose, Some(transform)).await
+    let mut total = Letters::default();
+    over_letters(sink, spec, &choose, Some(transform), &mut total).await?;
+    Ok(total)
 }
 
-async fn over_letters(
+/// Adds to `total` what is durable, also if it then fails.
+pub(crate) async fn over_letters(
     sink: &Slate,
     spec: &EdgeSpec,
     choose: impl Fn(&Letter) -> bool,
     replay: Option<&dyn Transform>,
-) -> Result<Letters> {
+    total: &mut Letters,
+) -> Result<()> {
     let instance = Instance::open(sink, spec.state_instance())?;
-    let mut total = Letters::default();
+    let delivery = Delivery::of(spec)?;
     let mut behind: Option<Letter> = None;
     loop {
         let letters = Letter::list(&sink.view(), instance.name(), &spec.id, behind.as_ref(), STEP).await?;
-        let Some(last) = letters.last().cloned() else { return Ok(total) };
-        let chosen: Vec<Letter> = letters.into_iter().filter(|letter| choose(letter)).collect();
-        for letter in chosen {
-            let removed = retry(sink, spec, &instance, &letter, replay).await?;
-            if removed {
-                total.removed += 1;
-            } else {
-                total.kept += 1;
-            }
+        let Some(last) = letters.last().cloned() else { return Ok(()) };
+        let mut step = Letters::default();
+        for letter in letters.into_iter().filter(&choose) {
+            let removed = retry(sink, spec, (&instance, delivery.as_ref()), &letter, replay).await?;
+            *(if removed { &mut step.removed } else { &mut step.kept }) += 1;
         }
+        if step.removed > 0 {
+            sink.flush().await?;
+        }
+        total.removed += step.removed;
+        total.kept += step.kept;
         behind = Some(last);
     }
 }
@@ -123,13 +130,13 @@ async fn over_letters(
 async fn retry(
     sink: &Slate,
     spec: &EdgeSpec,
-    instance: &Instance,
+    into: (&Instance, Option<&Delivery>),
     letter: &Letter,
     replay: Option<&dyn Transform>,
 ) -> Result<bool> {
     let mut last = None;
     for attempt in 0..64 {
-        match one(sink, spec, instance, letter, replay).await {
+        match one(sink, spec, into, letter, replay).await {
             Err(error) if error.kind() == opendata_core::ErrorKind::Conflict => last = Some(error),
             outcome => return outcome,
         }
@@ -141,7 +148,7 @@ async fn retry(
 async fn one(
     sink: &Slate,
     spec: &EdgeSpec,
-    instance: &Instance,
+    (instance, delivery): (&Instance, Option<&Delivery>),
     letter: &Letter,
     replay: Option<&dyn Transform>,
 ) -> Result<bool> {
@@ -160,16 +167,23 @@ async fn one(
     cursor.counts.waiting = cursor.counts.waiting.saturating_sub(1);
     let mut tx = sink.begin();
     tx.mark_derived();
-    match Delivery::of(spec)? {
-        Some(delivery) => delivery.deliver(cursor.source, effects.outputs, &effects.origins).await?,
-        None => instance.fill(&mut tx, &mut effects.outputs)?,
-    }
+    let ack = match delivery {
+        Some(delivery) => {
+            delivery.deliver(cursor.source, effects.outputs, &effects.origins).await?;
+            Ack::Durable
+        }
+        None => {
+            instance.fill(&mut tx, &mut effects.outputs)?;
+            // Made durable for many letters at once.
+            Ack::Written
+        }
+    };
     for (key, value) in effects.rows {
         instance.set_state(&mut tx, &name, key, value);
     }
     instance.set_state(&mut tx, &name, letter.key(), None);
     instance.move_cursor(&mut tx, &name, Some(stored), cursor.encode());
-    tx.commit().await?;
+    tx.commit_with(ack).await?;
     Ok(true)
 }
 

@@ -13,6 +13,7 @@ use crate::internal::InternalComposite;
 use crate::spec::{Composition, InstanceSpec, NodeSpec};
 
 mod joined;
+mod letters;
 mod moved;
 mod reshape;
 mod schemas;

@@ -1,8 +1,8 @@
 //! `opendata dlq list | replay | drop`: records that did not fit an edge, with the reason.
 
 use clap::{Args, Subcommand};
-use opendata_compose::edge::{EdgeSpec, Letter, LetterKind, Letters, drop_letters, replay_letters};
-use opendata_compose::{ExternalComposite, InternalComposite};
+use opendata_compose::ExternalComposite;
+use opendata_compose::edge::{EdgeSpec, Letter, LetterKind, Letters};
 use opendata_core::Error;
 use opendata_core::slate::View;
 use serde_json::{Value, json};
@@ -101,7 +101,8 @@ async fn act(cx: &mut Context, chosen: &Chosen, replays: bool) -> Result<(), Fai
     // Nobody is stopped writing for nothing.
     let view = composite.reader(edge.runs_on()).await?.view();
     let done = match (any(&view, &edge, choose).await?, &chosen.letter) {
-        (true, _) => write(cx, &composite, &edge, choose, replays).await?,
+        (true, _) if replays => composite.replay_letters(&edge.id, choose).await?,
+        (true, _) => composite.drop_letters(&edge.id, choose).await?,
         (false, None) => Letters::default(),
         (false, Some(letter)) => {
             let hint = format!("`opendata dlq list {}` shows them", edge.id);
@@ -113,29 +114,6 @@ async fn act(cx: &mut Context, chosen: &Chosen, replays: bool) -> Result<(), Fai
         true => format!("replayed {} letters, kept {} that do not fit", done.removed, done.kept),
         false => format!("dropped {} letters", done.removed),
     })
-}
-
-/// Replays or drops letters as the writer of the sink's slate.
-async fn write(
-    cx: &Context,
-    composite: &ExternalComposite,
-    edge: &EdgeSpec,
-    choose: impl Fn(&Letter) -> bool,
-    replays: bool,
-) -> Result<Letters, Failure> {
-    let state = composite.state();
-    let path = state.branch(composite.branch())?.nodes.get(edge.runs_on()).cloned().unwrap_or_default();
-    let builder = InternalComposite::builder(&super::store(cx)?, &path).must_exist();
-    let builder = builder.register::<opendata_compose::Log>().register::<opendata_compose::Tsdb>();
-    let sink = builder.register::<opendata_compose::Vector>().open().await?;
-    let done = match replays {
-        true => replay_letters(sink.slate(), edge, None, choose).await,
-        false => drop_letters(sink.slate(), edge, choose).await,
-    };
-    let closed = sink.close().await;
-    let done = done?;
-    closed?;
-    Ok(done)
 }
 
 /// Whether there is a letter that is chosen.
