@@ -33,7 +33,23 @@ impl ExternalComposite {
     pub async fn restore(&self, cut: &str) -> Result<Promoted> {
         let fork = free_name(&*self.0.control.refresh().await?, &format!("restore-{cut}"));
         self.fork(&fork, cut).await?;
-        self.promote(&fork, PromotePolicy::Discard).await
+        self.promote_or_discard(&fork).await
+    }
+
+    /// Promotes a fork that was made for nothing else: if that comes to nothing, it is of no use to anybody.
+    async fn promote_or_discard(&self, fork: &str) -> Result<Promoted> {
+        let promoted = self.promote(fork, PromotePolicy::Discard).await;
+        if promoted.is_err() {
+            self.discard_made(fork).await;
+        }
+        promoted
+    }
+
+    async fn discard_made(&self, fork: &str) {
+        // If it is main by now, it is no fork any more, and stays.
+        if let Err(error) = self.discard(fork).await {
+            tracing::info!(fork, %error, "the fork of a restore that came to nothing was not discarded");
+        }
     }
 
     /// Forks main as it was at a time: the newest cut at or before it, and behind that what the logs took until then. Positions of
@@ -127,8 +143,15 @@ impl ExternalComposite {
     /// Those of [`fork_at_time`](Self::fork_at_time) and [`promote`](Self::promote).
     pub async fn restore_to(&self, time: Timestamp) -> Result<(Replayed, Promoted)> {
         let fork = free_name(&*self.0.control.refresh().await?, &format!("restore-to-{}", time.0));
-        let replayed = self.fork_at_time(&fork, time).await?;
-        Ok((replayed, self.promote(&fork, PromotePolicy::Discard).await?))
+        match self.fork_at_time(&fork, time).await {
+            Ok(replayed) => Ok((replayed, self.promote_or_discard(&fork).await?)),
+            Err(error) => {
+                if self.0.control.state().branches.contains_key(&fork) {
+                    self.discard_made(&fork).await;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Waits until every edge that runs in this process, or can be looked at from here, has applied all that its source held when this

@@ -3,6 +3,7 @@
 use super::joined::{LONG, joined, write};
 use super::*;
 use crate::branch::replay::{Span, Trimmed, copy_logs};
+use crate::control::Said;
 use opendata_core::Timestamp;
 use opendata_tsdb::{Tsdb, labels};
 
@@ -201,5 +202,42 @@ async fn an_aligned_cut_that_is_not_done_in_time_names_the_edge_and_leaves_nothi
     let cut = main.cut("in-time", &CutOptions { timeout: LONG * 6, ..CutOptions::aligned() }).await.unwrap();
     assert_eq!(cut.edges["a-b"].next, Some(cut.edges["a-b"].head.next()));
     assert_eq!(payloads(&main.node("b").unwrap()).await.len(), 400);
+    main.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_that_comes_to_nothing_leaves_no_fork() {
+    let store = Store::from_url("memory:").unwrap();
+    let main = forked(&store).await;
+    let forks = async || {
+        let branches = main.branches().await.unwrap();
+        branches.iter().map(|branch| branch.name.clone()).collect::<Vec<_>>()
+    };
+    let before = forks().await;
+    let deadline = Timestamp(main.0.env.now().0 + 60_000);
+    let said = Said::PromoteBegin { fork: "f".to_owned(), policy: PromotePolicy::Discard, deadline };
+    main.0.control.append(said).await.unwrap();
+    let refused = main.restore("c").await.unwrap_err();
+    assert!(refused.kind() == ErrorKind::Conflict && refused.to_string().contains("fork=f"), "{refused}");
+    assert_eq!(forks().await, before);
+    main.cancel_under_way().await.unwrap();
+
+    // What the log took between the cut and that time is not there any more.
+    let wait = async || tokio::time::sleep(Duration::from_millis(20)).await;
+    wait().await;
+    append(&main.node("b").unwrap(), "trimmed").await.unwrap();
+    wait().await;
+    let time = main.0.env.now();
+    wait().await;
+    let last = append(&main.node("b").unwrap(), "later").await.unwrap();
+    let node = main.node("b").unwrap();
+    let (log, mut tx) = (node.get::<Log>("l").unwrap(), node.begin());
+    tx.on(&log).trim_all(last);
+    tx.commit().await.unwrap();
+    let gone = main.restore_to(time).await.unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound, "{gone}");
+    assert_eq!(forks().await, before);
+    main.restore("c").await.unwrap();
+    assert_eq!(payloads(&main.node("b").unwrap()).await, ["one", "own"]);
     main.close().await.unwrap();
 }
