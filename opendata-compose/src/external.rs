@@ -41,7 +41,7 @@ use self::nodes::Nodes;
 use crate::control::{Branch, ControlLog, MAIN, ResetTo, Said, State};
 use crate::edge::{Again, Cursor, EdgeSpec, check_begin};
 use crate::internal::InternalComposite;
-use crate::spec::Composition;
+use crate::spec::{Composition, NodeSpec};
 use crate::systems::Systems;
 
 /// Which nodes a process owns.
@@ -229,6 +229,11 @@ impl Inner {
         self.systems.describe_any(&self.store, path).env(self.env.clone())
     }
 
+    /// Describes the slate of a node of this store, to be written in this process's time.
+    pub(crate) fn writing(&self, path: &str, spec: &NodeSpec) -> Result<crate::internal::Builder> {
+        Ok(self.systems.describe(&self.store, path, spec, &self.settings)?.env(self.env.clone()))
+    }
+
     pub(crate) fn alignments(&self) -> &Alignments {
         &self.alignments
     }
@@ -373,21 +378,13 @@ impl ExternalComposite {
     /// `NotFound` if there is no such edge; `Conflict` if its sink would not be the same as before; `Invalid` if the position lies outside its source; what
     /// the store returned.
     pub async fn reset(&self, edge: &str, to: ResetTo) -> Result<()> {
-        let found = self.edge_spec(edge)?;
-        if let Some(why) = self.would_repeat(&found, to).await? {
+        let spec = self.spec()?;
+        if let Some(why) = self.would_repeat(spec.find_edge(edge)?, to).await? {
             return Err(Error::conflict(format!(
                 "{why}; backfill the edge into another instance, or reset it all the same and say so, edge={edge}"
             )));
         }
         self.reset_again(edge, to).await
-    }
-
-    /// How an edge of the branch shall be made.
-    pub(crate) fn edge_spec(&self, edge: &str) -> Result<EdgeSpec> {
-        let spec = self.spec()?;
-        let known: Vec<_> = spec.edges.iter().map(|edge| edge.id.as_str()).collect();
-        let missing = || Error::not_found(format!("no such edge, edge={edge}, edges=[{}]", known.join(", ")));
-        spec.edge(edge).cloned().ok_or_else(missing)
     }
 
     /// What would be wrong in the sink of an edge if it were set back; nothing, if nothing would.

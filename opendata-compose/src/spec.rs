@@ -79,6 +79,15 @@ impl Composition {
         self.edges.iter().find(|edge| edge.id == id)
     }
 
+    /// An edge that is asked for by its id.
+    ///
+    /// # Errors
+    /// `NotFound`, naming those that there are.
+    pub fn find_edge(&self, id: &str) -> Result<&EdgeSpec> {
+        let known = || self.edges.iter().map(|edge| edge.id.as_str()).collect::<Vec<_>>().join(", ");
+        self.edge(id).ok_or_else(|| Error::not_found(format!("no such edge, edge={id}, edges=[{}]", known())))
+    }
+
     /// The edges that write into a node.
     pub fn edges_into<'a>(&'a self, node: &'a str) -> impl Iterator<Item = &'a EdgeSpec> {
         self.edges.iter().filter(move |edge| edge.to.node.as_deref() == Some(node))

@@ -169,8 +169,8 @@ impl ExternalComposite {
         let spec = main.spec.nodes.get(node).cloned().unwrap_or_default();
         let mut tries = 0;
         loop {
-            let builder = self.0.systems.describe(&self.0.store, path, &spec, &self.0.settings)?;
-            let composite = builder.env(self.0.env.clone()).must_exist().reinstate().briefly().open().await?;
+            let builder = self.0.writing(path, &spec)?;
+            let composite = builder.must_exist().reinstate().briefly().open().await?;
             match composite.slate().retire(why).await {
                 Ok(end) => return Ok((composite, end)),
                 Err(error) if tries >= FENCING_TRIES => return Err(error.context(format_args!("fence node {node}"))),
@@ -195,8 +195,7 @@ impl ExternalComposite {
         let (path, spec) = branch.nodes.get(node).zip(branch.spec.nodes.get(node)).ok_or_else(missing)?;
         let logs: Vec<String> = written.iter().map(|written| written.instance.clone()).collect();
         let span = Span { after: from, until: Timestamp(i64::MAX), trimmed: Trimmed::Passed };
-        let described = self.0.systems.describe(&self.0.store, path, spec, &self.0.settings)?;
-        let described = described.env(self.0.env.clone()).must_exist().briefly();
+        let described = self.0.writing(path, spec)?.must_exist().briefly();
         let mut tries = 0;
         loop {
             // The fork's own writer is fenced; before it has read of the promotion it may open the node once more.

@@ -33,23 +33,20 @@ impl ExternalComposite {
     pub async fn restore(&self, cut: &str) -> Result<Promoted> {
         let fork = free_name(&*self.0.control.refresh().await?, &format!("restore-{cut}"));
         self.fork(&fork, cut).await?;
-        self.promote_or_discard(&fork).await
+        let promoted = self.promote(&fork, PromotePolicy::Discard).await;
+        self.or_discard(&fork, promoted).await
     }
 
-    /// Promotes a fork that was made for nothing else: if that comes to nothing, it is of no use to anybody.
-    async fn promote_or_discard(&self, fork: &str) -> Result<Promoted> {
-        let promoted = self.promote(fork, PromotePolicy::Discard).await;
-        if promoted.is_err() {
-            self.discard_made(fork).await;
-        }
-        promoted
-    }
-
-    async fn discard_made(&self, fork: &str) {
+    /// Discards the fork of an attempt that came to nothing: it was made for nothing else.
+    async fn or_discard<T>(&self, fork: &str, attempt: Result<T>) -> Result<T> {
         // If it is main by now, it is no fork any more, and stays.
-        if let Err(error) = self.discard(fork).await {
+        if attempt.is_err()
+            && self.0.control.state().branches.contains_key(fork)
+            && let Err(error) = self.discard(fork).await
+        {
             tracing::info!(fork, %error, "the fork of a restore that came to nothing was not discarded");
         }
+        attempt
     }
 
     /// Forks main as it was at a time: the newest cut at or before it, and behind that what the logs took until then. Positions of
@@ -92,8 +89,7 @@ impl ExternalComposite {
                     ))
                 })?;
                 if writer.is_none() {
-                    let fork = self.0.systems.describe(&self.0.store, path, &spec, &self.0.settings)?;
-                    writer = Some(fork.env(self.0.env.clone()).must_exist().briefly().open().await?);
+                    writer = Some(self.0.writing(path, &spec)?.must_exist().briefly().open().await?);
                 }
                 let Some(fork) = &writer else { continue };
                 let span = Span { after: member.position, until: time, trimmed: Trimmed::Refused };
@@ -143,15 +139,11 @@ impl ExternalComposite {
     /// Those of [`fork_at_time`](Self::fork_at_time) and [`promote`](Self::promote).
     pub async fn restore_to(&self, time: Timestamp) -> Result<(Replayed, Promoted)> {
         let fork = free_name(&*self.0.control.refresh().await?, &format!("restore-to-{}", time.0));
-        match self.fork_at_time(&fork, time).await {
-            Ok(replayed) => Ok((replayed, self.promote_or_discard(&fork).await?)),
-            Err(error) => {
-                if self.0.control.state().branches.contains_key(&fork) {
-                    self.discard_made(&fork).await;
-                }
-                Err(error)
-            }
-        }
+        let attempt = async {
+            let replayed = self.fork_at_time(&fork, time).await?;
+            Ok((replayed, self.promote(&fork, PromotePolicy::Discard).await?))
+        };
+        self.or_discard(&fork, attempt.await).await
     }
 
     /// Waits until every edge that runs in this process, or can be looked at from here, has applied all that its source held when this

@@ -163,8 +163,7 @@ impl Inner {
                 }
             }
             let spec = cut.spec.nodes.get(node).cloned().unwrap_or_default();
-            let builder = self.systems.describe(&self.store, path, &spec, &self.settings)?.env(self.env.clone());
-            let composite = builder.must_exist().briefly().open().await?;
+            let composite = self.writing(path, &spec)?.must_exist().briefly().open().await?;
             let made = self.make_member(name, cut, node, composite.slate()).await;
             let closed = composite.close().await;
             made?;

@@ -99,10 +99,7 @@ impl ExternalComposite {
         let state = self.0.control.refresh().await?;
         let branch = state.branch(&self.0.branch)?;
         let new = &backfill.edge;
-        let old = branch.spec.edge(&new.id).ok_or_else(|| {
-            let known: Vec<_> = branch.spec.edges.iter().map(|edge| edge.id.as_str()).collect();
-            Error::not_found(format!("no such edge, edge={}, edges=[{}]", new.id, known.join(", ")))
-        })?;
+        let old = branch.spec.find_edge(&new.id)?;
         self.check_backfill(old, new).await?;
         self.check_place(old, backfill.from).await?;
         let next = beside(new);

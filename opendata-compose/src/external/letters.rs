@@ -6,9 +6,8 @@ use opendata_core::{Error, ErrorKind, Result};
 
 use super::ExternalComposite;
 use super::nodes::may_write;
-use crate::edge::reset::over_letters;
 use crate::edge::transform::{Pipeline, Transform};
-use crate::edge::{EdgeSpec, Letter, Letters};
+use crate::edge::{EdgeSpec, Letter, Letters, over_letters};
 use crate::internal::InternalComposite;
 
 /// How often a node is opened again whose owner took it back. Each time what was done is kept, and the next begins behind it.
@@ -21,8 +20,7 @@ impl ExternalComposite {
     /// `NotFound` if there is no such edge, or its sink was never opened; `Conflict` if the branch is not written now; `Fenced` if the owner took the node back
     /// again and again: letters that are gone by then stay gone; what the store returned.
     pub async fn drop_letters(&self, edge: &str, choose: impl Fn(&Letter) -> bool) -> Result<Letters> {
-        let edge = self.edge_spec(edge)?;
-        self.over_letters(&edge, choose, None).await
+        self.over_letters(self.spec()?.find_edge(edge)?, choose, None).await
     }
 
     /// Passes the records of letters through the edge's transform again, as it is now. Those that fit have their effect in the transaction that removes
@@ -31,9 +29,10 @@ impl ExternalComposite {
     /// # Errors
     /// Those of [`drop_letters`](Self::drop_letters), and `Unavailable` if the edge delivers outside and that failed.
     pub async fn replay_letters(&self, edge: &str, choose: impl Fn(&Letter) -> bool) -> Result<Letters> {
-        let edge = self.edge_spec(edge)?;
-        let transform = Pipeline::new(&edge)?;
-        self.over_letters(&edge, choose, Some(&transform)).await
+        let spec = self.spec()?;
+        let edge = spec.find_edge(edge)?;
+        let transform = Pipeline::new(edge)?;
+        self.over_letters(edge, choose, Some(&transform)).await
     }
 
     async fn over_letters(
@@ -42,8 +41,8 @@ impl ExternalComposite {
         choose: impl Fn(&Letter) -> bool,
         replay: Option<&dyn Transform>,
     ) -> Result<Letters> {
-        let mut total = Letters::default();
-        for attempt in 0.. {
+        let (mut total, mut attempt) = (Letters::default(), 0);
+        loop {
             total.kept = 0;
             match self.over_letters_once(edge, &choose, replay, &mut total).await {
                 Err(error) if error.kind() == ErrorKind::Fenced && attempt < TRIES => {
@@ -52,8 +51,8 @@ impl ExternalComposite {
                 done => return done.map(|()| total),
             }
             tokio::time::sleep(Duration::from_millis(10 << attempt.min(7))).await;
+            attempt += 1;
         }
-        Ok(total)
     }
 
     async fn over_letters_once(
@@ -80,7 +79,6 @@ impl ExternalComposite {
         let branch = state.branch(&self.0.branch)?;
         let missing = || Error::not_found(format!("no such node, node={node}"));
         let (path, spec) = branch.nodes.get(node).zip(branch.spec.nodes.get(node)).ok_or_else(missing)?;
-        let builder = self.0.systems.describe(&self.0.store, path, spec, &self.0.settings)?;
-        builder.env(self.0.env.clone()).must_exist().briefly().open().await
+        self.0.writing(path, spec)?.must_exist().briefly().open().await
     }
 }

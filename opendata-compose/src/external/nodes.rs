@@ -144,7 +144,7 @@ impl Inner {
         let state = self.control.state();
         let branch = state.branch(&self.branch)?;
         let spec = branch.spec.nodes.get(node).ok_or_else(|| Error::not_found(format!("no such node, node={node}")))?;
-        let builder = self.systems.describe(&self.store, path, spec, &self.settings)?.env(self.env.clone());
+        let builder = self.writing(path, spec)?;
         // A slate that was there once and is gone is an error; only a node that never had one gets a new one.
         let known = branch.slates.get(node);
         let builder = if known.is_some() || branch.base.is_some() { builder.must_exist() } else { builder };

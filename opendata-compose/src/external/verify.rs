@@ -36,10 +36,7 @@ impl ExternalComposite {
         let branch = state.branch(&self.0.branch)?;
         let spec = cut.map_or(&branch.spec, |cut| &cut.spec);
         for wanted in &options.edges {
-            if spec.edge(wanted).is_none() {
-                let known: Vec<_> = spec.edges.iter().map(|edge| edge.id.as_str()).collect();
-                return Err(Error::not_found(format!("no such edge, edge={wanted}, edges=[{}]", known.join(", "))));
-            }
+            spec.find_edge(wanted)?;
         }
         let is_wanted = |edge: &EdgeSpec| options.edges.is_empty() || options.edges.contains(&edge.id);
         let sinks: Vec<_> = spec.edges.iter().filter(|edge| is_wanted(edge)).map(|edge| &edge.to).collect();

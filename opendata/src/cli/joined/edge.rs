@@ -3,7 +3,6 @@
 use clap::{ArgGroup, Args};
 use opendata_compose::Position;
 use opendata_compose::control::ResetTo;
-use opendata_core::Error;
 use serde_json::json;
 
 use super::super::context::Context;
@@ -124,10 +123,7 @@ impl Explain {
         let Which { edge, branch } = self.which;
         let composite = super::look(cx, branch.as_deref()).await?;
         let spec = composite.spec()?;
-        let known: Vec<_> = spec.edges.iter().map(|edge| edge.id.as_str()).collect();
-        let found = spec
-            .edge(&edge)
-            .ok_or_else(|| Error::not_found(format!("no such edge, edge={edge}, edges=[{}]", known.join(", "))))?;
+        let found = spec.find_edge(&edge)?;
         let rows = super::status::rows(&composite).await?;
         let row = rows.into_iter().find(|row| row.edge == edge);
         let said = json!({

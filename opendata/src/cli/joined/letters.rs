@@ -60,8 +60,7 @@ impl Dlq {
 
 async fn find(cx: &Context, which: &Which) -> Result<(ExternalComposite, EdgeSpec), Failure> {
     let composite = super::look(cx, which.branch.as_deref()).await?;
-    let edge = composite.spec()?.edge(&which.edge).cloned();
-    let edge = edge.ok_or_else(|| Error::not_found(format!("no such edge, edge={}", which.edge)))?;
+    let edge = composite.spec()?.find_edge(&which.edge)?.clone();
     Ok((composite, edge))
 }
 
